@@ -1,0 +1,47 @@
+"""JSON files from strangers: bounded in size and depth, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from localq.errors import BadFileError, NotFoundError
+
+__all__ = ["parse_json_object", "read_json_object"]
+
+_MAX_BYTES = 256 << 20
+"""The largest published tokenizer.json is some 35 MB."""
+
+
+def read_json_object(path: Path, *, max_bytes: int = _MAX_BYTES) -> dict[str, Any]:
+    """The JSON object in the file; BadFileError where it is something else."""
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise BadFileError(path, f"{size:,} bytes of JSON is more than localq reads")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+    return parse_json_object(data, path)
+
+
+def parse_json_object(data: bytes, path: Path, *, offset: int = 0) -> dict[str, Any]:
+    """The JSON object in `data`, which stands at `offset` of the file `path`."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise BadFileError(
+            path, f"not valid JSON: {error.msg}", offset=offset + error.pos
+        ) from None
+    except UnicodeDecodeError as error:
+        raise BadFileError(path, "not valid UTF-8", offset=offset + error.start) from None
+    except RecursionError:
+        raise BadFileError(path, "JSON nested too deeply", offset=offset) from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise BadFileError(path, f"not valid JSON: {error}", offset=offset) from None
+    if not isinstance(value, dict):
+        raise BadFileError(path, "not a JSON object", offset=offset)
+    return value
