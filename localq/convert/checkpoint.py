@@ -1,0 +1,123 @@
+"""A Hugging Face checkpoint on disk: its config and where its tensors are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localq.errors import BadFileError, NotFoundError, UnsupportedError
+from localq.formats.json_file import read_json_object
+from localq.formats.safetensors import TensorInfo, read_safetensors_header
+
+__all__ = ["Checkpoint", "SourceTensor", "open_checkpoint"]
+
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTensor:
+    """A tensor and the shard it lies in."""
+
+    path: Path
+    info: TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`name` is what the model calls itself: the folder's name unless the caller knows better.
+
+    Tensors come in llama.cpp's order: shards by name, within a shard by tensor name.
+    """
+
+    root: Path
+    name: str
+    config: Mapping[str, Any]
+    architecture: str
+    tensors: Mapping[str, SourceTensor]
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.info.elements for tensor in self.tensors.values())
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the first matrix: what the checkpoint as a whole is said to be in."""
+        matrices = (t.info for t in self.tensors.values() if len(t.info.shape) > 1)
+        return next((info.dtype for info in matrices), "F32")
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(tensor.info.nbytes for tensor in self.tensors.values())
+
+
+def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
+    """Read the config and the tensors' headers of the checkpoint folder `root`.
+
+    Raises NotFoundError for a folder that is none, BadFileError for a damaged one,
+    UnsupportedError for one that is already quantized or has no safetensors.
+    """
+    if not root.is_dir():
+        raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
+    if not (root / "config.json").is_file():
+        raise NotFoundError(
+            f"{root}: no config.json in it",
+            hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
+        )
+    config = read_json_object(root / "config.json")
+    if quantization := config.get("quantization_config"):
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+        raise UnsupportedError(
+            f"{root}: the checkpoint is already quantized ({method or 'unknown method'})",
+            hint="take the original checkpoint in BF16 or F16",
+        )
+    tensors: dict[str, SourceTensor] = {}
+    for shard in _shards(root):
+        for info in sorted(read_safetensors_header(shard), key=lambda info: info.name):
+            if info.name in tensors:
+                raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
+            tensors[info.name] = SourceTensor(shard, info)
+    _refuse_missing(root, tensors)
+    return Checkpoint(
+        root, name or root.resolve().name, config, _architecture(root, config), tensors
+    )
+
+
+def _architecture(root: Path, config: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures")
+    if not (
+        isinstance(architectures, list) and architectures and isinstance(architectures[0], str)
+    ):
+        raise BadFileError(root / "config.json", "names no model architecture")
+    return architectures[0]
+
+
+def _shards(root: Path) -> list[Path]:
+    shards = sorted(root.glob("model*.safetensors"))
+    if shards:
+        return shards
+    if any(root.glob("pytorch_model*.bin")):
+        raise UnsupportedError(
+            f"{root}: the weights are in pytorch_model.bin, which localq cannot read yet",
+            hint="take a revision of the model with *.safetensors",
+        )
+    raise NotFoundError(f"{root}: no model*.safetensors in it", hint="pull the model again")
+
+
+def _refuse_missing(root: Path, tensors: Mapping[str, SourceTensor]) -> None:
+    index = root / _INDEX
+    if not index.is_file():
+        return
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise BadFileError(index, "has no weight_map")
+    missing = sorted(set(weight_map) - set(tensors))
+    if missing:
+        shards = sorted({str(weight_map[name]) for name in missing})
+        raise BadFileError(
+            index,
+            f"{len(missing)} tensors are not on disk, such as {missing[0][:200]!r} "
+            f"of {shards[0][:200]}",
+            hint="the download is unfinished; pull the model again",
+        )

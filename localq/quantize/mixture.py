@@ -1,0 +1,377 @@
+"""Which type each tensor of a file gets: llama.cpp's mixtures.
+
+A file type such as Q4_K_M is a recipe: attention values, the FFN's way down, the embeddings and
+the output get more bits than the rest, by rules that look at the layer, the grouping of attention
+heads, the number of experts and the architecture. The rules here choose exactly as llama.cpp does
+(`src/llama-quant.cpp`), checked against it type by type in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from localq.errors import UnsupportedError
+from localq.formats.gguf import Plain
+from localq.formats.types import QuantType, TensorType
+
+__all__ = ["ModelTraits", "TensorShape", "choose_types"]
+
+T = TensorType
+Q = QuantType
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """What the rules need to know of a tensor; `type` is what it is stored as losslessly."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """What the rules need to know of the model."""
+
+    architecture: str
+    layers: int
+    experts: int
+    gqa: int
+    """Query heads that share one key and value head."""
+    seventy_b: bool
+    """llama.cpp gives the values of 80-layer models with grouped heads more bits."""
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Plain]) -> ModelTraits:
+        architecture = str(metadata.get("general.architecture", ""))
+
+        def number(key: str) -> int:
+            value = metadata.get(f"{architecture}.{key}", 0)
+            if isinstance(value, list):
+                value = value[0] if value else 0
+            return value if isinstance(value, int) else 0
+
+        layers, heads = number("block_count"), number("attention.head_count")
+        kv_heads = number("attention.head_count_kv") or heads
+        return cls(
+            architecture,
+            layers,
+            number("expert_count"),
+            heads // kv_heads if kv_heads else 0,
+            (architecture == "llama" and layers == 80 and heads != kv_heads)
+            or (architecture in ("qwen2", "olmo", "deci") and layers == 80)
+            or (architecture == "jais2" and layers == 68),
+        )
+
+
+class _Role(Enum):
+    OUTPUT = auto()
+    EMBEDDING = auto()
+    QKV = auto()
+    KV_B = auto()
+    V = auto()
+    K = auto()
+    Q = auto()
+    ATTENTION_OUTPUT = auto()
+    UP = auto()
+    GATE = auto()
+    DOWN = auto()
+    OTHER = auto()
+
+
+_ROLE_MARKS = (
+    ("attn_qkv.weight", _Role.QKV),
+    ("attn_kv_b.weight", _Role.KV_B),
+    ("attn_v.weight", _Role.V),
+    ("attn_k.weight", _Role.K),
+    ("attn_q.weight", _Role.Q),
+    ("attn_output.weight", _Role.ATTENTION_OUTPUT),
+    ("ffn_up", _Role.UP),
+    ("ffn_gate", _Role.GATE),
+    ("ffn_down", _Role.DOWN),
+)
+_VALUES = frozenset({_Role.V, _Role.QKV, _Role.KV_B})
+
+_KEPT = re.compile(
+    r"_norm\.weight|ffn_gate_inp\.weight|ffn_gate_tid2eid\.weight|altup|laurel"
+    r"|per_layer_model_proj|^position_embd\.weight$|^token_types\.weight$|ssm_conv1d"
+    r"|shortconv\.conv\.weight|indexer\.[kq]_proj\.weight|attn_rel_b\.weight"
+    r"|time_mix_(first|w[012]|v[012]|a[012]|g[12]|decay_w[12]|lerp_fused)\.weight"
+)
+"""Tensors that stay as they are: small, or too delicate."""
+
+_FALLBACKS = {
+    T.IQ1_S: T.IQ4_NL,
+    T.IQ1_M: T.IQ4_NL,
+    T.IQ2_XXS: T.IQ4_NL,
+    T.IQ2_XS: T.IQ4_NL,
+    T.IQ2_S: T.IQ4_NL,
+    T.IQ3_XXS: T.IQ4_NL,
+    T.IQ3_S: T.IQ4_NL,
+    T.IQ4_XS: T.IQ4_NL,
+    T.Q2_0: T.Q4_0,
+    T.Q2_K: T.Q4_0,
+    T.Q3_K: T.Q4_0,
+    T.TQ1_0: T.Q4_0,
+    T.TQ2_0: T.Q4_0,
+    T.Q4_K: T.Q5_0,
+    T.Q5_K: T.Q5_1,
+    T.Q6_K: T.Q8_0,
+}
+"""What takes the place of a type whose blocks are longer than the rows divide into."""
+
+_TINY_IQ = frozenset({Q.IQ2_XXS, Q.IQ2_XS, Q.IQ2_S, Q.IQ2_M, Q.IQ1_S, Q.IQ1_M})
+_NEEDS_IMATRIX = frozenset({T.IQ3_XXS, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ1_M, T.IQ1_S})
+
+
+def choose_types(
+    quant: QuantType, tensors: Sequence[TensorShape], traits: ModelTraits
+) -> list[TensorType]:
+    """The type of each tensor, given in llama.cpp's order, in a file of type `quant`.
+
+    Raises UnsupportedError where llama.cpp would insist on an importance matrix.
+    """
+    rules = _Rules(quant, traits, tied=all(t.name != "output.weight" for t in tensors))
+    rules.values_total = sum(_role(tensor.name) in _VALUES for tensor in tensors)
+    types = []
+    for tensor in tensors:
+        chosen = rules.choose(tensor) if _is_quantizable(tensor) else tensor.type
+        if chosen is not tensor.type and _requires_imatrix(tensor.name, chosen, quant):
+            raise UnsupportedError(
+                f"{quant.name} needs an importance matrix: {tensor.name} would be {chosen.name}",
+                hint="choose a type that needs none, such as iq4_xs, q3_k_m or q2_k",
+            )
+        types.append(chosen)
+    return types
+
+
+def _role(name: str) -> _Role:
+    if name == "output.weight":
+        return _Role.OUTPUT
+    if name in ("token_embd.weight", "per_layer_token_embd.weight"):
+        return _Role.EMBEDDING
+    return next((role for mark, role in _ROLE_MARKS if mark in name), _Role.OTHER)
+
+
+def _is_quantizable(tensor: TensorShape) -> bool:
+    dimensions = len(tensor.shape)
+    while dimensions > 1 and tensor.shape[dimensions - 1] == 1:
+        dimensions -= 1
+    return dimensions > 1 and tensor.name.endswith("weight") and not _KEPT.search(tensor.name)
+
+
+def _requires_imatrix(name: str, type_: TensorType, quant: QuantType) -> bool:
+    if _role(name) in (_Role.OUTPUT, _Role.EMBEDDING):
+        return False
+    return type_ in _NEEDS_IMATRIX or (type_ is T.Q2_K and quant is Q.Q2_K_S)
+
+
+class _Rules:
+    """The state of one walk over a model's tensors: some rules count what they have seen."""
+
+    def __init__(self, quant: QuantType, traits: ModelTraits, *, tied: bool) -> None:
+        self.quant = quant
+        self.traits = traits
+        self.tied = tied
+        self.falcon = traits.architecture == "falcon"
+        self.values_total = 0
+        self.values_seen = 0
+        self.seen = {_Role.DOWN: 0, _Role.GATE: 0, _Role.UP: 0}
+
+    def choose(self, tensor: TensorShape) -> TensorType:
+        if not self.quant.default.is_quantized:
+            return self.quant.default
+        return _fitting(self.mixture(tensor), tensor.shape[0])
+
+    def mixture(self, tensor: TensorShape) -> TensorType:
+        quant, role, default = self.quant, _role(tensor.name), self.quant.default
+        if role is _Role.OUTPUT or (self.tied and role is _Role.EMBEDDING):
+            return self.output(tensor.shape[0])
+        if quant is Q.MXFP4_MOE:
+            experts = len(tensor.shape) > 2 and tensor.shape[2] > 1
+            return T.MXFP4 if experts else T.Q8_0
+        if role is _Role.EMBEDDING:
+            return _EMBEDDINGS.get(quant, default)
+        if quant in _TINY_IQ:
+            return self.tiny_iq(role)
+        if role in _VALUES:
+            return self.values()
+        if role is _Role.K or role is _Role.Q:
+            if role is _Role.K and self.traits.experts == 8:
+                return T.Q8_0
+            return {Q.IQ3_XS: T.IQ3_XXS, Q.IQ3_XXS: T.IQ2_S}.get(quant, default)
+        if role is _Role.DOWN:
+            return self.down(self.layer(tensor.name, role))
+        if role is _Role.ATTENTION_OUTPUT:
+            return self.attention_output()
+        if role is _Role.GATE or role is _Role.UP:
+            layer, layers = self.layer(tensor.name, role), self.traits.layers
+            if quant is Q.IQ3_XS and layers // 8 <= layer < 7 * layers // 8:
+                return T.IQ3_XXS
+        return default
+
+    def output(self, columns: int) -> TensorType:
+        quant, default = self.quant, self.quant.default
+        if quant is Q.MXFP4_MOE or self.falcon or columns % default.block_elements:
+            return T.Q8_0
+        if quant in _TINY_IQ or quant is Q.IQ3_XXS:
+            return T.Q5_K
+        return T.Q8_0 if default is T.Q8_0 else T.Q6_K
+
+    def tiny_iq(self, role: _Role) -> TensorType:
+        """The types under three bits."""
+        quant, traits, default = self.quant, self.traits, self.quant.default
+        wide = quant in (Q.IQ2_S, Q.IQ2_M)
+        if role in _VALUES:
+            self.values_seen += 1
+            if traits.gqa >= 4 or traits.experts >= 4:
+                return T.Q4_K
+            return T.IQ3_S if wide else T.Q2_K
+        if role is _Role.K and traits.experts == 8:
+            return T.Q4_K
+        if role is _Role.DOWN:
+            # Here llama.cpp counts the tensors, not the layers.
+            self.seen[role] += 1
+            if self.seen[role] - 1 < traits.layers // 8:
+                return T.IQ3_S if wide else T.Q2_K
+        if role is _Role.ATTENTION_OUTPUT:
+            if traits.experts == 8:
+                return T.Q5_K
+            if quant in (Q.IQ1_S, Q.IQ1_M):
+                return T.IQ2_XXS
+            if wide:
+                return T.IQ3_S
+        return default
+
+    def values(self) -> TensorType:
+        quant, traits = self.quant, self.traits
+        seen, chosen, grouped = self.values_seen, quant.default, traits.gqa >= 4
+        match quant:
+            case Q.Q2_K:
+                chosen = T.Q4_K if grouped else T.Q3_K
+            case Q.Q2_K_S | Q.IQ3_XS | Q.IQ3_S if grouped:
+                chosen = T.Q4_K
+            case Q.IQ3_XXS:
+                chosen = T.Q4_K if grouped else T.IQ3_S
+            case Q.IQ3_M:
+                chosen = T.Q4_K
+            case Q.Q3_K_M:
+                chosen = T.Q5_K if seen < 2 else T.Q4_K
+            case Q.Q3_K_L:
+                chosen = T.Q5_K
+            case Q.IQ4_NL | Q.IQ4_XS if grouped:
+                chosen = T.Q5_K
+            case Q.Q4_K_M | Q.Q5_K_M if _more_bits(seen, self.values_total):
+                chosen = T.Q6_K
+            case Q.Q4_K_S if seen < 4:
+                chosen = T.Q5_K
+        if traits.seventy_b and chosen in (T.Q3_K, T.Q4_K):
+            chosen = T.Q5_K
+        if traits.experts == 8:
+            chosen = T.Q8_0
+        self.values_seen += 1
+        return chosen
+
+    def down(self, layer: int) -> TensorType:
+        quant, layers, default = self.quant, self.traits.layers, self.quant.default
+        early, more = layer < layers // 8, _more_bits(layer, layers)
+        match quant:
+            case Q.Q2_K:
+                return T.Q3_K
+            case Q.Q2_K_S if early:
+                return T.Q4_K
+            case Q.IQ3_XXS:
+                return T.Q4_K if early else T.Q3_K
+            case Q.Q3_K_M:
+                if layer < layers // 16:
+                    return T.Q5_K
+                return T.Q4_K if not self.falcon or more else T.Q3_K
+            case Q.IQ3_M if early or (self.traits.experts == 8 and more):
+                return T.Q4_K
+            case Q.Q3_K_L:
+                return T.Q4_K if self.falcon else T.Q5_K
+            case Q.Q4_K_M if self.falcon:
+                if layer < layers // 16:
+                    return T.Q6_K
+                return T.Q5_K if more else T.Q4_K
+            case Q.Q4_K_M | Q.Q5_K_M if more:
+                return T.Q6_K
+            case Q.IQ4_NL | Q.IQ4_XS if early:
+                return T.Q5_K
+            case Q.Q4_K_S if early and not self.falcon:
+                return T.Q5_K
+        return default
+
+    def attention_output(self) -> TensorType:
+        quant, default = self.quant, self.quant.default
+        if self.falcon:
+            return T.Q4_K if quant is Q.Q3_K_L else default
+        if self.traits.experts == 8:
+            return T.Q5_K if quant in _EIGHT_EXPERT_OUTPUT else default
+        return _ATTENTION_OUTPUT.get(quant, default)
+
+    def layer(self, name: str, role: _Role) -> int:
+        """The layer a rule goes by: counted, or read from the name where experts come in turns."""
+        count = self.seen[role]
+        self.seen[role] += 1
+        if self.traits.experts > 1 and (match := re.match(r"blk\.(\d+)\.", name)):
+            return int(match[1])
+        return count
+
+
+_EMBEDDINGS = {
+    Q.IQ2_XXS: T.Q2_K,
+    Q.IQ2_XS: T.Q2_K,
+    Q.IQ1_S: T.Q2_K,
+    Q.IQ1_M: T.Q2_K,
+    Q.IQ2_S: T.IQ3_S,
+    Q.IQ2_M: T.IQ3_S,
+    Q.IQ3_XXS: T.IQ3_S,
+    Q.TQ1_0: T.Q4_K,
+    Q.TQ2_0: T.Q4_K,
+    Q.Q2_0: T.Q4_K,
+}
+_ATTENTION_OUTPUT = {
+    Q.Q2_K: T.Q3_K,
+    Q.IQ3_XXS: T.IQ3_S,
+    Q.Q3_K_M: T.Q4_K,
+    Q.Q3_K_L: T.Q5_K,
+    Q.IQ3_M: T.Q4_K,
+}
+_EIGHT_EXPERT_OUTPUT = frozenset(
+    {
+        Q.Q2_K,
+        Q.IQ3_XS,
+        Q.IQ3_XXS,
+        Q.Q3_K_S,
+        Q.Q3_K_M,
+        Q.IQ4_NL,
+        Q.Q4_K_S,
+        Q.Q4_K_M,
+        Q.IQ3_S,
+        Q.IQ3_M,
+        Q.IQ4_XS,
+    }
+)
+
+
+def _more_bits(layer: int, layers: int) -> bool:
+    """The first and last eighth of the layers, and every third between."""
+    eighth = layers // 8
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+
+
+def _fitting(type_: TensorType, columns: int) -> TensorType:
+    """The type, or what llama.cpp falls back to where the rows are not whole blocks of it."""
+    if columns % type_.block_elements == 0:
+        return type_
+    smaller = _FALLBACKS.get(type_, type_)
+    if smaller is type_ and type_.block_elements > 32:
+        raise UnsupportedError(
+            f"rows of {columns} are not whole {type_.name} blocks, and no other type stands in",
+            hint="choose another type, such as q4_0",
+        )
+    return T.F16 if columns % smaller.block_elements else smaller

@@ -1,0 +1,111 @@
+"""The C codecs of the installed llama-cpp-python: the same code that llama-quantize runs.
+
+Only `libggml-base` is loaded, through ctypes, which lets go of the GIL during a call; so a pool
+of Python threads keeps all cores busy. Functions: llama.cpp `ggml/include/ggml.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from localq.errors import EngineError
+from localq.formats.types import TensorType
+
+__all__ = ["Codecs", "engine_version", "load_codecs"]
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+_NAMES = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}
+_REPAIR = "reinstall the engine: pip install --force-reinstall --no-cache-dir llama-cpp-python"
+
+
+def engine_version() -> str:
+    """The version of llama-cpp-python whose codecs are used."""
+    return version("llama-cpp-python")
+
+
+@cache
+def load_codecs() -> Codecs:
+    """The installed codecs; EngineError says what to do where there are none."""
+    spec = find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise EngineError("llama-cpp-python is not installed", hint=_REPAIR)
+    path = Path(spec.origin).parent / "lib" / _NAMES.get(sys.platform, "libggml-base.so")
+    try:
+        return Codecs(ctypes.CDLL(str(path)))
+    except (OSError, AttributeError) as error:
+        raise EngineError(f"{path}: cannot be loaded: {error}", hint=_REPAIR) from error
+
+
+class Codecs:
+    """Rows of numbers between storage types. All arrays are contiguous."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._quantize = library.ggml_quantize_chunk
+        self._quantize.restype = ctypes.c_size_t
+        self._quantize.argtypes = [
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+        ]
+        self._validate = library.ggml_validate_row_data
+        self._validate.restype = ctypes.c_bool
+        self._validate.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+        self._init = library.ggml_quantize_init
+        self._init.restype = None
+        self._init.argtypes = [ctypes.c_int]
+        self._to_f32: dict[str, Callable[[int, int, int], None]] = {}
+        for dtype, name in (("BF16", "ggml_bf16_to_fp32_row"), ("F16", "ggml_fp16_to_fp32_row")):
+            function = getattr(library, name)
+            function.restype = None
+            function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+            self._to_f32[dtype] = function
+
+    def prepare(self, type_: TensorType) -> None:
+        """Build the tables that some types need; call it before threads share the type."""
+        self._init(type_.ggml_id)
+
+    def decode(self, dtype: str, source: Bytes, target: Floats) -> Floats:
+        """`source` of a safetensors dtype as float32: `target` filled, or a view of the source."""
+        if dtype == "F32":
+            # A tensor may begin at any byte; the codecs want whole words.
+            if source.ctypes.data % 4 == 0:
+                return source.view(np.float32)
+            target.view(np.uint8)[: source.size] = source
+            return target[: source.size // 4]
+        count = source.size // 2
+        if source.ctypes.data % 2:
+            source = source.copy()
+        self._to_f32[dtype](source.ctypes.data, target.ctypes.data, count)
+        return target[:count]
+
+    def encode(self, type_: TensorType, source: Floats, target: Bytes, columns: int) -> Bytes:
+        """`source`, whole rows of `columns`, in the type; returns the filled part of `target`."""
+        written = self._quantize(
+            type_.ggml_id,
+            source.ctypes.data,
+            target.ctypes.data,
+            0,
+            source.size // columns,
+            columns,
+            None,
+        )
+        return target[:written]
+
+    def valid(self, type_: TensorType, data: Bytes) -> bool:
+        """Whether the rows hold no NaN and no infinity."""
+        return bool(self._validate(type_.ggml_id, data.ctypes.data, data.size))

@@ -1,0 +1,1 @@
+"""What llama.cpp's own tools make of known checkpoints."""

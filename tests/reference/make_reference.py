@@ -1,0 +1,226 @@
+"""Record what llama.cpp's own converter and quantizer make of the test checkpoints.
+
+Run it from the project's root, whenever the llama.cpp release inside llama-cpp-python changes:
+
+    python -m tests.reference.make_reference --llama-cpp TREE --python PYTHON \\
+        --llama-quantize BIN --material DIR --release TEXT --out tests/data/reference
+
+TREE is an unpacked llama.cpp of that release, PYTHON an interpreter with the packages its
+converter asks for, BIN the llama-quantize built from TREE, DIR the test material. Each case ends
+as <case>.json; nothing is kept of the checkpoints and the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tests.checkpoints import (
+    LLAMA2_CONFIG,
+    LLAMA32_CONFIG,
+    LLAMA32_GENERATION_CONFIG,
+    SMOLLM2_CONFIG,
+    to_bf16_checkpoint,
+    write_llama_checkpoint,
+)
+from tests.reference.summary import summarize
+
+__all__ = ["CASES", "Case", "main"]
+
+CONVERTED = ("f32", "bf16", "f16")
+QUANTIZED = ("Q8_0", "Q4_0", "Q5_1")
+QUANTIZED_BRIEFLY = (
+    *("Q1_0", "Q2_0", "Q4_1", "Q5_0"),
+    *("Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"),
+    *("IQ3_XS", "IQ3_S", "IQ3_M", "IQ4_NL", "IQ4_XS"),
+    *("TQ1_0", "TQ2_0", "MXFP4_MOE"),
+)
+
+_CONVERTER_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "numpy")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint by name; `lossless` is the output type that holds its weights exactly.
+
+    `make` takes the folder to write and the folder of the test material. The folder must bear
+    the case's name: the converter derives metadata from it.
+    """
+
+    name: str
+    lossless: str
+    make: Callable[[Path, Path], object]
+
+
+def _stories260k(root: Path, material: Path) -> Path:
+    return to_bf16_checkpoint(material / "models" / "stories260K-hf", root)
+
+
+def _smollm2_tiny(root: Path, material: Path) -> Path:
+    tokenizer = material / "tokenizers" / "smollm2"
+    return write_llama_checkpoint(root, config=SMOLLM2_CONFIG, tokenizer_from=tokenizer)
+
+
+def _smollm2_f32(root: Path, material: Path) -> Path:
+    tokenizer = material / "tokenizers" / "smollm2"
+    config = {**SMOLLM2_CONFIG, "torch_dtype": "float32"}
+    return write_llama_checkpoint(root, config=config, dtype="F32", tokenizer_from=tokenizer)
+
+
+def _llama32_tiny(root: Path, material: Path) -> Path:
+    return write_llama_checkpoint(
+        root,
+        config=LLAMA32_CONFIG,
+        shards=2,
+        tokenizer_from=material / "tokenizers" / "llama3",
+        generation_config=LLAMA32_GENERATION_CONFIG,
+    )
+
+
+def _llama2_tiny(root: Path, material: Path) -> Path:
+    tokenizer = material / "tokenizers" / "llama2"
+    return write_llama_checkpoint(root, config=LLAMA2_CONFIG, dtype="F16", tokenizer_from=tokenizer)
+
+
+CASES = (
+    Case("stories260K", "bf16", _stories260k),
+    Case("smollm2-tiny", "bf16", _smollm2_tiny),
+    Case("smollm2-f32", "f32", _smollm2_f32),
+    Case("llama32-tiny", "bf16", _llama32_tiny),
+    Case("llama2-tiny", "f16", _llama2_tiny),
+)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """The reference programs, and a short text that says which release they are of."""
+
+    llama_cpp: Path
+    python: Path
+    llama_quantize: Path
+    release: str
+
+    def convert(self, checkpoint: Path, out_type: str, out: Path) -> None:
+        script = self.llama_cpp / "convert_hf_to_gguf.py"
+        _run([self.python, script, checkpoint, "--outtype", out_type, "--outfile", out])
+
+    def quantize(self, source: Path, quant_type: str, out: Path) -> None:
+        _run([self.llama_quantize, source, out, quant_type])
+
+    def package_versions(self) -> dict[str, str]:
+        names = ",".join(_CONVERTER_PACKAGES)
+        code = (
+            "import json,sys;from importlib.metadata import version;"
+            "print(json.dumps({n:version(n) for n in sys.argv[1].split(',')}))"
+        )
+        versions: dict[str, str] = json.loads(_run([self.python, "-c", code, names]))
+        return versions
+
+
+def main() -> None:
+    """Parse the command line and write one file per case."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    for option in ("--llama-cpp", "--python", "--llama-quantize", "--material", "--out"):
+        parser.add_argument(option, type=Path, required=True)
+    parser.add_argument("--release", required=True, help="recorded as it is")
+    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    args = parser.parse_args()
+    tools = _Tools(args.llama_cpp, args.python, args.llama_quantize, args.release)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for case in CASES:
+        if args.case is None or case.name in args.case:
+            record = _record(case, tools, args.material)
+            (args.out / f"{case.name}.json").write_text(_as_json(record) + "\n", encoding="utf-8")
+
+
+def _record(case: Case, tools: _Tools, material: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        checkpoint = work / case.name
+        case.make(checkpoint, material)
+        converted = _convert(tools, checkpoint, work)
+        quantized, refused = _quantize(case, tools, work)
+        return {
+            "case": case.name,
+            "llama_cpp": tools.release,
+            "packages": tools.package_versions(),
+            "commands": [
+                f"convert_hf_to_gguf.py {case.name} --outtype TYPE --outfile OUT",
+                f"llama-quantize {case.lossless} OUT TYPE",
+            ],
+            "lossless": case.lossless,
+            "checkpoint": {
+                path.name: sha256(path.read_bytes()).hexdigest()
+                for path in sorted(checkpoint.iterdir())
+            },
+            "outputs": converted | quantized,
+            "refused": refused,
+        }
+
+
+def _convert(tools: _Tools, checkpoint: Path, work: Path) -> dict[str, Any]:
+    """Leaves the files in `work`, each under the name of its type."""
+    outputs: dict[str, Any] = {}
+    for name in CONVERTED:
+        tools.convert(checkpoint, name, work / name)
+        outputs[name] = summarize(work / name).in_full()
+    return outputs
+
+
+def _quantize(case: Case, tools: _Tools, work: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The outputs, and for each type that llama-quantize refuses its reason."""
+    outputs: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    quantized = work / "quantized"
+    for name in QUANTIZED + QUANTIZED_BRIEFLY:
+        try:
+            tools.quantize(work / case.lossless, name, quantized)
+        except subprocess.CalledProcessError as error:
+            refused[name] = _reason(error)
+        else:
+            summary = summarize(quantized)
+            outputs[name] = summary.in_full() if name in QUANTIZED else summary.in_brief()
+    return outputs, refused
+
+
+def _reason(error: subprocess.CalledProcessError) -> str:
+    """What llama-quantize says on refusing; raises the error again if it failed otherwise."""
+    for line in error.stderr.splitlines():
+        _, mark, reason = line.partition("failed to quantize: ")
+        if mark:
+            return str(reason)
+    raise error
+
+
+def _run(command: Sequence[str | Path]) -> str:
+    """Standard output of a program; CalledProcessError if it fails."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [str(part) for part in command], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def _as_json(value: Any, indent: str = "") -> str:
+    """JSON with one line per metadata pair and per tensor: short files, readable differences."""
+    inner = indent + " "
+    if isinstance(value, dict):
+        lines = [
+            f"{inner}{json.dumps(key)}: {_as_json(item, inner)}" for key, item in value.items()
+        ]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, list) for item in value):
+        lines = [inner + json.dumps(item, ensure_ascii=False) for item in value]
+        return "[\n" + ",\n".join(lines) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

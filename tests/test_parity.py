@@ -1,0 +1,85 @@
+"""localq's files against llama.cpp's own, byte for byte.
+
+The reference values were made by `tests/reference/make_reference.py`: llama.cpp's
+`convert_hf_to_gguf.py` and `llama-quantize`, built from the source inside llama-cpp-python
+0.3.36, ran on the same checkpoints; hashes of what they wrote are in `tests/data/reference`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
+from localq.errors import UnsupportedError
+from localq.events import ignore
+from localq.formats.types import QuantType
+from localq.quantize.layout import lay_out
+from localq.quantize.writer import write_file
+from tests.reference.make_reference import CASES, Case
+from tests.reference.summary import summarize
+
+_REFERENCE = Path(__file__).parent / "data" / "reference"
+
+KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {}
+"""Case -> metadata key -> why localq writes another value than llama.cpp."""
+
+
+def reference(case: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((_REFERENCE / f"{case}.json").read_text())
+    return document
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def converted(
+    case: Case, material: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ConvertedModel:
+    root = tmp_path_factory.mktemp("checkpoint") / case.name
+    case.make(root, material)
+    return convert_checkpoint(open_checkpoint(root))
+
+
+def write(model: ConvertedModel, quant: QuantType, folder: Path) -> Path:
+    path = folder / f"{quant.name}.gguf"
+    layout = lay_out(model.fields, model.tensors, quant)
+    write_file(path, layout, threads=2, emit=ignore, cancel=threading.Event())
+    assert path.stat().st_size == layout.size_bytes
+    return path
+
+
+def test_every_file_is_llama_cpps(case: Case, converted: ConvertedModel, tmp_path: Path) -> None:
+    known = KNOWN_DIFFERENCES.get(case.name, {})
+    different = []
+    for name, expected in reference(case.name)["outputs"].items():
+        path = write(converted, QuantType.parse(name), tmp_path)
+        if sha256(path.read_bytes()).hexdigest() == expected["sha256"]:
+            continue
+        if "metadata" not in expected:
+            if not known:
+                different.append(name)
+            continue
+        mine = summarize(path)
+        theirs = {key: rest for key, *rest in expected["metadata"]}
+        ours = {key: rest for key, *rest in mine.metadata}
+        keys = {key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)}
+        assert keys == known.keys(), f"{name}: {[(k, theirs.get(k), ours.get(k)) for k in keys]}"
+        assert mine.tensors == expected["tensors"], name
+        path.unlink()
+    assert not different
+
+
+def test_what_llama_cpp_refuses_localq_refuses(case: Case, converted: ConvertedModel) -> None:
+    for name in reference(case.name)["refused"]:
+        with pytest.raises(UnsupportedError, match=r"importance matrix|no other type stands in"):
+            lay_out(converted.fields, converted.tensors, QuantType.parse(name))
