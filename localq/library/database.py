@@ -1,0 +1,70 @@
+"""Opening an SQLite file, and its refusals in localq's words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from localq.errors import LibraryError, LocalqError, StorageError
+
+__all__ = ["connected", "damaged"]
+
+
+@contextmanager
+def connected(path: Path, mode: str, seconds: float) -> Iterator[sqlite3.Connection]:
+    """The file opened for the length of the block; what is not committed then is undone.
+
+    `mode` is SQLite's: "rw" never makes the file, "rwc" may. Waits `seconds` for a lock. What
+    SQLite raises in the block becomes a LibraryError or StorageError that names the file.
+    """
+    try:
+        with closing(_connect(path, mode, seconds)) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise _explain(path, error) from error
+
+
+def damaged(path: Path, problem: str) -> LibraryError:
+    return LibraryError(
+        f"{path}: the catalogue is damaged ({problem})",
+        hint="your models are untouched: move this file away, then run localq pull again",
+    )
+
+
+def _connect(path: Path, mode: str, seconds: float) -> sqlite3.Connection:
+    # As a URI, because only so SQLite can be told not to make the file.
+    absolute = path.absolute().as_posix()
+    for character in "%?#":  # all that sqlite.org/uri.html gives a meaning; % must come first
+        absolute = absolute.replace(character, f"%{ord(character):02x}")
+    root = "file://" if absolute.startswith("/") else "file:///"
+    connection = sqlite3.connect(
+        f"{root}{absolute}?mode={mode}",
+        uri=True,
+        timeout=seconds,
+        isolation_level=None,  # transactions begin and end where the code says so
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the same error
+    match code:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return damaged(path, str(error))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LibraryError(
+                f"{path}: another localq is writing to the library",
+                hint="wait until it is done, then run the same command again",
+            )
+        case sqlite3.SQLITE_FULL:
+            return StorageError(
+                f"{path}: the disk is full",
+                hint="free some space, then run the same command again",
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
+            return StorageError(f"{path}: cannot be opened: {error}")
+        case _:
+            return LibraryError(f"{path}: the catalogue cannot be used: {error}")
