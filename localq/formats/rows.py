@@ -1,13 +1,14 @@
 """Where the rows of a tensor come from: places in mapped files, or numbers already at hand.
 
-A tensor to be written is a stack of pieces, each a matrix whose rows may come in another order.
-Nothing is read until someone asks for rows, and then only those rows.
+A tensor to be written is a stack of pieces: matrices whose rows may come in another order, be
+only some of a file's, be its columns instead, or go through a function on the way. Nothing is
+read until someone asks for rows, and then only those rows.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,23 +19,59 @@ import numpy.typing as npt
 
 from localq.errors import BadFileError
 
-__all__ = ["ArrayPiece", "FilePiece", "MappedFiles", "Piece", "SourceType", "TensorSource"]
+__all__ = [
+    "ELEMENT_BYTES",
+    "ArrayPiece",
+    "FilePiece",
+    "MappedFiles",
+    "Piece",
+    "SourceType",
+    "TensorSource",
+    "Transform",
+]
 
 Rows = npt.NDArray[np.uint8]
 SourceType = str
-"""A safetensors dtype name: "F32", "F16" or "BF16"."""
+"""A safetensors dtype name that localq can decode: a key of ELEMENT_BYTES."""
+
+ELEMENT_BYTES: Mapping[SourceType, int] = {
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
+
+Transform = Callable[[int, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""Of (number of the first row, rows as a float32 matrix): the rows to be written instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilePiece:
-    """A row-major matrix in a file; `order[i]` is the row of the file that comes i-th."""
+    """Rows of a row-major matrix of `file_rows` x `file_columns` in a file.
+
+    `order[i]` is the row of the file that comes i-th; it may leave rows out. `transposed` takes
+    the matrix's columns for rows (before `order`). `transform` works on the decoded rows.
+    """
 
     path: Path
     offset: int
     dtype: SourceType
-    rows: int
-    row_bytes: int
+    file_rows: int
+    file_columns: int
     order: npt.NDArray[np.intp] | None = None
+    transposed: bool = False
+    transform: Transform | None = None
+
+    @property
+    def rows(self) -> int:
+        if self.order is not None:
+            return len(self.order)
+        return self.file_columns if self.transposed else self.file_rows
+
+    @property
+    def columns(self) -> int:
+        return self.file_rows if self.transposed else self.file_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +89,12 @@ class ArrayPiece:
         return int(self.values.shape[0])
 
     @property
-    def row_bytes(self) -> int:
-        return int(self.values.shape[1]) * 4
+    def columns(self) -> int:
+        return int(self.values.shape[1])
+
+    @property
+    def transform(self) -> None:
+        return None
 
 
 Piece = FilePiece | ArrayPiece
@@ -86,8 +127,10 @@ class TensorSource:
         return prod(self.shape[1:])
 
     @property
-    def dtype(self) -> SourceType:
-        return self.pieces[0].dtype
+    def lossless(self) -> str:
+        """The dtype that holds the tensor as it is; of 8-bit floats, what they are unpacked to."""
+        dtype = self.pieces[0].dtype
+        return "BF16" if dtype.startswith("F8") else dtype
 
 
 @dataclass(slots=True)
@@ -124,9 +167,16 @@ class MappedFiles:
         if isinstance(piece, ArrayPiece):
             return np.ascontiguousarray(piece.values[first : first + count]).view(np.uint8).ravel()
         data = self._maps[piece.path][1]
-        if piece.order is None:
-            start = piece.offset + first * piece.row_bytes
-            return data[start : start + count * piece.row_bytes]
-        end = piece.offset + piece.rows * piece.row_bytes
-        matrix = data[piece.offset : end].reshape(piece.rows, piece.row_bytes)
-        return matrix[piece.order[first : first + count]].ravel()
+        element_bytes = ELEMENT_BYTES[piece.dtype]
+        row_bytes = piece.file_columns * element_bytes
+        if piece.order is None and not piece.transposed:
+            start = piece.offset + first * row_bytes
+            return data[start : start + count * row_bytes]
+        end = piece.offset + piece.file_rows * row_bytes
+        wanted: slice | npt.NDArray[np.intp] = slice(first, first + count)
+        if piece.order is not None:
+            wanted = piece.order[wanted]
+        if not piece.transposed:
+            return data[piece.offset : end].reshape(piece.file_rows, row_bytes)[wanted].ravel()
+        cells = data[piece.offset : end].reshape(piece.file_rows, piece.file_columns, element_bytes)
+        return np.ascontiguousarray(cells[:, wanted].swapaxes(0, 1)).ravel()

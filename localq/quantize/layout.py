@@ -64,7 +64,7 @@ def lay_out(
 
 def _stored(source: TensorSource) -> TensorType:
     """The type that holds the tensor without loss, as the converter's intermediate file would."""
-    return TensorType.F32 if source.always_f32 else TensorType[source.dtype]
+    return TensorType.F32 if source.always_f32 else TensorType[source.lossless]
 
 
 def _quantize_order(name: str) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -47,6 +47,29 @@ def load_codecs() -> Codecs:
         raise EngineError(f"{path}: cannot be loaded: {error}", hint=_REPAIR) from error
 
 
+def _f8_table(mantissa_bits: int, bias: int, *, infinity: bool) -> Floats:
+    """The value of each of the 256 bytes of an 8-bit float (OCP 8-bit floating point, 2023)."""
+    values = np.empty(256, np.float64)
+    for byte in range(256):
+        exponent, mantissa = (byte & 0x7F) >> mantissa_bits, byte & ((1 << mantissa_bits) - 1)
+        fraction = mantissa / (1 << mantissa_bits)
+        size = (
+            (1 + fraction) * 2.0 ** (exponent - bias) if exponent else fraction * 2.0 ** (1 - bias)
+        )
+        if infinity and exponent == 0x7F >> mantissa_bits:
+            size = np.nan if mantissa else np.inf
+        elif byte & 0x7F == 0x7F:
+            size = np.nan
+        values[byte] = -size if byte & 0x80 else size
+    return values.astype(np.float32)
+
+
+_F8_TABLES: Mapping[str, Floats] = {
+    "F8_E4M3": _f8_table(3, 7, infinity=False),
+    "F8_E5M2": _f8_table(2, 15, infinity=True),
+}
+
+
 class Codecs:
     """Rows of numbers between storage types. All arrays are contiguous."""
 
@@ -81,6 +104,8 @@ class Codecs:
 
     def decode(self, dtype: str, source: Bytes, target: Floats) -> Floats:
         """`source` of a safetensors dtype as float32: `target` filled, or a view of the source."""
+        if (table := _F8_TABLES.get(dtype)) is not None:
+            return np.take(table, source, out=target[: source.size])
         if dtype == "F32":
             # A tensor may begin at any byte; the codecs want whole words.
             if source.ctypes.data % 4 == 0:

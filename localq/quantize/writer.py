@@ -113,15 +113,19 @@ class _Work:
             if block is None:
                 return
             source, type_ = block.tensor.source, block.tensor.type
-            elements = block.rows * source.columns
-            size = block.rows * type_.row_bytes(source.columns)
+            columns = block.piece.columns
+            elements = block.rows * columns
+            size = block.rows * type_.row_bytes(columns)
             if floats.size < elements:
                 floats = np.empty(elements, np.float32)
             if encoded.size < size:
                 encoded = np.empty(size, np.uint8)
             rows = self._files.read(block.piece, block.first, block.rows)
             numbers = self._codecs.decode(block.piece.dtype, rows, floats)
-            data = self._codecs.encode(type_, numbers, encoded, source.columns)
+            if block.piece.transform is not None:
+                matrix = block.piece.transform(block.first, numbers.reshape(block.rows, columns))
+                numbers = np.ascontiguousarray(matrix, np.float32).ravel()
+            data = self._codecs.encode(type_, numbers, encoded, columns)
             if type_.is_quantized and not self._codecs.valid(type_, data):
                 raise BadFileError(
                     block.piece.path if isinstance(block.piece, FilePiece) else source.name,
@@ -136,11 +140,10 @@ class _Work:
 def _blocks(tensors: Sequence[PlacedTensor]) -> Iterator[_Block]:
     """The whole file in the order of its bytes, so that the disk is written front to back."""
     for tensor in tensors:
-        columns = tensor.source.columns
-        row_bytes = tensor.type.row_bytes(columns)
-        step = max(1, _BLOCK_ELEMENTS // columns)
         offset = tensor.offset
         for piece in tensor.source.pieces:
+            row_bytes = tensor.type.row_bytes(piece.columns)
+            step = max(1, _BLOCK_ELEMENTS // piece.columns)
             for first in range(0, piece.rows, step):
                 rows = min(step, piece.rows - first)
                 yield _Block(tensor, piece, first, rows, offset)

@@ -7,7 +7,7 @@ Keys, their order and the tensors kept in float32 follow llama.cpp's converter
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from localq.convert.fields import FieldBuilder
 from localq.convert.model import ConvertedModel
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError, UnsupportedError
-from localq.formats.rows import ArrayPiece, FilePiece, TensorSource
+from localq.formats.rows import ArrayPiece, FilePiece, Piece, TensorSource, Transform
 from localq.formats.types import QuantType
 
 __all__ = ["Decoder", "TensorNames"]
@@ -103,17 +103,45 @@ class Decoder:
         yield from ()
 
     def row_order(self, name: str, rows: int) -> npt.NDArray[np.intp] | None:
-        """The order in which GGUF wants the rows of the checkpoint's tensor `name`."""
+        """The order in which GGUF wants the rows (of a vector: the elements) of tensor `name`."""
         return None
+
+    def transform(self, name: str) -> Transform | None:
+        """What happens to the numbers of the checkpoint's tensor `name`, such as adding 1."""
+        return None
+
+    def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
+        """What becomes of one tensor of the checkpoint: one tensor, none, or several.
+
+        Override it to leave tensors out, take fused ones apart, or gather experts, of which the
+        last one yields the stack. llama.cpp's order is kept if each comes where the converter
+        would write it.
+        """
+        yield self.tensor(name, source)
 
     # -- tensors -----------------------------------------------------------------------------------
 
     def tensors(self) -> Iterator[TensorSource]:
         for name, source in self.checkpoint.tensors.items():
             if not name.endswith(_SKIPPED):
-                yield self.tensor(name, source)
+                yield from self.tensors_of(name, source)
 
     def tensor(self, name: str, source: SourceTensor) -> TensorSource:
+        """The tensor under its GGUF name, with the family's row order and transform."""
+        return self.source_of(
+            self.gguf_name(name, source), source.info.shape, [self.piece(name, source)]
+        )
+
+    def source_of(
+        self, gguf_name: str, shape: Sequence[int], pieces: Sequence[Piece]
+    ) -> TensorSource:
+        """A tensor of `shape` (slowest dimension first, as in checkpoints) made of `pieces`."""
+        return TensorSource(
+            gguf_name, tuple(reversed(shape)), tuple(pieces), always_f32(gguf_name, tuple(shape))
+        )
+
+    def piece(self, name: str, source: SourceTensor) -> FilePiece:
+        """Where the tensor lies, checked; a vector with a row order becomes a column."""
         info = source.info
         if info.dtype not in _FLOATS:
             raise UnsupportedError(
@@ -122,18 +150,13 @@ class Decoder:
             )
         if not info.shape or 0 in info.shape or len(info.shape) > 3:
             raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
-        gguf_name = self.gguf_name(name, source)
-        rows = prod(info.shape[:-1])
-        piece = FilePiece(
-            source.path,
-            info.offset,
-            info.dtype,
-            rows,
-            info.nbytes // rows,
-            self.row_order(name, rows) if rows > 1 or len(info.shape) > 1 else None,
-        )
-        return TensorSource(
-            gguf_name, tuple(reversed(info.shape)), (piece,), always_f32(gguf_name, info.shape)
+        rows, columns = prod(info.shape[:-1]), info.shape[-1]
+        order = self.row_order(name, rows if len(info.shape) > 1 else columns)
+        if order is not None and len(info.shape) == 1:
+            rows, columns = columns, 1
+        transform = self.transform(name)
+        return FilePiece(
+            source.path, info.offset, info.dtype, rows, columns, order, transform=transform
         )
 
     def gguf_name(self, name: str, source: SourceTensor) -> str:

@@ -1,0 +1,254 @@
+"""The single pass: nothing half-made stays, whatever goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import localq
+from localq.errors import (
+    BadFileError,
+    Cancelled,
+    LibraryError,
+    LocalqError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+)
+from localq.events import JobEvent, Note, Progress, ignore
+from localq.formats.gguf import read_gguf
+from localq.formats.types import QuantType, TensorType
+from localq.library import Library
+from localq.paths import Paths
+from localq.quantize import writer
+from localq.quantize.native import load_codecs
+from localq.services.quantize import QuantizeRequest, QuantizeResult, quantize
+from tests.checkpoints import write_safetensors
+
+DEMO = Path(localq.__file__).parent / "demo" / "stories260K"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return shutil.copytree(DEMO, tmp_path / "stories")
+
+
+def run(
+    request: QuantizeRequest, *, emit: Any = ignore, cancel: threading.Event | None = None
+) -> QuantizeResult:
+    with Library() as library:
+        return quantize(library, request, emit, cancel or threading.Event())
+
+
+def edit_config(root: Path, **changes: object) -> None:
+    path = root / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def left_behind(home: Paths) -> list[str]:
+    """Files of the home that are no database."""
+    return [
+        path.name
+        for path in home.data.rglob("*")
+        if path.is_file() and not path.name.startswith("localq.db")
+    ]
+
+
+def test_into_the_library(home: Paths, checkpoint: Path) -> None:
+    events: list[JobEvent] = []
+    result = run(QuantizeRequest(QuantType.Q4_0, str(checkpoint)), emit=events.append)
+    assert result.name == "local/stories:Q4_0"
+    assert localq.model_path("stories:q4_0") == str(result.path)
+    file = read_gguf(result.path)
+    assert (file.quant, file.parameters) == ("Q4_0", result.parameters)
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].done == progress[-1].total == result.size_bytes
+    assert left_behind(home) == ["stories-Q4_0.gguf"]
+
+
+def test_again_is_a_note_and_force_makes_it_anew(home: Paths, checkpoint: Path) -> None:
+    first = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)))
+    before = first.path.stat().st_mtime_ns
+    events: list[JobEvent] = []
+    again = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)), emit=events.append)
+    assert again.already_there
+    assert first.path.stat().st_mtime_ns == before
+    assert any(isinstance(event, Note) and "--force" in event.text for event in events)
+    anew = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), force=True))
+    assert not anew.already_there
+    assert first.path.stat().st_mtime_ns != before
+
+
+def test_output_elsewhere_is_not_the_librarys(
+    home: Paths, checkpoint: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.gguf"
+    result = run(QuantizeRequest(QuantType.F16, str(checkpoint), target))
+    assert (result.name, result.path) == (None, target)
+    assert not home.data.exists()
+    with pytest.raises(LibraryError, match="is there already"):
+        run(QuantizeRequest(QuantType.F16, str(checkpoint), target))
+    run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), target, force=True))
+    assert read_gguf(target).quant == "Q8_0"
+
+
+def test_never_over_its_input(home: Paths, checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    with pytest.raises(UsageError, match=r"must be named \*\.gguf"):
+        run(QuantizeRequest(QuantType.F16, str(checkpoint), weights, force=True))
+    assert weights.read_bytes() == (DEMO / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda root: (root / "config.json").unlink(), NotFoundError, "no config.json"),
+        (
+            lambda root: (root / "config.json").write_text("{"),
+            BadFileError,
+            r"config\.json .*not valid JSON",
+        ),
+        (
+            lambda root: edit_config(root, architectures=["MambaForCausalLM"]),
+            UnsupportedError,
+            "'MambaForCausalLM'",
+        ),
+        (lambda root: edit_config(root, architectures=None), BadFileError, "no model architecture"),
+        (lambda root: edit_config(root, num_hidden_layers=-1), BadFileError, "num_hidden_layers"),
+        (
+            lambda root: edit_config(root, num_hidden_layers=10**9),
+            BadFileError,
+            "num_hidden_layers",
+        ),
+        (lambda root: edit_config(root, num_hidden_layers=3), UnsupportedError, "does not know"),
+        (lambda root: edit_config(root, num_attention_heads=7), BadFileError, "heads"),
+        (lambda root: edit_config(root, vocab_size=1 << 40), BadFileError, "vocab_size"),
+        (
+            lambda root: edit_config(root, quantization_config={"quant_method": "awq"}),
+            UnsupportedError,
+            "already quantized",
+        ),
+        (lambda root: (root / "model.safetensors").unlink(), NotFoundError, "safetensors"),
+        (
+            lambda root: os.truncate(root / "model.safetensors", 300_000),
+            BadFileError,
+            "ends beyond the file",
+        ),
+        (lambda root: os.truncate(root / "model.safetensors", 100), BadFileError, "claims"),
+        (
+            lambda root: (root / "tokenizer.model").write_bytes(b"nonsense"),
+            BadFileError,
+            "tokenizer.model",
+        ),
+        (lambda root: (root / "tokenizer.model").unlink(), NotFoundError, "tokenizer"),
+        (lambda root: edit_config(root, num_hidden_layers=6), BadFileError, "not whole"),
+        (lambda root: edit_config(root, vocab_size=513), BadFileError, "512 rows"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused_in_one_line(
+    home: Paths, checkpoint: Path, spoil: Any, error: type[LocalqError], message: str
+) -> None:
+    spoil(checkpoint)
+    with pytest.raises(error, match=message) as caught:
+        run(QuantizeRequest(QuantType.Q4_0, str(checkpoint)))
+    assert str(checkpoint) in caught.value.message or error is UnsupportedError
+    assert "\n" not in caught.value.message
+    assert left_behind(home) == []
+
+
+def test_weights_that_are_no_numbers(home: Paths, tmp_path: Path) -> None:
+    root = shutil.copytree(DEMO, tmp_path / "broken")
+    weights = root / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-4000:-3000] = b"\xff" * 1000
+    weights.write_bytes(data)
+    with pytest.raises(BadFileError, match="NaN or infinity") as caught:
+        run(QuantizeRequest(QuantType.Q8_0, str(root)))
+    assert caught.value.path == weights
+    assert left_behind(home) == []
+
+
+def test_an_unknown_dtype(home: Paths, tmp_path: Path) -> None:
+    root = shutil.copytree(DEMO, tmp_path / "eight")
+    write_safetensors(
+        root / "model.safetensors", {"model.norm.weight": ("F8_E4M3", (64,), bytes(64))}
+    )
+    with pytest.raises(UnsupportedError, match="F8_E4M3"):
+        run(QuantizeRequest(QuantType.Q8_0, str(root)))
+
+
+def test_cancelled_leaves_nothing(home: Paths, checkpoint: Path) -> None:
+    cancel = threading.Event()
+
+    def stop(event: JobEvent) -> None:
+        cancel.set()
+
+    cancel.set()
+    with pytest.raises(Cancelled):
+        run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)), emit=stop, cancel=cancel)
+    assert left_behind(home) == []
+
+
+def test_a_full_disk_while_writing(
+    home: Paths, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer.os, "pwrite", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)))
+    assert left_behind(home) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real filesystem of 300 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_really_full_disk(home: Paths, checkpoint: Path, small_disk: Path) -> None:
+    with pytest.raises(StorageError, match=r"needs 344,512 bytes") as caught:
+        run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), small_disk / "out.gguf"))
+    assert caught.value.hint
+    assert list(small_disk.iterdir()) == []
+    result = run(QuantizeRequest(QuantType.Q4_0, str(checkpoint), small_disk / "out.gguf"))
+    assert result.size_bytes < 300_000
+
+
+def test_a_folder_that_cannot_be_written(home: Paths, checkpoint: Path) -> None:
+    with pytest.raises(StorageError, match="no such folder"):
+        run(QuantizeRequest(QuantType.Q4_0, str(checkpoint), checkpoint / "none" / "o.gguf"))
+    if Path("/proc/self").exists():
+        with pytest.raises(StorageError, match=r"cannot be written|needs"):
+            run(QuantizeRequest(QuantType.Q4_0, str(checkpoint), Path("/proc/self/o.gguf")))
+
+
+@pytest.mark.parametrize("type_", [TensorType.Q4_0, TensorType.Q5_1, TensorType.Q8_0])
+def test_unaligned_sources_decode_the_same(type_: TensorType) -> None:
+    codecs = load_codecs()
+    numbers = np.linspace(-1, 1, 320, dtype=np.float32)
+    packed = np.frombuffer(b"x" + numbers.tobytes(), np.uint8)[1:]
+    decoded = codecs.decode("F32", packed, np.empty(320, np.float32))
+    target = np.empty(type_.row_bytes(320), np.uint8)
+    straight = codecs.encode(type_, numbers, target, 320).tobytes()
+    assert codecs.encode(type_, decoded, target, 320).tobytes() == straight
