@@ -105,14 +105,10 @@ class Library:
                 self._store.delete(stale)
         return entered
 
-    def remove(self, name: str) -> Removed:
-        """Delete exactly the files the catalogue holds for a model, then folders left empty.
-
-        LibraryError, and nothing deleted, where `name` is a path or a file lies elsewhere.
-        StorageError where a file cannot be deleted: the entry stays, and can be removed again.
-        """
+    def find_removable(self, name: str) -> Model:
+        """The model that `remove` would take; LibraryError where `name` is a path."""
         try:
-            wanted = self.find(name)
+            return self.find(name)
         except NotFoundError:
             if names.looks_like_path(name):
                 raise LibraryError(
@@ -120,6 +116,14 @@ class Library:
                     hint="localq list shows their names",
                 ) from None
             raise
+
+    def remove(self, name: str) -> Removed:
+        """Delete exactly the files the catalogue holds for a model, then folders left empty.
+
+        LibraryError, and nothing deleted, where `name` is a path or a file lies elsewhere.
+        StorageError where a file cannot be deleted: the entry stays, and can be removed again.
+        """
+        wanted = self.find_removable(name)
         with self._catalogue.write() as transaction:
             model = transaction.get(wanted.name)
             if model is None:

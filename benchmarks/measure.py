@@ -1,0 +1,58 @@
+"""A command as a whole process: wall time, and the memory that is its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Measured", "measure"]
+
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`anonymous_bytes` is the peak without mapped files; 0 where the system does not tell."""
+
+    seconds: float
+    anonymous_bytes: int
+
+
+def measure(
+    command: Sequence[str | Path], environment: Mapping[str, str] | None = None
+) -> Measured:
+    """Run the command to its end; CalledProcessError, with what it said, where it fails."""
+    parts = [str(part) for part in command]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        parts,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+    )
+    peak = 0
+    status = Path(f"/proc/{process.pid}/status")
+    while True:
+        try:
+            output, _ = process.communicate(timeout=_POLL_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            peak = max(peak, _anonymous(status))
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, parts, output)
+    return Measured(seconds, peak)
+
+
+def _anonymous(status: Path) -> int:
+    try:
+        for line in status.read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

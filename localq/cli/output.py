@@ -1,0 +1,133 @@
+"""The only place that prints: results to stdout, narration to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localq.errors import LocalqError
+
+__all__ = ["byte_count", "count", "error", "json_document", "line", "narrate", "plain", "table"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def use_utf8() -> None:
+    """Model names and replies are not always what a console's old code page can say."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def plain(text: object) -> str:
+    """`text` on one line and without anything that could drive a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def line(text: str) -> None:
+    """A line of the result."""
+    click.echo(plain(text))
+
+
+def stream(text: str) -> None:
+    """A piece of a reply as it comes; line breaks and tabs stay."""
+    parts = re.split(r"([\n\t])", text)
+    click.echo("".join(p if p in "\n\t" else plain(p) for p in parts), nl=False)
+
+
+def narrate(text: str) -> None:
+    """A line for the person in front of the terminal."""
+    click.echo(plain(text), err=True)
+
+
+def warn(text: str) -> None:
+    click.echo(f"{_colour('warning:', 'yellow')} {plain(text)}", err=True)
+
+
+def error(failure: LocalqError) -> None:
+    """The one line that says what went wrong, and the one that says what to do."""
+    click.echo(f"{_colour('error:', 'red')} {plain(failure.message)}", err=True)
+    if failure.hint:
+        click.echo(f"{_colour('  try:', 'cyan')} {plain(failure.hint)}", err=True)
+
+
+def json_document(value: object) -> None:
+    """The one JSON document of a verb's `--json`."""
+    click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2).encode(*_UTF8))
+
+
+_UTF8 = ("utf-8", "replace")
+
+
+def to_json(value: object) -> Any:
+    """Dataclasses as objects with the names of their fields; paths as texts."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, float) and value - value != 0:
+        return None  # JSON has neither NaN nor infinity
+    return value
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns for people: numbers to the right; as wide as they need when not on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        numeric = heading in ("SIZE", "PARAMETERS", "BYTES")
+        grid.add_column(
+            heading,
+            justify="right" if numeric else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=None,
+        )
+    for row in rows:
+        grid.add_row(*(Text(plain(cell)) for cell in row))
+    if not sys.stdout.isatty():
+        console.width = 1000
+    console.print(grid)
+
+
+def byte_count(size: int) -> str:
+    """1,234,567 bytes as "1.2 MB"."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def count(number: int) -> str:
+    """134,515,008 parameters as "135M"."""
+    value = float(number)
+    for unit in ("", "K", "M", "B"):
+        if value < 999.5:
+            return f"{value:.0f}{unit}" if not unit or value >= 9.95 else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f}T"
+
+
+def _colour(text: str, colour: str) -> str:
+    return click.style(text, fg=colour, bold=True)

@@ -1,0 +1,74 @@
+"""`localq run [MODEL] -p TEXT`"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option, optional_model
+from localq.cli.progress import ProgressDisplay
+from localq.errors import Cancelled, UsageError
+from localq.library import Library
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Let a model answer one prompt.")
+@optional_model
+@click.option("-p", "--prompt", help="What to say to the model; `-` reads it from stdin.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
+@click.option("--temperature", type=click.FloatRange(0, 10), help="0 always takes the likeliest.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes the reply repeatable.")
+@click.option("--ctx", "n_ctx", type=click.IntRange(16), help="Context length in tokens.")
+@json_option
+def command(
+    model: str | None,
+    prompt: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    seed: int | None,
+    n_ctx: int | None,
+    as_json: bool,
+) -> None:
+    """Let MODEL answer one prompt, streaming to stdout.
+
+    MODEL is a name or a .gguf file; without it, the model pulled, made or used last. Ctrl-C stops
+    the reply.
+    """
+    from localq.engine.sampling import SamplingParams
+    from localq.services.chat import Conversation
+
+    text = _prompt(prompt)
+    given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    sampling = SamplingParams(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    show = (lambda piece: None) if as_json else output.stream
+    with (
+        Library() as library,
+        cancel_on_interrupt() as cancel,
+        ProgressDisplay() as emit,
+        Conversation.open(library, model, emit=emit, n_ctx=n_ctx) as conversation,
+    ):
+        reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
+    if as_json:
+        output.json_document(reply)
+    elif not reply.text.endswith("\n"):
+        output.stream("\n")
+    if reply.stop == "cancelled":
+        raise Cancelled("stopped")
+    if not as_json and sys.stderr.isatty():
+        speed = reply.generated_tokens / reply.generate_seconds if reply.generate_seconds else 0
+        output.narrate(f"[{reply.generated_tokens} tokens, {speed:.1f} per second]")
+
+
+def _prompt(prompt: str | None) -> str:
+    if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
+        prompt = sys.stdin.read()
+    if not prompt:
+        raise UsageError(
+            "nothing to say to the model",
+            hint='localq run -p "Hello", or localq alone to chat',
+        )
+    return prompt

@@ -1,0 +1,65 @@
+"""`localq show MODEL`"""
+
+from __future__ import annotations
+
+import click
+
+from localq.cli import output
+from localq.cli.options import json_option
+from localq.library import Library
+
+__all__ = ["command"]
+
+_LONG_VALUE = 90
+
+
+@click.command(short_help="Show all that is known of a model.")
+@click.argument("model")
+@click.option("--tensors", is_flag=True, help="List every tensor too.")
+@json_option
+def command(model: str, tensors: bool, as_json: bool) -> None:
+    """Show all that is known of MODEL (a name, a .gguf file or a checkpoint folder)."""
+    from localq.services.inspect import show
+
+    with Library() as library:
+        details = show(library, model)
+    if as_json:
+        document = output.to_json(details.model)
+        document["metadata"] = details.metadata
+        document["tensors"] = details.tensors
+        output.json_document(document)
+        return
+    found = details.model
+    source = found.source.repo or "a folder on this machine"
+    revision = f" at {found.source.revision}" if found.source.revision else ""
+    for label, value in (
+        ("name", found.name),
+        ("format", f"{found.format.value}, {found.quant}"),
+        ("architecture", found.architecture),
+        ("parameters", f"{found.parameters:,}"),
+        ("size", f"{found.size_bytes:,} bytes ({output.byte_count(found.size_bytes)})"),
+        ("source", source + revision),
+        ("path", str(found.path)),
+    ):
+        output.line(f"{label:<13} {value}")
+    output.line("")
+    for key, value in details.metadata.items():
+        output.line(f"{key:<42} {_short(value)}")
+    if tensors:
+        output.line("")
+        output.table(
+            ("TENSOR", "TYPE", "SHAPE", "BYTES"),
+            (
+                (t.name, t.type, " x ".join(map(str, t.shape)), f"{t.nbytes:,}")
+                for t in details.tensors
+            ),
+        )
+    else:
+        output.line(f"\n{len(details.tensors)} tensors (--tensors lists them)".strip())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value):,} items: {str(value[:3])[1:-1]}, …"
+    text = str(value)
+    return text if len(text) <= _LONG_VALUE else f"{text[:_LONG_VALUE]}… ({len(text):,} characters)"

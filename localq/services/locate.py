@@ -1,0 +1,111 @@
+"""What a MODEL argument means: a model of the library, or a file or folder on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from localq.errors import NotFoundError, UnsupportedError
+from localq.formats.gguf import read_gguf
+from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.library.names import looks_like_path
+
+__all__ = ["locate", "locate_checkpoint", "locate_gguf", "locate_path"]
+
+
+def locate(library: Library, text: str) -> Model:
+    """A model of either format."""
+    return _on_disk(text) or library.find(text)
+
+
+def locate_gguf(library: Library, text: str | None) -> Model:
+    """A GGUF, ready to run; without `text` the one pulled, made or used last."""
+    if text is None and (last := library.last_used()):
+        text = last.name  # a checkpoint pulled last means what was made of it, not an older model
+    model = _on_disk(text) or library.find_gguf(text)
+    if model.format is not ModelFormat.GGUF:
+        raise NotFoundError(
+            f"{model.path}: a checkpoint cannot be run as it is",
+            hint=f"quantize it first: localq quantize q4_0 {model.path}",
+        )
+    if not model.path.is_file():
+        raise NotFoundError(
+            f"{model.name}: its file is gone: {model.path}",
+            hint=f"forget it with: localq rm {model.name}",
+        )
+    return model
+
+
+def locate_checkpoint(library: Library, text: str | None) -> Model:
+    """A checkpoint to convert; without `text` the one of the model used last."""
+    model = _on_disk(text) or library.find_checkpoint(text)
+    if model.format is not ModelFormat.SAFETENSORS:
+        raise UnsupportedError(
+            f"{model.path}: localq cannot quantize a GGUF again yet",
+            hint="give the checkpoint it was made from",
+        )
+    return model
+
+
+def locate_path(library: Library, text: str | None) -> Path:
+    """Where other programs find the model: its GGUF, or the checkpoint's folder if it has none."""
+    if text is None:
+        last = library.last_used()
+        text = last.name if last else None
+    try:
+        return locate_gguf(library, text).path
+    except NotFoundError:
+        if text is None:
+            raise
+        return locate(library, text).path
+
+
+def _on_disk(text: str | None) -> Model | None:
+    """The file or folder that `text` names, or None where it is the name of a model.
+
+    NotFoundError for what can only be a path but is not there.
+    """
+    if not text or "\0" in text:
+        return None
+    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path refuses "~nobody"
+    if path.is_dir() and (looks_like_path(text) or (path / "config.json").is_file()):
+        return _checkpoint(path)
+    if path.is_file() and (looks_like_path(text) or path.suffix == ".gguf"):
+        return _gguf(path)
+    if looks_like_path(text):
+        raise NotFoundError(f"{text}: no such file or folder")
+    return None
+
+
+def _gguf(path: Path) -> Model:
+    file = read_gguf(path)
+    return Model(
+        name=str(path),
+        format=ModelFormat.GGUF,
+        quant=file.quant,
+        architecture=file.architecture,
+        parameters=file.parameters,
+        size_bytes=file.size_bytes,
+        path=path,
+        source=ModelSource(None, None),
+        created_at=path.stat().st_mtime,
+        used_at=path.stat().st_mtime,
+    )
+
+
+def _checkpoint(path: Path) -> Model:
+    from localq.convert import open_checkpoint
+
+    checkpoint = open_checkpoint(path)
+    return Model(
+        name=str(path),
+        format=ModelFormat.SAFETENSORS,
+        quant=checkpoint.dtype,
+        architecture=checkpoint.architecture,
+        parameters=checkpoint.parameters,
+        size_bytes=checkpoint.size_bytes,
+        path=path,
+        source=ModelSource(None, None),
+        created_at=path.stat().st_mtime,
+        used_at=path.stat().st_mtime,
+    )
