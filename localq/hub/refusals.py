@@ -1,0 +1,101 @@
+"""What the Hub's refusals mean to the user."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from localq.errors import HubError, LocalqError, NotFoundError
+from localq.hub.source import Interrupted
+
+__all__ = ["Asked", "refusal", "retry_after"]
+
+_TRANSIENT = frozenset([408, 425, 429, 500, 502, 503, 504])
+_USED_UP = re.compile(r";\s*r=0\s*;\s*t=([0-9]{1,9})\b")
+_LOGIN = "set HF_TOKEN to your token from huggingface.co/settings/tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for, to say so when it is refused."""
+
+    host: str
+    repo: str
+    revision: str | None = None
+    path: str | None = None
+    has_token: bool = False
+
+
+def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqError:
+    """The error for an answer that is none; `headers` finds names in any capitals."""
+    code = headers.get("X-Error-Code", "")
+    reason = headers.get("X-Error-Message", "")
+    if status in _TRANSIENT:
+        return Interrupted(
+            f"{asked.host} answers {_phrase(status)}", retry_after=retry_after(headers)
+        )
+    if code == "GatedRepo":
+        return _gated(asked)
+    if code == "RevisionNotFound":
+        return NotFoundError(
+            f"{asked.repo} has no revision {asked.revision!r}",
+            hint=f"its branches and tags: {asked.host}/{asked.repo}/tree/main",
+        )
+    if code == "EntryNotFound" or (status == 404 and asked.path is not None):
+        return NotFoundError(f"{asked.repo} no longer has the file {asked.path!r}")
+    if reason == "Invalid credentials in Authorization header":
+        return HubError(f"{asked.host} does not accept your token", hint=f"{_LOGIN}, or unset it")
+    if status in (401, 404):  # the Hub hides from strangers whether a private model exists
+        return NotFoundError(
+            f"no model {asked.repo!r} on {asked.host}"
+            + ("" if asked.has_token else ", or a private one"),
+            hint=f"check the spelling; for a private model {_LOGIN}",
+        )
+    if status == 403:
+        return HubError(
+            f"{asked.host} forbids {asked.repo}: {_line(reason) or _phrase(status)}",
+            hint="check that your token may read this model",
+        )
+    return HubError(
+        f"{asked.repo}: {asked.host} answers {_phrase(status)}"
+        + (f": {_line(reason)}" if reason else "")
+    )
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """The seconds to wait that the server asks for: in Retry-After as seconds or as a date, or in
+    the Hub's own header about a used-up rate limit, such as `"api";r=0;t=55`."""
+    value = headers.get("Retry-After", "").strip()
+    if not value and (match := _USED_UP.search(headers.get("RateLimit", ""))):
+        return float(match[1])
+    if value.isdecimal() and value.isascii():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def _gated(asked: Asked) -> HubError:
+    page = f"{asked.host}/{asked.repo}"
+    if asked.has_token:
+        hint = f"accept its terms at {page} with the account of your token, then try again"
+    else:
+        hint = f"accept its terms at {page}, then {_LOGIN}"
+    return HubError(f"{asked.repo} is gated: its owners say who may download it", hint=hint)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()

@@ -1,0 +1,109 @@
+"""A model repository on the Hub as a source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from localq.errors import HubError
+from localq.events import Emit
+from localq.hub.listing import repo_state, tree_files
+from localq.hub.patience import Patience, RetryPolicy, stop_if
+from localq.hub.session import HubSession
+from localq.hub.source import Damaged, Interrupted, RemoteFile, Stream
+from localq.hub.spec import ModelSpec
+
+__all__ = ["HubSource"]
+
+_MAX_PAGES = 200
+"""Of 1,000 files each."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """One commit of a repository, with everything in it listed."""
+
+    session: HubSession
+    repo: str
+    revision: str
+    files: tuple[RemoteFile, ...]
+
+    @classmethod
+    def resolve(
+        cls,
+        spec: ModelSpec,
+        *,
+        emit: Emit,
+        cancel: threading.Event,
+        policy: RetryPolicy | None = None,
+    ) -> HubSource:
+        """Ask the Hub which commit `spec` means and what files it has.
+
+        Folders are looked into only for GGUF files. Raises OfflineError, NotFoundError,
+        HubError, Cancelled.
+        """
+        api = _Api(HubSession.from_environment(), Patience(policy or RetryPolicy(), cancel, emit))
+        repo, commit = api.state(spec.repo, spec.revision)
+        files = api.files(repo, commit, recursive=spec.quant is not None)
+        return cls(api.session, repo, commit, files)
+
+    @contextmanager
+    def open(self, file: RemoteFile, offset: int) -> Iterator[Stream]:
+        asked = self.session.asked(self.repo, self.revision, file.path)
+        # Asked anew each time: the signed address it leads to is good for an hour only.
+        path = f"/{self.repo}/resolve/{self.revision}/{quote(file.path)}"
+        with self.session.get(path, asked, offset=offset) as response:
+            if response.status_code == 416:
+                raise Damaged(f"it is shorter than the {file.size:,} bytes the Hub lists")
+            start = 0
+            if response.status_code == 206:
+                start = _range_start(response.headers.get("Content-Range", ""))
+                if start != offset:
+                    raise Interrupted(f"{self.session.host} sent another part than asked for")
+            yield Stream(start, response.iter_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    session: HubSession
+    patience: Patience
+
+    def state(self, repo: str, revision: str | None) -> tuple[str, str]:
+        path = f"/api/models/{repo}/revision/{quote(revision or 'main', safe='')}"
+        answer, _ = self._get(path, repo, revision or "main", {})
+        return repo_state(answer, repo)
+
+    def files(self, repo: str, commit: str, *, recursive: bool) -> tuple[RemoteFile, ...]:
+        path = f"/api/models/{repo}/tree/{commit}"
+        files: list[RemoteFile] = []
+        page: Mapping[str, str] = {"recursive": str(recursive).lower(), "expand": "false"}
+        for _ in range(_MAX_PAGES):
+            answer, next_page = self._get(path, repo, commit, page)
+            files += tree_files(answer, repo)
+            if next_page is None:
+                return tuple(files)
+            page = next_page
+        raise HubError(f"{repo}: the list of its files does not end")
+
+    def _get(
+        self, path: str, repo: str, revision: str, params: Mapping[str, str]
+    ) -> tuple[object, Mapping[str, str] | None]:
+        while True:
+            stop_if(self.patience.cancel)
+            try:
+                answer = self.session.json(path, self.session.asked(repo, revision), params)
+            except Interrupted as error:
+                self.patience.wait(error)
+            else:
+                self.patience.progressed()
+                return answer
+
+
+def _range_start(header: str) -> int:
+    """The first byte in a Content-Range such as "bytes 100-199/200"; -1 for anything else."""
+    unit, _, rest = header.strip().partition(" ")
+    first = rest.partition("-")[0]
+    return int(first) if unit == "bytes" and first.isdecimal() and len(first) < 20 else -1

@@ -1,0 +1,73 @@
+"""Which of the known models a machine can run, and which one to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from localq.recipes.recipe import KnownModel
+
+__all__ = ["Choice", "models_that_fit"]
+
+_Q4_K_M_BYTES = 0.6
+"""Per parameter, with the tables and the higher types that such a file mixes in."""
+_OVERHEAD = 1_000_000_000
+"""Bytes for the context, the compute buffers and the program itself."""
+_COMFORTABLE = 0.25
+"""The share of all memory that a model may take so that everything else goes on as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model for this machine; `why` is one phrase to show beside it."""
+
+    repo: str
+    parameters: int
+    download_bytes: int
+    why: str
+    recommended: bool
+
+
+def models_that_fit(
+    models: Iterable[KnownModel],
+    *,
+    total_memory: int | None,
+    available_memory: int | None,
+    free_disk: int,
+) -> list[Choice]:
+    """The models that fit into these bytes: the recommended one, then the others by size.
+
+    Recommended is the largest that fits comfortably, else the smallest. Where the memory is not
+    known (None) nothing is ruled out for it, and the smallest is recommended.
+    """
+    fitting = [
+        model
+        for model in sorted(models, key=lambda model: model.parameters, reverse=True)
+        if model.download_bytes <= free_disk
+        and (available_memory is None or _needed(model) < available_memory)
+    ]
+    if not fitting:
+        return []
+    comfortable = (
+        [m for m in fitting if _needed(m) <= _COMFORTABLE * total_memory] if total_memory else []
+    )
+    best = comfortable[0] if comfortable else fitting[-1]
+    ordered = [best, *(model for model in fitting if model is not best)]
+    return [_choice(model, best, comfortable, total_memory) for model in ordered]
+
+
+def _choice(
+    model: KnownModel, best: KnownModel, comfortable: list[KnownModel], total_memory: int | None
+) -> Choice:
+    if total_memory is None:
+        why = "the smallest; this machine's memory is not known" if model is best else ""
+    elif model is best:
+        size = "largest that runs comfortably" if comfortable else "smallest"
+        why = f"the {size} in {total_memory / 1e9:.1f} GB of memory"
+    else:
+        why = f"needs about {_needed(model) / 1e9:.1f} GB of memory"
+    return Choice(model.repo, model.parameters, model.download_bytes, why, model is best)
+
+
+def _needed(model: KnownModel) -> float:
+    return model.parameters * _Q4_K_M_BYTES + _OVERHEAD

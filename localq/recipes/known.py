@@ -1,0 +1,27 @@
+"""The recipes that localq carries: models known to run well on a machine at home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from localq.errors import BadFileError, NotFoundError
+from localq.recipes.recipe import KnownModel, load_recipe
+
+__all__ = ["known_models"]
+
+_INSTALLED = Path(__file__).parent / "data"
+_SOURCE_TREE = Path(__file__).parents[2] / "recipes"
+
+
+def known_models() -> list[KnownModel]:
+    """The models of localq's own recipes, by parameters, smallest first."""
+    folder = _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
+    models: list[KnownModel] = []
+    for path in sorted(folder.glob("*.toml")):
+        about = load_recipe(path).about
+        if about is None:
+            raise BadFileError(path, "model.title and what else describes the model is missing")
+        models.append(about)
+    if not models:
+        raise NotFoundError(f"{folder}: no recipes in it", hint="reinstall localq")
+    return sorted(models, key=lambda model: (model.parameters, model.repo))

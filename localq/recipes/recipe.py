@@ -1,0 +1,173 @@
+"""One recipe file.
+
+    [model]
+    repo = "HuggingFaceTB/SmolLM2-135M-Instruct"   # the only key that must be there
+    revision = "main"
+
+    [quantize]
+    type = "q4_0"
+
+The recipes that localq carries also describe their model under [model]; see `KnownModel`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from localq.errors import BadFileError, NotFoundError, UsageError
+from localq.formats.types import QuantType
+
+__all__ = ["RECIPE_FILE", "KnownModel", "Recipe", "load_recipe"]
+
+RECIPE_FILE = "localq.toml"
+"""What a recipe is called in a folder of the user's."""
+
+_MAX_BYTES = 1 << 20
+_TABLES = ("model", "quantize")
+_ABOUT = ("title", "parameters", "download_bytes", "license", "context", "languages")
+_MODEL_KEYS = ("repo", "revision", *_ABOUT)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """What is known about a model before asking the Hub."""
+
+    repo: str
+    title: str
+    parameters: int
+    download_bytes: int
+    """Of the weights in BF16."""
+    license: str
+    """As the Hub writes it: "apache-2.0"."""
+    context: int
+    """Tokens it was trained to see."""
+    languages: tuple[str, ...]
+    """ISO 639-1 codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe and the file it came from."""
+
+    path: Path
+    repo: str
+    revision: str | None
+    quantize: QuantType | None
+    about: KnownModel | None
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. NotFoundError, or BadFileError that names the file and the key."""
+    content = _read(path)
+    _refuse_unknown(path, content, _TABLES, "")
+    model = _Table(path, "model", _value(path, content, "model", dict, ""))
+    quantize = _Table(path, "quantize", _value(path, content, "quantize", dict, "", default={}))
+    _refuse_unknown(path, model.content, _MODEL_KEYS, "model.")
+    _refuse_unknown(path, quantize.content, ("type",), "quantize.")
+    repo = model.text("repo")
+    revision = model.text("revision") if "revision" in model.content else None
+    about = _about(model, repo) if any(key in model.content for key in _ABOUT) else None
+    return Recipe(path, repo, revision, _quant(quantize), about)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadFileError(path, "too large for a recipe")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such recipe") from None
+    except OSError as error:
+        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
+        raise BadFileError(path, f"not a recipe: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One table of the file, whose keys are read with the type they must have."""
+
+    path: Path
+    name: str
+    content: Mapping[str, Any]
+
+    def text(self, key: str) -> str:
+        value = self._value(key, str)
+        if not value.strip() or not value.isprintable():
+            raise BadFileError(self.path, f"{self.name}.{key} holds no text")
+        return value
+
+    def natural(self, key: str) -> int:
+        value = self._value(key, int)
+        if isinstance(value, bool) or value <= 0:
+            raise BadFileError(self.path, f"{self.name}.{key} must be a number above 0")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self._value(key, list)
+        if not values or not all(isinstance(value, str) for value in values):
+            raise BadFileError(self.path, f"{self.name}.{key} must be a list of texts")
+        return tuple(values)
+
+    def _value(self, key: str, kind: type[T]) -> T:
+        return _value(self.path, self.content, key, kind, f"{self.name}.")
+
+
+def _about(model: _Table, repo: str) -> KnownModel:
+    return KnownModel(
+        repo=repo,
+        title=model.text("title"),
+        parameters=model.natural("parameters"),
+        download_bytes=model.natural("download_bytes"),
+        license=model.text("license"),
+        context=model.natural("context"),
+        languages=model.texts("languages"),
+    )
+
+
+def _quant(quantize: _Table) -> QuantType | None:
+    if "type" not in quantize.content:
+        return None
+    try:
+        return QuantType.parse(quantize.text("type"))
+    except UsageError as error:
+        raise BadFileError(
+            quantize.path, f"quantize.type: {error.message}", hint=error.hint
+        ) from None
+
+
+def _value(
+    path: Path,
+    content: Mapping[str, Any],
+    key: str,
+    kind: type[T],
+    prefix: str,
+    *,
+    default: T | None = None,
+) -> T:
+    value = content.get(key, default)
+    if value is None:
+        raise BadFileError(path, f"{prefix}{key} is missing")
+    if not isinstance(value, kind):
+        raise BadFileError(path, f"{prefix}{key} must be {_KINDS[kind]}")
+    return value
+
+
+_KINDS = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+
+
+def _refuse_unknown(
+    path: Path, content: Mapping[str, Any], known: tuple[str, ...], prefix: str
+) -> None:
+    if unknown := sorted(set(content) - set(known)):
+        raise BadFileError(
+            path,
+            f"{prefix}{unknown[0][:80]} is not a key of recipes",
+            hint=f"known here: {', '.join(known)}",
+        )

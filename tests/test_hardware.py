@@ -1,0 +1,169 @@
+"""What machines of many kinds say about themselves, from made-up /proc and /sys folders."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from localq.hardware import cpu_threads, memory
+from localq.hardware.cgroup import MemoryLimit, cpu_quota, memory_limit
+from localq.hardware.cpu import linux_threads, parse_cpu_list, parse_windows_cores
+from localq.hardware.macos import macos_memory
+from localq.hardware.memory import Memory, linux_memory, parse_meminfo
+
+MEMINFO = "MemTotal:       16000000 kB\nMemFree:  1000000 kB\nMemAvailable:    8000000 kB\n"
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root
+
+
+def smt(root: Path, pairs: int) -> None:
+    """`pairs` cores of two threads each: CPU n and n + pairs."""
+    for cpu in range(pairs * 2):
+        low = cpu % pairs
+        name = f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        write(root, {name: f"{low},{low + pairs}"})
+
+
+def v2(group: str, **files: str) -> dict[str, str]:
+    named = {f"sys/fs/cgroup{group}/{k.replace('_', '.', 1)}": v for k, v in files.items()}
+    return {"proc/self/cgroup": f"0::{group or '/'}", **named}
+
+
+def test_this_machine_has_threads_and_memory() -> None:
+    assert 1 <= cpu_threads() <= (os.cpu_count() or 1)
+    found = memory()
+    if sys.platform in ("linux", "darwin", "win32"):
+        assert found is not None
+        assert 0 < found.available <= found.total
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-3,8", {0, 1, 2, 3, 8}),
+        ("5\n", {5}),
+        ("", set()),
+        ("a-b", set()),
+        ("3-", set()),
+        ("0-99999999999", set()),
+    ],
+)
+def test_cpu_lists(text: str, cpus: set[int]) -> None:
+    assert parse_cpu_list(text) == cpus
+
+
+def test_two_threads_of_a_core_count_once(tmp_path: Path) -> None:
+    smt(tmp_path, 4)
+    assert linux_threads(set(range(8)), tmp_path) == 4
+    assert linux_threads({0, 4, 1}, tmp_path) == 2
+
+
+def test_efficiency_cores_are_left_out_unless_there_are_no_others(tmp_path: Path) -> None:
+    write(tmp_path, {"sys/devices/cpu_core/cpus": "0-3", "sys/devices/cpu_atom/cpus": "4-11"})
+    assert linux_threads(set(range(12)), tmp_path) == 4
+    assert linux_threads({6, 7}, tmp_path) == 2
+
+
+def test_without_topology_every_allowed_cpu_counts(tmp_path: Path) -> None:
+    assert linux_threads({0, 2, 5}, tmp_path) == 3
+    assert linux_threads(set(), tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "threads"),
+    [("250000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("nonsense", 8), ("1 0", 8)],
+)
+def test_a_containers_quota_is_rounded_down(tmp_path: Path, cpu_max: str, threads: int) -> None:
+    write(tmp_path, v2("", cpu_max=cpu_max))
+    assert linux_threads(set(range(8)), tmp_path) == threads
+
+
+def test_the_tightest_group_above_counts(tmp_path: Path) -> None:
+    write(tmp_path, v2("/a/b", cpu_max="max 100000"))
+    write(tmp_path, {"sys/fs/cgroup/a/cpu.max": "300000 100000"})
+    assert cpu_quota(tmp_path) == 3
+
+
+def test_version_1_quota(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n0::/",
+            # A container sees its own part at the top of the mount.
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "150000",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+    )
+    assert cpu_quota(tmp_path) == 1.5
+    write(tmp_path, {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"})
+    assert cpu_quota(tmp_path) is None
+
+
+def test_a_process_outside_what_the_container_sees(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/self/cgroup": "0::/../other", "sys/fs/cgroup/cpu.max": "200000 100000"})
+    assert cpu_quota(tmp_path) == 2
+
+
+def test_memory_of_a_plain_machine(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/meminfo": MEMINFO})
+    assert linux_memory(tmp_path) == Memory(16_000_000 * 1024, 8_000_000 * 1024)
+    assert linux_memory(tmp_path / "nothing") is None
+
+
+def test_memory_of_a_container(tmp_path: Path) -> None:
+    gib = 1 << 30
+    write(tmp_path, {"proc/meminfo": MEMINFO})
+    write(tmp_path, v2("/x", memory_max=str(2 * gib), memory_current=str(gib)))
+    write(tmp_path, {"sys/fs/cgroup/x/memory.stat": f"anon 5\ninactive_file {gib // 2}\n"})
+    assert memory_limit(tmp_path) == MemoryLimit(2 * gib, gib // 2)
+    assert linux_memory(tmp_path) == Memory(2 * gib, 2 * gib - gib // 2)
+
+
+def test_memory_limit_of_version_1(tmp_path: Path) -> None:
+    folder = "sys/fs/cgroup/memory"
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "2:memory:/",
+            f"{folder}/memory.limit_in_bytes": "1000",
+            f"{folder}/memory.usage_in_bytes": "1200",
+            f"{folder}/memory.stat": "total_inactive_file 100",
+        },
+    )
+    assert memory_limit(tmp_path) == MemoryLimit(1000, 1000)
+    write(tmp_path, {f"{folder}/memory.limit_in_bytes": "9223372036854771712"})
+    assert memory_limit(tmp_path) is None
+
+
+def test_meminfo_ignores_what_it_does_not_know() -> None:
+    assert parse_meminfo("MemTotal: 2 kB\nHugePages_Total: 7\nBad: x kB\n") == {"MemTotal": 2048}
+
+
+def test_macos_memory() -> None:
+    values = {"hw.memsize": 1000, "hw.pagesize": 10, "vm.page_free_count": 20}
+    assert macos_memory(lambda name: values.get(name)) == (1000, 200)
+    values["vm.page_free_count"] = 900
+    assert macos_memory(lambda name: values.get(name)) == (1000, 1000)
+    assert macos_memory(lambda name: None) is None
+
+
+def windows_core(efficiency: int, relationship: int = 0) -> bytes:
+    return struct.pack("<IIBB", relationship, 48, 1, efficiency).ljust(48, b"\0")
+
+
+def test_windows_cores() -> None:
+    buffer = windows_core(1) * 6 + windows_core(0) * 8 + windows_core(9, relationship=2)
+    assert parse_windows_cores(buffer) == 6
+    assert parse_windows_cores(windows_core(0) * 4) == 4
+    assert parse_windows_cores(b"") == 0
+    assert parse_windows_cores(struct.pack("<IIBB", 0, 0, 1, 0)) == 1

@@ -1,0 +1,115 @@
+"""Recipe files, and the recipes that localq carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localq.errors import BadFileError, NotFoundError
+from localq.formats.types import QuantType
+from localq.hub import parse_spec
+from localq.recipes import KnownModel, known_models, load_recipe, models_that_fit
+from localq.recipes.recipe import Recipe
+
+GB = 1_000_000_000
+
+
+def load(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "localq.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path)
+
+
+def test_a_recipe_needs_only_a_repository(tmp_path: Path) -> None:
+    recipe = load(tmp_path, '[model]\nrepo = "org/name"\n')
+    assert (recipe.repo, recipe.revision, recipe.quantize) == ("org/name", None, None)
+    assert recipe.about is None
+
+
+def test_a_recipe_says_revision_and_type(tmp_path: Path) -> None:
+    recipe = load(
+        tmp_path, '[model]\nrepo = "org/name"\nrevision = "v1"\n[quantize]\ntype = "q4_k_m"\n'
+    )
+    assert (recipe.revision, recipe.quantize) == ("v1", QuantType.Q4_K_M)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "model is missing"),
+        ("model = 7", "model must be a table"),
+        ("[model]", "model.repo is missing"),
+        ("[model]\nrepo = 7", "model.repo must be a text"),
+        ('[model]\nrepo = " "', "model.repo holds no text"),
+        ('[model]\nrepo = "a\\u001bb"', "model.repo holds no text"),
+        ('[model]\nrepo = "a/b"\nrevison = "x"', "model.revison is not a key"),
+        ('[model]\nrepo = "a/b"\n[other]', "other is not a key"),
+        ('[model]\nrepo = "a/b"\n[quantize]\ntype = "q9"', "quantize.type: unknown quantization"),
+        ('[model]\nrepo = "a/b"\n[quantize]\nbits = 4', "quantize.bits is not a key"),
+        ('[model]\nrepo = "a/b"\ntitle = "T"', "model.parameters is missing"),
+        ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = -1', "must be a number above 0"),
+        ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = true', "must be a number above 0"),
+        ("[model\nrepo", "not a recipe"),
+    ],
+)
+def test_errors_name_the_file_and_the_key(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(BadFileError) as caught:
+        load(tmp_path, text)
+    assert caught.value.message.startswith(str(tmp_path / "localq.toml"))
+    assert complaint in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_what_is_no_recipe_at_all(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "long.toml").write_bytes(b"#" * (2 << 20))
+    for name in ("bytes.toml", "long.toml", "."):
+        with pytest.raises(BadFileError):
+            load_recipe(tmp_path / name)
+
+
+def test_the_recipes_that_localq_carries() -> None:
+    models = known_models()
+    assert len(models) >= 7
+    assert [model.parameters for model in models] == sorted(model.parameters for model in models)
+    assert len({model.repo for model in models}) == len(models)
+    for model in models:
+        assert parse_spec(model.repo).repo == model.repo
+        # Two bytes a parameter, and a header.
+        assert 0 < model.download_bytes - 2 * model.parameters < 1_000_000
+        assert all(len(language) == 2 for language in model.languages)
+
+
+def known(repo: str, parameters: int) -> KnownModel:
+    return KnownModel(repo, repo, parameters, 2 * parameters, "mit", 2048, ("en",))
+
+
+MODELS = [known("o/tiny", GB // 5), known("o/small", 2 * GB), known("o/large", 10 * GB)]
+
+
+def fit(total: int | None, available: int | None, disk: int = 10**15) -> list[tuple[str, bool]]:
+    found = models_that_fit(MODELS, total_memory=total, available_memory=available, free_disk=disk)
+    assert all(choice.why for choice in found if choice.recommended)
+    return [(choice.repo, choice.recommended) for choice in found]
+
+
+def test_the_largest_comfortable_model_comes_first() -> None:
+    assert fit(64 * GB, 60 * GB) == [("o/large", True), ("o/small", False), ("o/tiny", False)]
+    assert fit(16 * GB, 12 * GB) == [("o/small", True), ("o/large", False), ("o/tiny", False)]
+    assert fit(8 * GB, 4 * GB) == [("o/tiny", True), ("o/small", False)]
+
+
+def test_where_none_is_comfortable_the_smallest_is_recommended() -> None:
+    assert fit(4 * GB, 3 * GB) == [("o/tiny", True), ("o/small", False)]
+    assert fit(2 * GB, 1 * GB) == []
+
+
+def test_the_disk_must_take_the_download() -> None:
+    assert fit(64 * GB, 60 * GB, disk=5 * GB) == [("o/small", True), ("o/tiny", False)]
+
+
+def test_unknown_memory_rules_nothing_out_and_begins_small() -> None:
+    assert fit(None, None) == [("o/tiny", True), ("o/large", False), ("o/small", False)]
