@@ -190,3 +190,33 @@ def test_every_type_has_a_name_for_the_command_line() -> None:
 
 def test_the_demo_is_untouched() -> None:
     assert sorted(path.name for path in DEMO.iterdir())[0] == "LICENSE"
+
+
+def test_a_dry_run_reads_no_weight_and_writes_nothing(home: Paths, capsys: Capture) -> None:
+    assert main(["quantize", "q4_k_m", str(DEMO), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "281,728 bytes" in text
+    assert main(["quantize", "q4_k_m", str(DEMO), "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["size_bytes"] == 281_728
+    assert found["problems"] == []
+    assert not home.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tensor-type", "attn_v"], "not PATTERN=TYPE"),
+        (["--tensor-type", "(=q8_0"], "no regular expression"),
+        (["--tensor-type", "attn_v=q99"], "unknown tensor type 'q99'"),
+        (["--output-type", "huge"], "unknown tensor type 'huge'"),
+        (["--imatrix", "/no/such.gguf"], "/no/such.gguf"),
+    ],
+)
+def test_options_that_make_no_sense(
+    home: Paths, capsys: Capture, options: list[str], message: str
+) -> None:
+    assert main(["quantize", "q4_0", str(DEMO), *options]) in (1, 2)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err.splitlines()[0]

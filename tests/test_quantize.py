@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,8 @@ from localq.library import Library
 from localq.paths import Paths
 from localq.quantize import writer
 from localq.quantize.native import load_codecs
-from localq.services.quantize import QuantizeRequest, QuantizeResult, quantize
+from localq.quantize.options import TypeRule
+from localq.services.quantize import QuantizeRequest, QuantizeResult, preflight, quantize
 from tests.checkpoints import write_safetensors
 
 DEMO = Path(localq.__file__).parent / "demo" / "stories260K"
@@ -188,16 +191,157 @@ def test_an_unknown_dtype(home: Paths, tmp_path: Path) -> None:
         run(QuantizeRequest(QuantType.Q8_0, str(root)))
 
 
-def test_cancelled_leaves_nothing(home: Paths, checkpoint: Path) -> None:
+def test_cancelled_before_anything_is_finished_leaves_nothing(
+    home: Paths, checkpoint: Path
+) -> None:
     cancel = threading.Event()
-
-    def stop(event: JobEvent) -> None:
-        cancel.set()
-
     cancel.set()
     with pytest.raises(Cancelled):
-        run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)), emit=stop, cancel=cancel)
+        run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)), cancel=cancel)
     assert left_behind(home) == []
+
+
+def interrupted_after(blocks: int, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A cancel event that is set when so many blocks have been written."""
+    cancel = threading.Event()
+    write, count = writer._Output.write, 0
+
+    def counted(self: Any, data: Any, offset: int) -> None:
+        nonlocal count
+        write(self, data, offset)
+        count += 1
+        if count > blocks:
+            cancel.set()
+
+    monkeypatch.setattr(writer._Output, "write", counted)
+    return cancel
+
+
+def test_an_interrupted_run_goes_on(
+    home: Paths, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), checkpoint / "whole.gguf"))
+    request = QuantizeRequest(QuantType.Q8_0, str(checkpoint))
+    with monkeypatch.context() as patch:
+        cancel = interrupted_after(20, patch)
+        with pytest.raises(Cancelled, match="goes on from here"):
+            run(request, cancel=cancel)
+    assert localq.Library().models() == []
+    assert sorted(name.rpartition(".")[2] for name in left_behind(home)) == ["journal", "resumable"]
+    written: list[int] = []
+    write = writer._Output.write
+
+    def counted(self: Any, data: Any, offset: int) -> None:
+        written.append(offset)
+        write(self, data, offset)
+
+    monkeypatch.setattr(writer._Output, "write", counted)
+    result = run(request)
+    assert len(written) < 47 - 15  # the header, and the tensors that were not finished
+    assert result.path.read_bytes() == whole.path.read_bytes()
+    assert left_behind(home) == ["stories-Q8_0.gguf"]
+
+
+def test_work_on_another_checkpoint_is_not_gone_on_with(
+    home: Paths, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = QuantizeRequest(QuantType.Q8_0, str(checkpoint))
+    with monkeypatch.context() as patch:
+        cancel = interrupted_after(20, patch)
+        with pytest.raises(Cancelled):
+            run(request, cancel=cancel)
+    weights = checkpoint / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-2000:] = bytes(2000)
+    weights.write_bytes(data)
+    result = run(request)
+    other = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), checkpoint / "whole.gguf"))
+    assert result.path.read_bytes() == other.path.read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX")
+def test_killed_at_any_moment(home: Paths, checkpoint: Path) -> None:
+    """kill -9 after each of some numbers of writes, each run going on with the work before."""
+    script = """
+import os, signal, sys, threading
+from pathlib import Path
+from localq.events import ignore
+from localq.formats.types import QuantType
+from localq.library import Library
+from localq.quantize import journal, writer
+from localq.services.quantize import QuantizeRequest, quantize
+writer._FLUSH_SECONDS = 0.0
+writer._PROGRESS_SECONDS = 0.0005
+left = int(sys.argv[2])
+write = writer._Output.write
+def counted(self, data, offset):
+    global left
+    write(self, data, offset)
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+writer._Output.write = counted
+with Library() as library:
+    quantize(library, QuantizeRequest(QuantType.Q8_0, sys.argv[1]), ignore, threading.Event())
+"""
+    whole = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint), checkpoint / "whole.gguf"))
+    for writes in (0, 1, 7, 20, 33):
+        command = [sys.executable, "-c", script, str(checkpoint), str(writes)]
+        killed = subprocess.run(command, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert localq.Library().models() == []
+    result = run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)))
+    assert result.path.read_bytes() == whole.path.read_bytes()
+    assert left_behind(home) == ["stories-Q8_0.gguf"]
+
+
+def test_gguf_to_gguf_is_the_same_as_from_the_checkpoint(
+    home: Paths, checkpoint: Path, tmp_path: Path
+) -> None:
+    lossless = run(QuantizeRequest(QuantType.BF16, str(checkpoint), tmp_path / "bf16.gguf"))
+    straight = run(QuantizeRequest(QuantType.Q4_K_M, str(checkpoint), tmp_path / "straight.gguf"))
+    again = run(QuantizeRequest(QuantType.Q4_K_M, str(lossless.path), tmp_path / "again.gguf"))
+    assert again.path.read_bytes() == straight.path.read_bytes()
+    with pytest.raises(UnsupportedError, match="quantized already"):
+        run(QuantizeRequest(QuantType.Q4_0, str(again.path), tmp_path / "worse.gguf"))
+    worse = QuantizeRequest(
+        QuantType.Q4_0, str(again.path), tmp_path / "worse.gguf", allow_requantize=True
+    )
+    assert read_gguf(run(worse).path).quant == "Q4_0"
+    with pytest.raises(UsageError, match="is the input itself"):
+        run(QuantizeRequest(QuantType.Q4_0, str(worse.output), worse.output, force=True))
+
+
+def test_types_as_the_user_wants_them(home: Paths, checkpoint: Path, tmp_path: Path) -> None:
+    request = QuantizeRequest(
+        QuantType.Q4_0,
+        str(checkpoint),
+        tmp_path / "o.gguf",
+        rules=(TypeRule(r"blk\.0\.attn_v", TensorType.Q8_0), TypeRule("attn_v", TensorType.Q5_1)),
+        embedding_type=TensorType.F16,
+    )
+    types = {tensor.name: tensor.type for tensor in read_gguf(run(request).path).tensors}
+    assert types["blk.0.attn_v.weight"] is TensorType.Q8_0
+    assert types["blk.1.attn_v.weight"] is TensorType.Q5_1
+    assert types["blk.1.attn_k.weight"] is TensorType.Q4_0
+    assert types["token_embd.weight"] is TensorType.F16
+    pure = QuantizeRequest(QuantType.Q4_0, str(checkpoint), tmp_path / "p.gguf", pure=True)
+    kinds = {tensor.type for tensor in read_gguf(run(pure).path).tensors}
+    assert kinds == {TensorType.Q4_0, TensorType.F32, TensorType.F16}
+
+
+def test_preflight_is_exact(home: Paths, checkpoint: Path) -> None:
+    for quant in (QuantType.Q4_0, QuantType.Q6_K, QuantType.F16):
+        request = QuantizeRequest(quant, str(checkpoint))
+        with Library() as library:
+            found = preflight(library, request)
+        assert not home.models.exists() or not list(home.models.rglob("*.gguf"))
+        result = run(request)
+        assert (found.size_bytes, found.path) == (result.size_bytes, result.path)
+        assert found.chat_template == "none"
+        assert found.tokenizer == "llama (default)"
+        assert sum(found.tensor_types.values()) == 47
+        result.path.unlink()
 
 
 def test_a_full_disk_while_writing(
@@ -206,7 +350,7 @@ def test_a_full_disk_while_writing(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writer.os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(StorageError, match="the disk is full"):
         run(QuantizeRequest(QuantType.Q8_0, str(checkpoint)))
     assert left_behind(home) == []

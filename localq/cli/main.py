@@ -23,6 +23,8 @@ _VERBS: Mapping[str, str] = {
     # verb -> its module in this package
     "pull": "pull",
     "quantize": "quantize",
+    "imatrix": "imatrix",
+    "convert": "convert",
     "list": "list_models",
     "show": "show",
     "path": "path",

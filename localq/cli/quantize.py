@@ -10,33 +10,72 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
+from localq.errors import StorageError
 from localq.library import Library
+from localq.services.quantize import Preflight, QuantizeRequest, preflight, quantize
 
 __all__ = ["command"]
+
+_FILE = click.Path(path_type=Path)
 
 
 @click.command(short_help="Convert a checkpoint to GGUF and quantize it.")
 @click.argument("type_", metavar="TYPE")
 @optional_model
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    help="Write the file here instead of into the library.",
-)
+@click.option("-o", "--output", "target", type=_FILE, help="Write the file here, not the library.")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@click.option("--imatrix", type=_FILE, help="Weigh errors by this importance matrix.")
+@click.option(
+    "--tensor-type",
+    "rules",
+    multiple=True,
+    metavar="PATTERN=TYPE",
+    help="Another type for tensors whose name the regular expression matches; may be repeated.",
+)
+@click.option("--output-type", metavar="TYPE", help="The type of the output tensor.")
+@click.option("--embedding-type", metavar="TYPE", help="The type of the token embeddings.")
+@click.option("--pure", is_flag=True, help="No mixture: every tensor in the same type.")
+@click.option("--allow-requantize", is_flag=True, help="Quantize again what is quantized already.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
 @json_option
-def command(type_: str, model: str | None, target: Path | None, force: bool, as_json: bool) -> None:
+def command(
+    type_: str,
+    model: str | None,
+    target: Path | None,
+    force: bool,
+    imatrix: Path | None,
+    rules: tuple[str, ...],
+    output_type: str | None,
+    embedding_type: str | None,
+    pure: bool,
+    allow_requantize: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Convert a checkpoint to GGUF and quantize it, in one pass.
 
     TYPE is q4_0, q5_1, q8_0, q4_k_m, f16, bf16, f32 or any other type of llama.cpp. MODEL is a
-    model of the library or a checkpoint folder; without it, the model pulled or used last.
+    model of the library, a checkpoint folder or a .gguf file; without it, the model pulled or
+    used last. Stopped or killed, the same command goes on where it was.
     """
     from localq.formats.types import QuantType
-    from localq.services.quantize import QuantizeRequest, quantize
+    from localq.quantize.options import parse_tensor_type, parse_type_rule
 
-    request = QuantizeRequest(QuantType.parse(type_), model, target, force)
+    request = QuantizeRequest(
+        QuantType.parse(type_),
+        model,
+        target,
+        force,
+        imatrix,
+        tuple(parse_type_rule(rule) for rule in rules),
+        parse_tensor_type(output_type) if output_type else None,
+        parse_tensor_type(embedding_type) if embedding_type else None,
+        pure,
+        allow_requantize,
+    )
+    if dry_run:
+        _dry_run(request, as_json)
+        return
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = quantize(library, request, emit, cancel)
     if as_json:
@@ -45,3 +84,32 @@ def command(type_: str, model: str | None, target: Path | None, force: bool, as_
     if not result.already_there:
         output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
     output.line(str(result.name or result.path))
+
+
+def _dry_run(request: QuantizeRequest, as_json: bool) -> None:
+    with Library() as library:
+        found = preflight(library, request)
+    if as_json:
+        output.json_document(found)
+    else:
+        _print(found)
+    if found.problems:
+        raise StorageError(f"{found.path}: {found.problems[0]}")
+
+
+def _print(found: Preflight) -> None:
+    types = ", ".join(f"{count} {name}" for name, count in found.tensor_types.items())
+    for label, value in (
+        ("source", found.source),
+        ("would write", str(found.path)),
+        ("size", f"{found.size_bytes:,} bytes ({output.byte_count(found.size_bytes)})"),
+        ("architecture", found.architecture),
+        ("parameters", f"{found.parameters:,}"),
+        ("tensors", types),
+        ("tokenizer", found.tokenizer),
+        ("chat template", found.chat_template),
+        ("disk free", output.byte_count(found.free_disk_bytes)),
+    ):
+        output.line(f"{label:<14} {value}")
+    for warning in found.warnings:
+        output.warn(warning)

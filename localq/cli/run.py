@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.option("-p", "--prompt", help="What to say to the model; `-` reads it from stdin.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 10), help="0 always takes the likeliest.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes the reply repeatable.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 2), help="Makes the reply repeatable.")
 @click.option("--ctx", "n_ctx", type=click.IntRange(16), help="Context length in tokens.")
 @json_option
 def command(
@@ -49,7 +49,7 @@ def command(
         Library() as library,
         cancel_on_interrupt() as cancel,
         ProgressDisplay() as emit,
-        Conversation.open(library, model, emit=emit, n_ctx=n_ctx) as conversation,
+        Conversation.open(library, model, emit=emit, n_ctx=n_ctx, cancel=cancel) as conversation,
     ):
         reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 
 from localq.errors import BadFileError, NotFoundError
 
-__all__ = ["parse_json_object", "read_json_object"]
+__all__ = ["parse_json_object", "read_json_array", "read_json_object"]
 
 _MAX_BYTES = 256 << 20
 """The largest published tokenizer.json is some 35 MB."""
@@ -16,22 +16,40 @@ _MAX_BYTES = 256 << 20
 
 def read_json_object(path: Path, *, max_bytes: int = _MAX_BYTES) -> dict[str, Any]:
     """The JSON object in the file; BadFileError where it is something else."""
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise BadFileError(path, f"{size:,} bytes of JSON is more than localq reads")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
-    return parse_json_object(data, path)
+    return parse_json_object(_read(path, max_bytes), path)
+
+
+def read_json_array(path: Path, *, max_bytes: int = _MAX_BYTES) -> list[Any]:
+    """The JSON array in the file; BadFileError where it is something else."""
+    value = _parse(_read(path, max_bytes), path, 0)
+    if not isinstance(value, list):
+        raise BadFileError(path, "not a JSON array")
+    return value
 
 
 def parse_json_object(data: bytes, path: Path, *, offset: int = 0) -> dict[str, Any]:
     """The JSON object in `data`, which stands at `offset` of the file `path`."""
+    value = _parse(data, path, offset)
+    if not isinstance(value, dict):
+        raise BadFileError(path, "not a JSON object", offset=offset)
+    return value
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
     try:
-        value = json.loads(data.decode("utf-8"))
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise BadFileError(path, f"{size:,} bytes of JSON is more than localq reads")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _parse(data: bytes, path: Path, offset: int) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"))
     except json.JSONDecodeError as error:
         raise BadFileError(
             path, f"not valid JSON: {error.msg}", offset=offset + error.pos
@@ -42,6 +60,3 @@ def parse_json_object(data: bytes, path: Path, *, offset: int = 0) -> dict[str, 
         raise BadFileError(path, "JSON nested too deeply", offset=offset) from None
     except ValueError as error:  # an integer of thousands of digits
         raise BadFileError(path, f"not valid JSON: {error}", offset=offset) from None
-    if not isinstance(value, dict):
-        raise BadFileError(path, "not a JSON object", offset=offset)
-    return value

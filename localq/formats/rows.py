@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localq.errors import BadFileError
+from localq.formats.types import TensorType
 
 __all__ = [
     "ELEMENT_BYTES",
@@ -28,11 +29,12 @@ __all__ = [
     "SourceType",
     "TensorSource",
     "Transform",
+    "stored_row_bytes",
 ]
 
 Rows = npt.NDArray[np.uint8]
 SourceType = str
-"""A safetensors dtype name that localq can decode: a key of ELEMENT_BYTES."""
+"""How stored rows are to be decoded: a key of ELEMENT_BYTES, or the name of a TensorType."""
 
 ELEMENT_BYTES: Mapping[SourceType, int] = {
     "F32": 4,
@@ -44,6 +46,13 @@ ELEMENT_BYTES: Mapping[SourceType, int] = {
 
 Transform = Callable[[int, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Of (number of the first row, rows as a float32 matrix): the rows to be written instead."""
+
+
+def stored_row_bytes(dtype: SourceType, columns: int) -> int:
+    """Bytes of a row of `columns` elements as it is stored."""
+    if (element_bytes := ELEMENT_BYTES.get(dtype)) is not None:
+        return columns * element_bytes
+    return TensorType[dtype].row_bytes(columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +137,9 @@ class TensorSource:
 
     @property
     def lossless(self) -> str:
-        """The dtype that holds the tensor as it is; of 8-bit floats, what they are unpacked to."""
+        """The type of the tensor in llama.cpp's lossless file, as the name of a TensorType."""
+        if self.always_f32:
+            return "F32"
         dtype = self.pieces[0].dtype
         return "BF16" if dtype.startswith("F8") else dtype
 
@@ -167,8 +178,7 @@ class MappedFiles:
         if isinstance(piece, ArrayPiece):
             return np.ascontiguousarray(piece.values[first : first + count]).view(np.uint8).ravel()
         data = self._maps[piece.path][1]
-        element_bytes = ELEMENT_BYTES[piece.dtype]
-        row_bytes = piece.file_columns * element_bytes
+        row_bytes = stored_row_bytes(piece.dtype, piece.file_columns)
         if piece.order is None and not piece.transposed:
             start = piece.offset + first * row_bytes
             return data[start : start + count * row_bytes]
@@ -178,5 +188,6 @@ class MappedFiles:
             wanted = piece.order[wanted]
         if not piece.transposed:
             return data[piece.offset : end].reshape(piece.file_rows, row_bytes)[wanted].ravel()
-        cells = data[piece.offset : end].reshape(piece.file_rows, piece.file_columns, element_bytes)
+        shape = (piece.file_rows, piece.file_columns, ELEMENT_BYTES[piece.dtype])
+        cells = data[piece.offset : end].reshape(shape)
         return np.ascontiguousarray(cells[:, wanted].swapaxes(0, 1)).ravel()

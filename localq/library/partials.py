@@ -19,7 +19,14 @@ from pathlib import Path
 
 from localq.errors import LibraryError, storage_errors
 
-__all__ = ["finish", "partial_path", "sweep_partials", "sync_folder"]
+__all__ = [
+    "finish",
+    "journal_path",
+    "partial_path",
+    "resumable_path",
+    "sweep_partials",
+    "sync_folder",
+]
 
 # Process numbers repeat (a container always starts at 1), so a run is told by this as well.
 _RUN = os.urandom(4).hex()
@@ -29,6 +36,7 @@ _PARTIAL = re.compile(
     r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-(?P<run>[0-9a-f]{8})[0-9a-f]{8}"
     r"\.partial(?:-journal|-wal|-shm)?"
 )
+_RESUMABLE = re.compile(r"\..+\.[0-9a-f]{16}\.resumable(?:\.journal)?")
 _NAME_BYTES = 180
 """How much of the final name the partial one keeps: the rest must fit 255 bytes too."""
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
@@ -39,6 +47,20 @@ def partial_path(final: Path) -> Path:
     kept = final.name.encode(errors="surrogateescape")[:_NAME_BYTES].decode(errors="ignore")
     ours = f"{_machine()}-{os.getpid()}-{_RUN}{os.urandom(4).hex()}"
     return final.with_name(f".{kept}.{ours}.partial")
+
+
+def resumable_path(final: Path, key: str) -> Path:
+    """A name beside `final` for work that a later process may go on with.
+
+    `key` is of hexadecimal digits and stands for all that the file's content depends on.
+    """
+    kept = final.name.encode(errors="surrogateescape")[:_NAME_BYTES].decode(errors="ignore")
+    return final.with_name(f".{kept}.{key[:16]}.resumable")
+
+
+def journal_path(resumable: Path) -> Path:
+    """Where it is noted what of a resumable file is finished."""
+    return resumable.with_name(f"{resumable.name}.journal")
 
 
 def finish(partial: Path, final: Path, *, replace: bool) -> None:
@@ -64,7 +86,7 @@ def finish(partial: Path, final: Path, *, replace: bool) -> None:
 def sweep_partials(folder: Path) -> list[Path]:
     """Delete what dead processes left half-made in `folder`, and say what that was.
 
-    Files of running processes stay. Whether a process of another machine (a shared disk, a
+    Files of running processes stay, and for a week what may be gone on with. Whether a process of another machine (a shared disk, a
     container) runs cannot be seen: its files go when nothing was written to them for a week.
     """
     swept: list[Path] = []
@@ -73,10 +95,13 @@ def sweep_partials(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return swept
     for path in entries:
-        if (match := _PARTIAL.fullmatch(path.name)) is None:
+        match = _PARTIAL.fullmatch(path.name)
+        if match is None and _RESUMABLE.fullmatch(path.name) is None:
             continue
         try:
-            if path.is_symlink() or not path.is_file() or _in_use(path, match):
+            if path.is_symlink() or not path.is_file():
+                continue
+            if _in_use(path, match) if match else not _is_abandoned(path):
                 continue
             path.unlink()
         except OSError:
@@ -136,9 +161,13 @@ def _reserve_and_rename(partial: Path, final: Path) -> None:
         raise
 
 
+def _is_abandoned(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime >= _ABANDONED_SECONDS
+
+
 def _in_use(path: Path, match: re.Match[str]) -> bool:
     if match["machine"] != _machine():
-        return time.time() - path.stat().st_mtime < _ABANDONED_SECONDS
+        return not _is_abandoned(path)
     pid = int(match["pid"])
     if pid == os.getpid():
         return match["run"] == _RUN

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from localq.errors import BadFileError
 from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_header
 from localq.formats.rows import TensorSource
 from localq.formats.types import QuantType, TensorType
 from localq.quantize.mixture import ModelTraits, TensorShape, choose_types
+from localq.quantize.options import QuantOptions
 
-__all__ = ["FileLayout", "PlacedTensor", "lay_out"]
+if TYPE_CHECKING:
+    from localq.quantize.imatrix import Imatrix
+
+__all__ = ["FileLayout", "PlacedTensor", "lay_out", "lay_out_quantization"]
 
 _FLOATS = (QuantType.F32, QuantType.F16, QuantType.BF16)
 _VERSION_KEY = "general.quantization_version"
 _TYPE_KEY = "general.file_type"
+_QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
+_SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
+_LONGEST_OVERRIDE = 127  # llama-quantize cuts the texts it adds
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedTensor:
-    """A tensor's source, the type it is written in, and its place in the file, in bytes."""
+    """A tensor's source, the type it is written in, and its place in the file, in bytes.
+
+    `weights` are an importance matrix's, columns x experts of them.
+    """
 
     source: TensorSource
     type: TensorType
     offset: int
     nbytes: int
+    weights: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,58 +54,113 @@ class FileLayout:
 
 
 def lay_out(
+    fields: Mapping[str, Field],
+    sources: Sequence[TensorSource],
+    options: QuantOptions,
+    imatrix: Imatrix | None = None,
+) -> FileLayout:
+    """A converted checkpoint in any type: in one step what llama.cpp does in two."""
+    if options.type in _FLOATS:
+        return _conversion(fields, sources, options.type)
+    return lay_out_quantization(fields, sources, options, imatrix)
+
+
+def _conversion(
     fields: Mapping[str, Field], sources: Sequence[TensorSource], quant: QuantType
 ) -> FileLayout:
-    """Place the tensors of a converted checkpoint in a file of type `quant`.
-
-    The result is what llama.cpp's converter writes (float types), or what llama-quantize makes of
-    that (all others), down to the order of keys and tensors.
-    """
-    if quant in _FLOATS:
-        ordered = list(sources)
-        types = [TensorType.F32 if s.always_f32 else quant.default for s in ordered]
+    """F32, F16 or BF16 as llama.cpp's converter writes them."""
+    types = [TensorType.F32 if s.always_f32 else quant.default for s in sources]
+    if _TYPE_KEY in fields:  # the converter leaves it out for a few families
         fields = {**fields, _TYPE_KEY: Field(ValueType.UINT32, quant.file_type)}
-    else:
-        ordered = sorted(sources, key=lambda source: _quantize_order(source.name))
-        shapes = [TensorShape(s.name, s.shape, _stored(s)) for s in ordered]
-        metadata = {key: field.value for key, field in fields.items()}
-        types = choose_types(quant, shapes, ModelTraits.from_metadata(metadata))
-        # llama-quantize sets these two anew, which moves them to the end.
-        version = fields[_VERSION_KEY]
-        fields = {key: f for key, f in fields.items() if key not in (_VERSION_KEY, _TYPE_KEY)}
-        fields[_VERSION_KEY] = version
-        fields[_TYPE_KEY] = Field(ValueType.UINT32, quant.file_type)
-    return _place(fields, ordered, types)
+    return _place(fields, sources, types)
 
 
-def _stored(source: TensorSource) -> TensorType:
-    """The type that holds the tensor without loss, as the converter's intermediate file would."""
-    return TensorType.F32 if source.always_f32 else TensorType[source.lossless]
+def lay_out_quantization(
+    fields: Mapping[str, Field],
+    sources: Sequence[TensorSource],
+    options: QuantOptions,
+    imatrix: Imatrix | None = None,
+) -> FileLayout:
+    """What llama-quantize makes of a model: of the converter's lossless file, or of any GGUF.
+
+    Equal to llama-quantize's down to the order of keys and tensors. Raises UnsupportedError for
+    types that lack an importance matrix, BadFileError for a matrix of another model.
+    """
+    ordered = sorted(sources, key=lambda source: _loader_order(source.name))
+    shapes = [TensorShape(s.name, s.shape, TensorType[s.lossless]) for s in ordered]
+    traits = ModelTraits.from_metadata({key: field.value for key, field in fields.items()})
+    weighed = None if imatrix is None else imatrix.entries.keys()
+    types = choose_types(options, shapes, traits, weighed)
+    # llama-quantize sets these anew, which moves them to the end.
+    moved = {_VERSION_KEY, _TYPE_KEY, *_SPLIT_KEYS, *(key for key, _ in _about(imatrix))}
+    kept = {key: field for key, field in fields.items() if key not in moved}
+    kept[_VERSION_KEY] = Field(ValueType.UINT32, _QUANTIZATION_VERSION)
+    kept[_TYPE_KEY] = Field(ValueType.UINT32, options.type.file_type)
+    kept.update(_about(imatrix))
+    return _place(kept, ordered, types, imatrix)
 
 
-def _quantize_order(name: str) -> tuple[int, bytes]:
+def _about(imatrix: Imatrix | None) -> Iterator[tuple[str, Field]]:
+    """What a file says of the importance matrix it was made with (llama.cpp `quantize.cpp`)."""
+    if imatrix is None:
+        return
+    for key, text in (("file", str(imatrix.path)), ("dataset", imatrix.dataset)):
+        if text:
+            cut = text.encode()[:_LONGEST_OVERRIDE].decode("utf-8", "surrogateescape")
+            yield f"quantize.imatrix.{key}", Field(ValueType.STRING, cut)
+    yield "quantize.imatrix.entries_count", Field(ValueType.UINT32, len(imatrix.entries))
+    if imatrix.chunks > 0:
+        yield "quantize.imatrix.chunks_count", Field(ValueType.UINT32, imatrix.chunks)
+
+
+def _loader_order(name: str) -> tuple[int, bytes]:
     """llama.cpp's model loader sorts by layer, what belongs to none first, then by name."""
     match = re.match(r"blk\.(\d+)\.", name)
     return (int(match[1]) if match else -1), name.encode()
 
 
 def _place(
-    fields: Mapping[str, Field], sources: Sequence[TensorSource], types: Sequence[TensorType]
+    fields: Mapping[str, Field],
+    sources: Sequence[TensorSource],
+    types: Sequence[TensorType],
+    imatrix: Imatrix | None = None,
 ) -> FileLayout:
-    relative: list[int] = []
-    sizes: list[int] = []
+    table: list[TensorLayout] = []
     end = 0
     for source, type_ in zip(sources, types, strict=True):
-        relative.append(end)
-        sizes.append(type_.row_bytes(source.columns) * source.rows)
-        end = align(end + sizes[-1])
-    table = [
-        TensorLayout(source.name, type_, source.shape, offset)
-        for source, type_, offset in zip(sources, types, relative, strict=True)
-    ]
+        table.append(TensorLayout(source.name, type_, source.shape, end))
+        end = align(end + type_.row_bytes(source.columns) * source.rows)
     header = encode_header(fields.items(), table)
     placed = tuple(
-        PlacedTensor(source, type_, len(header) + offset, nbytes)
-        for source, type_, offset, nbytes in zip(sources, types, relative, sizes, strict=True)
+        PlacedTensor(
+            source,
+            entry.type,
+            len(header) + entry.offset,
+            entry.type.row_bytes(source.columns) * source.rows,
+            _weights(source, entry.type, imatrix),
+        )
+        for source, entry in zip(sources, table, strict=True)
     )
     return FileLayout(header, placed, len(header) + end)
+
+
+def _weights(
+    source: TensorSource, type_: TensorType, imatrix: Imatrix | None
+) -> npt.NDArray[np.float32] | None:
+    if imatrix is None or type_.name == source.lossless:
+        return None
+    weights: npt.NDArray[np.float32] | None = imatrix.entries.get(source.name)
+    if weights is None:
+        return None
+    experts = source.shape[2] if len(source.shape) > 2 else 1
+    if weights.size != source.columns * experts:
+        if source.name == "token_embd.weight":
+            return None
+        raise BadFileError(
+            imatrix.path,
+            f"is of another model: {weights.size} values for {source.name}, "
+            f"which has {source.columns * experts}",
+        )
+    if not np.isfinite(weights).all():
+        raise BadFileError(imatrix.path, f"holds NaN or infinity for {source.name}")
+    return weights

@@ -9,13 +9,14 @@ heads, the number of experts and the architecture. The rules here choose exactly
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from localq.errors import UnsupportedError
+from localq.errors import UnsupportedError, UsageError
 from localq.formats.gguf import Plain
 from localq.formats.types import QuantType, TensorType
+from localq.quantize.options import QuantOptions
 
 __all__ = ["ModelTraits", "TensorShape", "choose_types"]
 
@@ -128,21 +129,30 @@ _NEEDS_IMATRIX = frozenset({T.IQ3_XXS, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ1_M, T.
 
 
 def choose_types(
-    quant: QuantType, tensors: Sequence[TensorShape], traits: ModelTraits
+    options: QuantOptions,
+    tensors: Sequence[TensorShape],
+    traits: ModelTraits,
+    weighed: Container[str] | None = None,
 ) -> list[TensorType]:
-    """The type of each tensor, given in llama.cpp's order, in a file of type `quant`.
+    """The type of each tensor, given in llama.cpp's order.
 
-    Raises UnsupportedError where llama.cpp would insist on an importance matrix.
+    `weighed` holds the tensors an importance matrix speaks of (None: there is no matrix). Raises
+    UnsupportedError where llama.cpp would insist on one.
     """
-    rules = _Rules(quant, traits, tied=all(t.name != "output.weight" for t in tensors))
-    rules.values_total = sum(_role(tensor.name) in _VALUES for tensor in tensors)
+    rules = _Rules(options, traits, tensors, has_imatrix=weighed is not None)
     types = []
     for tensor in tensors:
         chosen = rules.choose(tensor) if _is_quantizable(tensor) else tensor.type
-        if chosen is not tensor.type and _requires_imatrix(tensor.name, chosen, quant):
+        if (
+            chosen is not tensor.type
+            and _requires_imatrix(tensor.name, chosen, options.type)
+            and (weighed is None or tensor.name not in weighed)
+        ):
+            lacking = "an importance matrix" if weighed is None else "it in the importance matrix"
             raise UnsupportedError(
-                f"{quant.name} needs an importance matrix: {tensor.name} would be {chosen.name}",
-                hint="choose a type that needs none, such as iq4_xs, q3_k_m or q2_k",
+                f"{options.type.name} needs {lacking}: {tensor.name} would be {chosen.name}",
+                hint="make one with localq imatrix and give it with --imatrix, or choose a type "
+                "that needs none, such as iq4_xs, q3_k_m or q2_k",
             )
         types.append(chosen)
     return types
@@ -172,24 +182,52 @@ def _requires_imatrix(name: str, type_: TensorType, quant: QuantType) -> bool:
 class _Rules:
     """The state of one walk over a model's tensors: some rules count what they have seen."""
 
-    def __init__(self, quant: QuantType, traits: ModelTraits, *, tied: bool) -> None:
-        self.quant = quant
+    def __init__(
+        self,
+        options: QuantOptions,
+        traits: ModelTraits,
+        tensors: Sequence[TensorShape],
+        *,
+        has_imatrix: bool,
+    ) -> None:
+        self.options = options
+        self.quant = options.type
         self.traits = traits
-        self.tied = tied
+        self.has_imatrix = has_imatrix
+        self.tied = all(tensor.name != "output.weight" for tensor in tensors)
         self.falcon = traits.architecture == "falcon"
-        self.values_total = 0
+        self.values_total = sum(_role(tensor.name) in _VALUES for tensor in tensors)
         self.values_seen = 0
         self.seen = {_Role.DOWN: 0, _Role.GATE: 0, _Role.UP: 0}
 
     def choose(self, tensor: TensorShape) -> TensorType:
-        if not self.quant.default.is_quantized:
-            return self.quant.default
-        return _fitting(self.mixture(tensor), tensor.shape[0])
+        options, default, role = self.options, self.quant.default, _role(tensor.name)
+        rule = next((r for r in options.rules if re.search(r.pattern, tensor.name)), None)
+        # Per-layer embeddings are a table of their own, which a rule may name.
+        named = rule is not None and tensor.name != "token_embd.weight"
+        if options.embedding_type and role is _Role.EMBEDDING and not named:
+            return self.unchecked(options.embedding_type, tensor)
+        if options.output_type and role is _Role.OUTPUT:
+            return self.unchecked(options.output_type, tensor)
+        if not default.is_quantized:
+            return default
+        if rule is not None:
+            return _fitting(rule.type, tensor.shape[0])
+        return _fitting(default if options.pure else self.mixture(tensor), tensor.shape[0])
+
+    def unchecked(self, type_: TensorType, tensor: TensorShape) -> TensorType:
+        """A type the user insists on: nothing stands in for it where it does not fit."""
+        if tensor.shape[0] % type_.block_elements:
+            raise UsageError(
+                f"{tensor.name}: rows of {tensor.shape[0]} are not whole {type_.name} blocks",
+                hint="choose another type for it, such as q8_0",
+            )
+        return type_
 
     def mixture(self, tensor: TensorShape) -> TensorType:
         quant, role, default = self.quant, _role(tensor.name), self.quant.default
         if role is _Role.OUTPUT or (self.tied and role is _Role.EMBEDDING):
-            return self.output(tensor.shape[0])
+            return self.options.output_type or self.output(tensor.shape[0])
         if quant is Q.MXFP4_MOE:
             experts = len(tensor.shape) > 2 and tensor.shape[2] > 1
             return T.MXFP4 if experts else T.Q8_0
@@ -254,7 +292,7 @@ class _Rules:
                 chosen = T.Q4_K if grouped else T.Q3_K
             case Q.Q2_K_S | Q.IQ3_XS | Q.IQ3_S if grouped:
                 chosen = T.Q4_K
-            case Q.IQ3_XXS:
+            case Q.IQ3_XXS if grouped or not self.has_imatrix:
                 chosen = T.Q4_K if grouped else T.IQ3_S
             case Q.IQ3_M:
                 chosen = T.Q4_K
@@ -283,7 +321,7 @@ class _Rules:
                 return T.Q3_K
             case Q.Q2_K_S if early:
                 return T.Q4_K
-            case Q.IQ3_XXS:
+            case Q.IQ3_XXS if not self.has_imatrix:
                 return T.Q4_K if early else T.Q3_K
             case Q.Q3_K_M:
                 if layer < layers // 16:
@@ -299,8 +337,10 @@ class _Rules:
                 return T.Q5_K if more else T.Q4_K
             case Q.Q4_K_M | Q.Q5_K_M if more:
                 return T.Q6_K
-            case Q.IQ4_NL | Q.IQ4_XS if early:
+            case Q.IQ4_NL | Q.IQ4_XS if early and not self.has_imatrix:
                 return T.Q5_K
+            case Q.Q4_0 | Q.Q5_0 if early and self.has_imatrix:
+                return T.Q4_1 if quant is Q.Q4_0 else T.Q5_1
             case Q.Q4_K_S if early and not self.falcon:
                 return T.Q5_K
         return default

@@ -7,6 +7,7 @@ of Python threads keeps all cores busy. Functions: llama.cpp `ggml/include/ggml.
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -17,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from localq.errors import EngineError
+from localq.errors import EngineError, UnsupportedError
 from localq.formats.types import TensorType
 
-__all__ = ["Codecs", "engine_version", "load_codecs"]
+__all__ = ["Bytes", "Codecs", "Floats", "engine_version", "load_codecs"]
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -74,6 +75,8 @@ class Codecs:
     """Rows of numbers between storage types. All arrays are contiguous."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._from_blocks: dict[TensorType, Callable[[int, int, int], None]] = {}
         self._quantize = library.ggml_quantize_chunk
         self._quantize.restype = ctypes.c_size_t
         self._quantize.argtypes = [
@@ -103,7 +106,9 @@ class Codecs:
         self._init(type_.ggml_id)
 
     def decode(self, dtype: str, source: Bytes, target: Floats) -> Floats:
-        """`source` of a safetensors dtype as float32: `target` filled, or a view of the source."""
+        """`source` of a SourceType as float32: `target` filled, or a view of the source."""
+        if dtype in TensorType.__members__ and TensorType[dtype].is_quantized:
+            return self._dequantize(TensorType[dtype], source, target)
         if (table := _F8_TABLES.get(dtype)) is not None:
             return np.take(table, source, out=target[: source.size])
         if dtype == "F32":
@@ -118,8 +123,35 @@ class Codecs:
         self._to_f32[dtype](source.ctypes.data, target.ctypes.data, count)
         return target[:count]
 
-    def encode(self, type_: TensorType, source: Floats, target: Bytes, columns: int) -> Bytes:
-        """`source`, whole rows of `columns`, in the type; returns the filled part of `target`."""
+    def _dequantize(self, type_: TensorType, source: Bytes, target: Floats) -> Floats:
+        function = self._from_blocks.get(type_)
+        if function is None:
+            # q2_K and its like are spelt with a capital letter in ggml's C names.
+            name = re.sub("_k$", "_K", type_.name.lower())
+            function = getattr(self._library, f"dequantize_row_{name}", None)
+            if function is None:
+                raise UnsupportedError(f"the engine cannot unpack {type_.name}")
+            function.restype = None
+            function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+            self._from_blocks[type_] = function
+        if source.ctypes.data % 4:
+            source = source.copy()
+        count = source.size // type_.block_bytes * type_.block_elements
+        function(source.ctypes.data, target.ctypes.data, count)
+        return target[:count]
+
+    def encode(
+        self,
+        type_: TensorType,
+        source: Floats,
+        target: Bytes,
+        columns: int,
+        weights: Floats | None = None,
+    ) -> Bytes:
+        """`source`, whole rows of `columns`, in the type; returns the filled part of `target`.
+
+        `weights` says of each column how much its errors matter (an importance matrix's row).
+        """
         written = self._quantize(
             type_.ggml_id,
             source.ctypes.data,
@@ -127,7 +159,7 @@ class Codecs:
             0,
             source.size // columns,
             columns,
-            None,
+            None if weights is None else weights.ctypes.data,
         )
         return target[:written]
 

@@ -1,16 +1,18 @@
-"""The single pass: mapped checkpoint -> native codec -> the tensor's place in the output.
+"""The single pass: mapped source -> native codec -> the tensor's place in the output.
 
 The file is cut into blocks of whole rows, of about a million numbers each. Every thread takes the
 next block, whichever tensor it belongs to, decodes it into its own small buffer, encodes it and
 writes it where it belongs; nothing is held longer than that, so memory does not depend on the
-model. Nothing is read twice and no intermediate file exists.
+model. Nothing is read twice and no intermediate file exists. From time to time what is written is
+flushed and the finished tensors are noted in a journal, so that a killed run can be gone on with.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,24 +22,42 @@ import numpy as np
 from localq.errors import BadFileError, Cancelled, storage_errors
 from localq.events import Emit, Progress
 from localq.formats.rows import FilePiece, MappedFiles, Piece
+from localq.formats.types import TensorType
+from localq.quantize.journal import Journal
 from localq.quantize.layout import FileLayout, PlacedTensor
-from localq.quantize.native import Codecs, load_codecs
+from localq.quantize.native import Bytes, Codecs, Floats, load_codecs
 
-__all__ = ["write_file"]
+__all__ = ["source_files", "write_file"]
 
 _BLOCK_ELEMENTS = 1 << 20
 _PROGRESS_SECONDS = 0.1
+_FLUSH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Rows [first, first + rows) of a piece, and where they go in the file."""
+    """Rows [first, first + rows) of a piece, and where they go in the file.
 
+    All rows belong to the same expert, whose part of the importance matrix begins at `weights`.
+    """
+
+    number: int
     tensor: PlacedTensor
     piece: Piece
     first: int
     rows: int
     offset: int
+    weights: int
+
+
+def source_files(layout: FileLayout) -> set[Path]:
+    """The files that the tensors' rows lie in."""
+    return {
+        piece.path
+        for tensor in layout.tensors
+        for piece in tensor.source.pieces
+        if isinstance(piece, FilePiece)
+    }
 
 
 def write_file(
@@ -47,37 +67,64 @@ def write_file(
     threads: int,
     emit: Emit,
     cancel: threading.Event,
+    journal: Journal | None = None,
     stage: str = "quantizing",
 ) -> None:
-    """Write the file at `path`, which must be a new name; it is complete when this returns.
+    """Write the file at `path`; it is complete when this returns.
 
-    Emits Progress in bytes of output. Raises Cancelled, StorageError, or BadFileError for a
-    checkpoint whose weights are NaN or infinite. Whoever called removes what was left at `path`.
+    With a journal, tensors that it and a file at `path` already hold are kept. Emits Progress in
+    bytes of output. Raises Cancelled, StorageError, or BadFileError for weights that are NaN or
+    infinite. Whoever called decides what becomes of an unfinished file.
     """
     codecs = load_codecs()
     for type_ in {tensor.type for tensor in layout.tensors}:
         codecs.prepare(type_)
-    with MappedFiles() as files, storage_errors(path), _NewFile(path, layout.size_bytes) as output:
-        files.open([p.path for t in layout.tensors for p in _file_pieces(t)])
+    done = _already_written(path, layout, journal)
+    with MappedFiles() as files, storage_errors(path), _Output(path, layout.size_bytes) as output:
+        files.open(sorted(source_files(layout)))
         output.write(layout.header, 0)
-        work = _Work(layout, files, codecs, output, cancel)
+        work = _Work(layout, done, files, codecs, output, cancel)
+        flushed = time.monotonic()
         with ThreadPoolExecutor(threads, thread_name_prefix="quantize") as pool:
             running = {pool.submit(work.run) for _ in range(threads)}
             try:
                 while running:
-                    done, running = wait(running, _PROGRESS_SECONDS, FIRST_EXCEPTION)
+                    ended, running = wait(running, _PROGRESS_SECONDS, FIRST_EXCEPTION)
                     emit(Progress(stage, work.written, layout.size_bytes))
-                    for future in done:
+                    for future in ended:
                         future.result()
+                    if journal and time.monotonic() - flushed > _FLUSH_SECONDS:
+                        _note(journal, work, output)
+                        flushed = time.monotonic()
             finally:
                 work.stop()
         if cancel.is_set():
-            raise Cancelled
+            if journal:
+                _note(journal, work, output)
+            raise Cancelled("stopped; the same command goes on from here" if journal else "stopped")
         emit(Progress(stage, layout.size_bytes, layout.size_bytes))
 
 
-def _file_pieces(tensor: PlacedTensor) -> Iterator[FilePiece]:
-    return (piece for piece in tensor.source.pieces if isinstance(piece, FilePiece))
+def _already_written(path: Path, layout: FileLayout, journal: Journal | None) -> set[int]:
+    if journal is None:
+        return set()
+    try:
+        whole = path.stat().st_size == layout.size_bytes
+    except FileNotFoundError:
+        whole = False
+    done = journal.finished(len(layout.tensors)) if whole else set()
+    if not done:
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
+            journal.begin()
+    return done
+
+
+def _note(journal: Journal, work: _Work, output: _Output) -> None:
+    finished = work.take_finished()
+    if finished:
+        output.flush()
+        journal.add(finished)
 
 
 class _Work:
@@ -86,85 +133,134 @@ class _Work:
     def __init__(
         self,
         layout: FileLayout,
+        done: set[int],
         files: MappedFiles,
         codecs: Codecs,
-        output: _NewFile,
+        output: _Output,
         cancel: threading.Event,
     ) -> None:
-        self._blocks = _blocks(layout.tensors)
+        self._blocks = _blocks(layout, done)
         self._lock = threading.Lock()
         self._files = files
         self._codecs = codecs
         self._output = output
         self._cancel = cancel
         self._stopped = False
-        self.written = len(layout.header)
+        self._left = [tensor.source.rows * tensor.source.columns for tensor in layout.tensors]
+        self._finished: list[int] = []
+        self.written = len(layout.header) + sum(layout.tensors[i].nbytes for i in done)
 
     def stop(self) -> None:
         self._stopped = True
 
+    def take_finished(self) -> list[int]:
+        """The tensors finished since this was last asked."""
+        with self._lock:
+            finished, self._finished = self._finished, []
+        return finished
+
     def run(self) -> None:
         """Do blocks until there are none, or someone says stop."""
-        floats = np.empty(0, np.float32)
-        encoded = np.empty(0, np.uint8)
+        buffers = _Buffers()
         while not (self._stopped or self._cancel.is_set()):
             with self._lock:
                 block = next(self._blocks, None)
             if block is None:
                 return
-            source, type_ = block.tensor.source, block.tensor.type
-            columns = block.piece.columns
-            elements = block.rows * columns
-            size = block.rows * type_.row_bytes(columns)
-            if floats.size < elements:
-                floats = np.empty(elements, np.float32)
-            if encoded.size < size:
-                encoded = np.empty(size, np.uint8)
-            rows = self._files.read(block.piece, block.first, block.rows)
-            numbers = self._codecs.decode(block.piece.dtype, rows, floats)
-            if block.piece.transform is not None:
-                matrix = block.piece.transform(block.first, numbers.reshape(block.rows, columns))
-                numbers = np.ascontiguousarray(matrix, np.float32).ravel()
-            data = self._codecs.encode(type_, numbers, encoded, columns)
-            if type_.is_quantized and not self._codecs.valid(type_, data):
-                raise BadFileError(
-                    block.piece.path if isinstance(block.piece, FilePiece) else source.name,
-                    f"tensor {source.name!r} holds NaN or infinity near row {block.first}",
-                    hint="the checkpoint is damaged; pull it again",
-                )
-            self._output.write(data.data, block.offset)
+            data = self._convert(block, buffers)
+            self._output.write(data, block.offset)
             with self._lock:
-                self.written += size
+                self.written += len(data)
+                self._left[block.number] -= block.rows * block.piece.columns
+                if not self._left[block.number]:
+                    self._finished.append(block.number)
+
+    def _convert(self, block: _Block, buffers: _Buffers) -> memoryview:
+        piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
+        rows = self._files.read(piece, block.first, block.rows)
+        if piece.dtype == type_.name and piece.transform is None:
+            return rows.data
+        floats, encoded = buffers.of(block.rows * columns, block.rows * type_.row_bytes(columns))
+        numbers = self._codecs.decode(piece.dtype, rows, floats)
+        if piece.transform is not None:
+            matrix = piece.transform(block.first, numbers.reshape(block.rows, columns))
+            numbers = np.ascontiguousarray(matrix, np.float32).ravel()
+        weights = block.tensor.weights
+        if weights is not None:
+            weights = weights[block.weights : block.weights + columns]
+        data = self._codecs.encode(type_, numbers, encoded, columns, weights)
+        if type_ is not TensorType.F32 and not self._codecs.valid(type_, data):
+            raise _unusable(block)
+        return data.data
 
 
-def _blocks(tensors: Sequence[PlacedTensor]) -> Iterator[_Block]:
+def _unusable(block: _Block) -> BadFileError:
+    source, piece = block.tensor.source, block.piece
+    return BadFileError(
+        piece.path if isinstance(piece, FilePiece) else source.name,
+        f"tensor {source.name!r} holds NaN or infinity, or numbers too large for "
+        f"{block.tensor.type.name}, near row {block.first}",
+        hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+    )
+
+
+class _Buffers:
+    """One thread's room for a block, kept from one block to the next."""
+
+    def __init__(self) -> None:
+        self._floats = np.empty(0, np.float32)
+        self._encoded = np.empty(0, np.uint8)
+
+    def of(self, elements: int, size: int) -> tuple[Floats, Bytes]:
+        if self._floats.size < elements:
+            self._floats = np.empty(elements, np.float32)
+        if self._encoded.size < size:
+            self._encoded = np.empty(size, np.uint8)
+        return self._floats, self._encoded
+
+
+def _blocks(layout: FileLayout, done: set[int]) -> Iterator[_Block]:
     """The whole file in the order of its bytes, so that the disk is written front to back."""
-    for tensor in tensors:
-        offset = tensor.offset
+    for number, tensor in enumerate(layout.tensors):
+        if number in done:
+            continue
+        offset, row = tensor.offset, 0
+        matrix_rows = tensor.source.shape[1] if len(tensor.source.shape) > 1 else 1
         for piece in tensor.source.pieces:
             row_bytes = tensor.type.row_bytes(piece.columns)
             step = max(1, _BLOCK_ELEMENTS // piece.columns)
-            for first in range(0, piece.rows, step):
+            first = 0
+            while first < piece.rows:
                 rows = min(step, piece.rows - first)
-                yield _Block(tensor, piece, first, rows, offset)
+                weights = 0
+                if tensor.weights is not None:
+                    rows = min(rows, matrix_rows - row % matrix_rows)
+                    weights = row // matrix_rows * piece.columns
+                yield _Block(number, tensor, piece, first, rows, offset, weights)
                 offset += rows * row_bytes
+                first += rows
+                row += rows
 
 
-class _NewFile:
-    """A file that did not exist, written at any offset by any thread."""
+class _Output:
+    """A file of known size, written at any offset by any thread."""
 
     def __init__(self, path: Path, size: int) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(path, flags, 0o644)
         self._lock = threading.Lock()
         # The gaps between tensors are then zeros without being written.
         os.ftruncate(self._descriptor, size)
 
-    def __enter__(self) -> _NewFile:
+    def __enter__(self) -> _Output:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+    def flush(self) -> None:
+        """Return when all that was written is on the disk."""
+        os.fsync(self._descriptor)
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         view = memoryview(data)

@@ -16,6 +16,9 @@ _OVERHEAD = 1_000_000_000
 _COMFORTABLE = 0.25
 """The share of all memory that a model may take so that everything else goes on as before."""
 
+_SHORT_DOWNLOAD = 8_000_000_000
+"""Bytes of download that nobody minds who did not ask for a certain model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -37,7 +40,7 @@ def models_that_fit(
 ) -> list[Choice]:
     """The models that fit into these bytes: the recommended one, then the others by size.
 
-    Recommended is the largest that fits comfortably, else the smallest. Where the memory is not
+    Recommended is the largest that fits comfortably and downloads soon, else the smallest. Where the memory is not
     known (None) nothing is ruled out for it, and the smallest is recommended.
     """
     fitting = [
@@ -48,9 +51,13 @@ def models_that_fit(
     ]
     if not fitting:
         return []
-    comfortable = (
-        [m for m in fitting if _needed(m) <= _COMFORTABLE * total_memory] if total_memory else []
-    )
+    comfortable = [
+        model
+        for model in fitting
+        if total_memory
+        and _needed(model) <= _COMFORTABLE * total_memory
+        and model.download_bytes <= _SHORT_DOWNLOAD
+    ]
     best = comfortable[0] if comfortable else fitting[-1]
     ordered = [best, *(model for model in fitting if model is not best)]
     return [_choice(model, best, comfortable, total_memory) for model in ordered]

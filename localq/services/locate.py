@@ -10,7 +10,7 @@ from localq.formats.gguf import read_gguf
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.names import looks_like_path
 
-__all__ = ["locate", "locate_checkpoint", "locate_gguf", "locate_path"]
+__all__ = ["locate", "locate_checkpoint", "locate_gguf", "locate_path", "locate_source"]
 
 
 def locate(library: Library, text: str) -> Model:
@@ -37,14 +37,29 @@ def locate_gguf(library: Library, text: str | None) -> Model:
 
 
 def locate_checkpoint(library: Library, text: str | None) -> Model:
-    """A checkpoint to convert; without `text` the one of the model used last."""
+    """A checkpoint to convert; without `text` that of the model used last."""
     model = _on_disk(text) or library.find_checkpoint(text)
     if model.format is not ModelFormat.SAFETENSORS:
         raise UnsupportedError(
-            f"{model.path}: localq cannot quantize a GGUF again yet",
-            hint="give the checkpoint it was made from",
+            f"{model.path}: is a GGUF already",
+            hint=f"make another type of it: localq quantize q4_0 {model.path}",
         )
     return model
+
+
+def locate_source(library: Library, text: str | None) -> Model:
+    """What to quantize: a checkpoint, or a GGUF where there is no checkpoint of it.
+
+    Without `text` the model used last, or rather the checkpoint it was made from.
+    """
+    if model := _on_disk(text):
+        return model
+    try:
+        return library.find_checkpoint(text)
+    except NotFoundError:
+        if text is None and (last := library.last_used()) is None:
+            raise
+        return library.find(text or last.name)
 
 
 def locate_path(library: Library, text: str | None) -> Path:

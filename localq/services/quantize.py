@@ -1,20 +1,37 @@
-"""Convert and quantize a checkpoint in one pass."""
+"""Convert and quantize in one pass: a checkpoint, or a GGUF again."""
 
 from __future__ import annotations
 
 import shutil
 import threading
 import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from localq.errors import LibraryError, StorageError, UsageError, storage_errors
+from localq.errors import (
+    Cancelled,
+    LibraryError,
+    LocalqError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+    storage_errors,
+)
 from localq.events import Emit, Note, Started
-from localq.formats.types import QuantType
+from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
-from localq.services.locate import locate_checkpoint
+from localq.services.locate import locate_source
 
-__all__ = ["QuantizeRequest", "QuantizeResult", "quantize"]
+if TYPE_CHECKING:
+    from localq.convert import ConvertedModel
+    from localq.quantize.layout import FileLayout
+    from localq.quantize.options import TypeRule
+
+__all__ = ["Preflight", "QuantizeRequest", "QuantizeResult", "preflight", "quantize"]
 
 _LOCAL_ORGANISATION = "local"
 """Stands for the organisation in the name of what was made from a folder on disk."""
@@ -22,13 +39,27 @@ _LOCAL_ORGANISATION = "local"
 
 @dataclass(frozen=True, slots=True)
 class QuantizeRequest:
-    """`model` is a name or a checkpoint folder (None: the model used last); `output` a file
-    outside the library (None: into the library); `force` replaces a file that is there."""
+    """`model` is a name, a checkpoint folder or a GGUF file (None: the model used last);
+    `output` a file outside the library (None: into the library); `force` replaces a file that is
+    there; `imatrix` an importance matrix. The others are `QuantOptions`; `allow_requantize` lets
+    a GGUF that is quantized already lose more."""
 
     type: QuantType
     model: str | None = None
     output: Path | None = None
     force: bool = False
+    imatrix: Path | None = None
+    rules: tuple[TypeRule, ...] = ()
+    output_type: TensorType | None = None
+    embedding_type: TensorType | None = None
+    pure: bool = False
+    allow_requantize: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the type alone says what comes out."""
+        special = (self.imatrix, self.rules, self.output_type, self.embedding_type, self.pure)
+        return not any(special)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,89 +75,222 @@ class QuantizeResult:
     already_there: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a quantization would do, known before a weight is read; `size_bytes` is exact.
+
+    `tensor_types` counts the tensors of each type; `chat_template` is "none", "ok", or what is
+    wrong with it; `problems` are the reasons why it would fail, `warnings` what to think about.
+    """
+
+    source: str
+    path: Path
+    architecture: str
+    parameters: int
+    quant: str
+    size_bytes: int
+    tensor_types: Mapping[str, int]
+    tokenizer: str
+    chat_template: str
+    free_disk_bytes: int
+    available_memory_bytes: int | None
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    source: Model
+    repo: str
+    target: Path
+    model: ConvertedModel
+    layout: FileLayout
+
+
 def quantize(
     library: Library, request: QuantizeRequest, emit: Emit, cancel: threading.Event
 ) -> QuantizeResult:
     """Write the GGUF and, unless it goes elsewhere, enter it into the library.
 
-    Emits Progress in bytes of output. Nothing half-made stays, whatever happens.
+    Emits Progress in bytes of output. An unfinished file is never under its final name; after
+    Cancelled or a kill, the same request goes on where it stopped.
     """
-    from localq.convert import convert_checkpoint, open_checkpoint
-    from localq.hardware import cpu_threads
-    from localq.library.partials import finish, partial_path, sweep_partials
-    from localq.quantize.layout import lay_out
-    from localq.quantize.writer import write_file
-
     began = time.monotonic()
-    source = locate_checkpoint(library, request.model)
-    repo = _repo(source)
-    target = _target(library, request, source, repo)
-    if made := _already_made(library, request, source, repo, target):
+    source, repo, target = _what_and_where(library, request)
+    if made := _already_made(library, request, source, repo):
         emit(Note(f"{made.name} is there already; --force makes it anew"))
         library.touch(made.name)
         return QuantizeResult(
             made.name, made.path, made.quant, made.size_bytes, made.parameters, 0.0, True
         )
-
     emit(Started(f"{source.name} -> {request.type.name}"))
-    checkpoint = open_checkpoint(source.path, name=repo.rpartition("/")[2])
-    converted = convert_checkpoint(checkpoint)
-    for warning in converted.warnings:
+    plan = _plan(request, source, repo, target)
+    for warning in plan.model.warnings:
         emit(Note(warning, warning=True))
-    layout = lay_out(converted.fields, converted.tensors, request.type)
-
-    with storage_errors(target):
-        if request.output is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(target.parent)
-        _require_space(target.parent, layout.size_bytes)
-        partial = partial_path(target)
-        try:
-            write_file(partial, layout, threads=cpu_threads(), emit=emit, cancel=cancel)
-            # The catalogue was asked; a file it does not know is a leftover of a crash.
-            finish(partial, target, replace=request.force or request.output is None)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    name = None
-    if request.output is None:
-        now = time.time()
-        name = f"{repo}:{request.type.name}"
-        library.add(
-            Model(
-                name=name,
-                format=ModelFormat.GGUF,
-                quant=request.type.name,
-                architecture=converted.architecture,
-                parameters=converted.parameters,
-                size_bytes=layout.size_bytes,
-                path=target,
-                source=source.source,
-                created_at=now,
-                used_at=now,
-            ),
-            [target],
-        )
+    _write(library, request, plan, emit, cancel)
+    name = _enter(library, request, plan) if request.output is None else None
     return QuantizeResult(
         name,
         target,
         request.type.name,
-        layout.size_bytes,
-        converted.parameters,
+        plan.layout.size_bytes,
+        plan.model.parameters,
         time.monotonic() - began,
     )
 
 
+def preflight(library: Library, request: QuantizeRequest) -> Preflight:
+    """Find out what `quantize` would do, from headers, config and tokenizer alone."""
+    from localq.hardware import memory
+
+    source, repo, target = _what_and_where(library, request)
+    plan = _plan(request, source, repo, target)
+    free = shutil.disk_usage(_existing(target.parent)).free
+    size = plan.layout.size_bytes
+    available = found.available if (found := memory()) else None
+    problems = [f"the disk has {free:,} bytes left"] if size > free else []
+    warnings = list(plan.model.warnings)
+    if available is not None and size > available:
+        warnings.append(f"running it takes more than the {available:,} bytes of memory left now")
+    template = _template_state(plan.model)
+    if template not in ("none", "ok"):
+        warnings.append(f"the chat template does not work: {template}")
+    fields = plan.model.fields
+    kind, pre = (fields.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    return Preflight(
+        source.name,
+        target,
+        plan.model.architecture,
+        plan.model.parameters,
+        request.type.name,
+        size,
+        dict(Counter(tensor.type.name for tensor in plan.layout.tensors)),
+        f"{kind.value if kind else 'none'} ({pre.value if pre else 'none'})",
+        template,
+        free,
+        available,
+        tuple(warnings),
+        tuple(problems),
+    )
+
+
+def _what_and_where(library: Library, request: QuantizeRequest) -> tuple[Model, str, Path]:
+    source = locate_source(library, request.model)
+    repo = _repo(source)
+    return source, repo, _target(library, request, source, repo)
+
+
+def _plan(request: QuantizeRequest, source: Model, repo: str, target: Path) -> _Plan:
+    from localq.quantize.imatrix import read_imatrix
+    from localq.quantize.layout import lay_out, lay_out_quantization
+    from localq.quantize.options import QuantOptions
+
+    options = QuantOptions(
+        request.type, request.rules, request.output_type, request.embedding_type, request.pure
+    )
+    imatrix = read_imatrix(request.imatrix) if request.imatrix else None
+    if source.format is ModelFormat.GGUF:
+        from localq.convert.requantize import open_gguf
+
+        model = open_gguf(source.path)
+        layout = lay_out_quantization(model.fields, model.tensors, options, imatrix)
+        if not request.allow_requantize:
+            _refuse_second_loss(source, layout)
+    else:
+        from localq.convert import convert_checkpoint, open_checkpoint
+
+        model = convert_checkpoint(open_checkpoint(source.path, name=repo.rpartition("/")[2]))
+        layout = lay_out(model.fields, model.tensors, options, imatrix)
+    return _Plan(source, repo, target, model, layout)
+
+
+def _refuse_second_loss(source: Model, layout: FileLayout) -> None:
+    for tensor in layout.tensors:
+        stored = TensorType[tensor.source.lossless]
+        if stored.is_quantized and tensor.type is not stored:
+            raise UnsupportedError(
+                f"{source.name} is quantized already: {tensor.source.name} is {stored.name}, "
+                f"and would lose again as {tensor.type.name}",
+                hint="quantize the original checkpoint, or insist with --allow-requantize",
+            )
+
+
+def _write(
+    library: Library, request: QuantizeRequest, plan: _Plan, emit: Emit, cancel: threading.Event
+) -> None:
+    from localq.hardware import cpu_threads
+    from localq.library.partials import (
+        finish,
+        journal_path,
+        resumable_path,
+        sweep_partials,
+    )
+    from localq.quantize.journal import Journal, layout_key
+    from localq.quantize.writer import source_files, write_file
+
+    target, layout = plan.target, plan.layout
+    key = layout_key(layout, source_files(layout))
+    # The name holds the content's key: another request never takes this one's work for its own.
+    partial = resumable_path(target, key)
+    journal = Journal(journal_path(partial), key)
+    with storage_errors(target):
+        if request.output is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        sweep_partials(target.parent)
+        with _Lock(library.paths.cache / "locks" / f"{key[:32]}.lock"):
+            _require_space(partial, layout.size_bytes)
+            try:
+                write_file(
+                    partial,
+                    layout,
+                    threads=cpu_threads(),
+                    emit=emit,
+                    cancel=cancel,
+                    journal=journal,
+                )
+                # The catalogue was asked; a file it does not know is a leftover of a crash.
+                finish(partial, target, replace=request.force or request.output is None)
+            except BaseException as error:
+                # What was finished before a Ctrl-C is worth keeping; after a failure it is not.
+                stopped = isinstance(error, Cancelled | KeyboardInterrupt)
+                if not (stopped and journal.finished(len(layout.tensors))):
+                    partial.unlink(missing_ok=True)
+                    journal.remove()
+                raise
+            journal.remove()
+
+
+def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
+    now = time.time()
+    entry = Model(
+        name=f"{plan.repo}:{request.type.name}",
+        format=ModelFormat.GGUF,
+        quant=request.type.name,
+        architecture=plan.model.architecture,
+        parameters=plan.model.parameters,
+        size_bytes=plan.layout.size_bytes,
+        path=plan.target,
+        source=plan.source.source,
+        created_at=now,
+        used_at=now,
+    )
+    return library.add(entry, [plan.target]).name
+
+
 def _repo(source: Model) -> str:
-    """The name of the model whatever its quantization: that of the checkpoint."""
-    if source.name == str(source.path):
-        return f"{_LOCAL_ORGANISATION}/{source.path.resolve().name}"
-    return source.name
+    """The name of the model whatever its quantization."""
+    if source.name != str(source.path):
+        return source.name.rpartition(":")[0] or source.name
+    path = source.path.resolve()
+    return f"{_LOCAL_ORGANISATION}/{path.stem if path.is_file() else path.name}"
 
 
 def _target(library: Library, request: QuantizeRequest, source: Model, repo: str) -> Path:
     if request.output is None:
-        return library.gguf_path(repo, request.type.name)
+        target = library.gguf_path(repo, request.type.name)
+        if target == source.path:
+            raise UsageError(f"{source.name} is {request.type.name} already")
+        return target
     target = request.output.expanduser().absolute()
     if target.is_dir():
         target /= f"{repo.rpartition('/')[2]}-{request.type.name}.gguf"
@@ -141,13 +305,16 @@ def _target(library: Library, request: QuantizeRequest, source: Model, repo: str
             f"{target}: is inside localq's own library",
             hint="leave -o out, or choose a place outside",
         )
-    if target.exists() and not request.force:
-        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+    if target.exists():
+        if target.samefile(source.path):
+            raise UsageError(f"{target}: is the input itself", hint="choose another name")
+        if not request.force:
+            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
     return target
 
 
 def _already_made(
-    library: Library, request: QuantizeRequest, source: Model, repo: str, target: Path
+    library: Library, request: QuantizeRequest, source: Model, repo: str
 ) -> Model | None:
     """The same type of the same revision, made before."""
     if request.force or request.output is not None:
@@ -161,13 +328,62 @@ def _already_made(
             f"{made.name} was made from another revision of the model",
             hint="make it anew with --force",
         )
+    if not request.is_plain:
+        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
     return made
 
 
-def _require_space(folder: Path, size_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
+def _require_space(partial: Path, size_bytes: int) -> None:
+    free = shutil.disk_usage(partial.parent).free
+    with suppress(FileNotFoundError):
+        status = partial.stat()
+        # What an earlier run wrote is taken from the disk already; its holes are not.
+        free += getattr(status, "st_blocks", 0) * 512
     if size_bytes > free:
         raise StorageError(
-            f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
+            f"{partial.parent}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
             hint="free some space, choose a smaller type, or another disk with -o",
         )
+
+
+class _Lock:
+    """Keeps a second process from writing the same file; gone with the process that holds it."""
+
+    def __init__(self, path: Path) -> None:
+        from filelock import FileLock
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = FileLock(path)
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise LocalqError(
+                "another localq is making this very file", hint="wait for it to end"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _template_state(model: ConvertedModel) -> str:
+    from localq.chat.template import ChatTemplate
+
+    field = model.fields.get("tokenizer.chat_template")
+    if field is None or not isinstance(field.value, str):
+        return "none"
+    try:
+        ChatTemplate(field.value, "", "")
+    except LocalqError as error:
+        return error.message
+    return "ok"

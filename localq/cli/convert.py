@@ -1,0 +1,86 @@
+"""`localq convert [MODEL]`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option, optional_model
+from localq.cli.progress import ProgressDisplay
+from localq.errors import UsageError
+from localq.library import Library
+
+__all__ = ["command", "consent_by"]
+
+
+@click.command(short_help="Convert a checkpoint to GGUF without quantizing it.")
+@optional_model
+@click.option(
+    "--to", "type_", metavar="TYPE", help="bf16, f16, f32; with llama.cpp also q8_0, tq1_0, tq2_0."
+)
+@click.option(
+    "--with",
+    "converter",
+    type=click.Choice(["localq", "llama.cpp"]),
+    default="localq",
+    help="Whose converter to use; llama.cpp's knows more architectures.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Write the file here instead of into the library.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before downloading the converter.")
+@json_option
+def command(
+    model: str | None,
+    type_: str | None,
+    converter: str,
+    target: Path | None,
+    force: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Convert a checkpoint to GGUF in the type it is in, or the one that --to names.
+
+    MODEL is a model of the library or a checkpoint folder; without it, the model pulled or used
+    last. --with llama.cpp sets up llama.cpp's own converter the first time: it says what has to
+    be downloaded and asks.
+    """
+    from localq.formats.types import QuantType
+    from localq.services.convert import ConvertRequest, ConvertWith, convert
+
+    wanted = None if type_ is None else QuantType.parse(type_)
+    request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        result = convert(library, request, emit, cancel, consent_by(yes=yes))
+    if as_json:
+        output.json_document(result)
+        return
+    if not result.already_there:
+        output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
+    output.line(str(result.name or result.path))
+
+
+def consent_by(*, yes: bool) -> Callable[[str], bool]:
+    """How to ask the person in front of the terminal; UsageError where there is none."""
+
+    def consent(question: str) -> bool:
+        if yes:
+            output.narrate(f"{question} Yes, as --yes says.")
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                f"this needs your consent: {question}", hint="agree beforehand with --yes"
+            )
+        return click.confirm(output.plain(question), err=True)
+
+    return consent

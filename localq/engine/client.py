@@ -1,0 +1,195 @@
+"""The object the rest of localq speaks to when a model has to run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from localq.engine.process import EngineProcess, Gone
+from localq.engine.protocol import (
+    Done,
+    Failed,
+    Generate,
+    Generated,
+    Load,
+    LoadedModel,
+    LoadSettings,
+    Logits,
+    Observe,
+    Request,
+    SaveActivations,
+    Stop,
+    Tokenize,
+    Tokens,
+)
+from localq.engine.sampling import SamplingParams
+from localq.errors import Cancelled, EngineError, LocalqError, StorageError, UnsupportedError
+
+__all__ = ["Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    text: str
+    prompt_tokens: int
+    generated_tokens: int
+    prompt_seconds: float
+    generate_seconds: float
+    stop: Stop
+    reused_tokens: int = 0
+    """Prompt tokens that did not have to be read again."""
+
+
+class Engine:
+    """llama.cpp in a process of its own. It starts with the first `load`; `close`, or the end of
+    a `with` block, ends it and gives its memory back. Calls from several threads take turns.
+
+    A model that is refused, or a process that dies, raises EngineError; `load` then starts anew.
+    `log` is the file for llama.cpp's messages; None: a temporary one, kept only after a crash.
+    """
+
+    def __init__(self, *, log: Path | None = None) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._worker: EngineProcess | None = None
+        self._doing = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, while there is one."""
+        return self._worker.process.pid if self._worker else None
+
+    def load(self, settings: LoadSettings, *, cancel: threading.Event | None = None) -> LoadedModel:
+        """Load a model, in place of the one there was. Cancelled once `cancel` is set: the engine
+        is closed then, as llama.cpp does not stop in between."""
+        with self._lock:
+            if self._worker is None:
+                self._worker = EngineProcess(self._log)
+            doing = f"loading {settings.path.name}"
+            try:
+                return self._ask(Load(settings), LoadedModel, doing, cancel=cancel)
+            except (Cancelled, KeyboardInterrupt):
+                self.close()
+                raise
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None],
+    ) -> Generation:
+        """Continue `prompt`, which is text or tokens. `on_text` gets whole characters as they
+        come, in the calling thread; once `cancel` is set it gets no more.
+
+        A text is tokenised as `tokenize` does by default. A prompt that begins like the one
+        before, with its reply, is only read from where they differ. Whatever `on_text` raises
+        stops the generation and comes out here.
+        """
+        pieces: list[str] = []
+
+        def take(text: str) -> None:
+            pieces.append(text)
+            on_text(text)
+
+        request = Generate(prompt if isinstance(prompt, str) else tuple(prompt), sampling)
+        with self._lock:
+            done = self._ask(request, Generated, "generating", cancel=cancel, on_text=take)
+        return Generation(
+            text="".join(pieces),
+            prompt_tokens=done.prompt_tokens,
+            generated_tokens=done.generated_tokens,
+            prompt_seconds=done.prompt_seconds,
+            generate_seconds=done.generate_seconds,
+            stop=done.stop,
+            reused_tokens=done.reused_tokens,
+        )
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """The tokens of `text`. `add_special` puts in front what the model wants there (BOS);
+        `parse_special` reads "<|im_end|>" and its like as the tokens they name."""
+        with self._lock:
+            reply = self._ask(Tokenize(text, add_special, parse_special), Tokens, "tokenising")
+        return list(reply.tokens)
+
+    def logits(self, tokens: Sequence[int], output: Path) -> None:
+        """Write the logits after each token to `output`: little-endian float32, one row of
+        n_vocab for each token. Everything the model had read before is forgotten."""
+        with self._lock:
+            self._ask(Logits(tuple(tokens), output.absolute()), Done, "computing logits")
+
+    def observe(self, tokens: Sequence[int], *, cancel: threading.Event | None = None) -> None:
+        """Let the model read a part of a longer text, at most n_ctx tokens, and sum up what its
+        weights are multiplied with. The sums grow until the next `load`; after Cancelled, or any
+        other error, they are of no use."""
+        with self._lock:
+            try:
+                self._ask(Observe(tuple(tokens)), Done, "reading a text", cancel=cancel)
+            except EngineError:
+                if cancel and cancel.is_set():
+                    raise Cancelled from None
+                raise
+
+    def save_activations(self, output: Path) -> None:
+        """Write what `observe` has summed up to `output`; `engine.activations.load_sums` reads
+        it."""
+        with self._lock:
+            self._ask(SaveActivations(output.absolute()), Done, "writing activations")
+
+    def close(self) -> None:
+        """End the process, even in the middle of its work. The engine can `load` again."""
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.close()
+
+    def _ask(
+        self,
+        request: Request,
+        expected: type[_R],
+        doing: str,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> _R:
+        worker = self._worker
+        if worker is None:
+            raise EngineError("no model is loaded")
+        try:
+            reply = worker.ask(request, cancel, on_text)
+        except Gone:
+            if self._worker is not worker:  # close() from another thread
+                raise EngineError(f"the engine was closed while {doing}") from None
+            self._worker = None
+            raise worker.crash(doing) from None
+        if isinstance(reply, Failed):
+            raise _ERRORS.get(reply.kind, EngineError)(reply.message, reply.hint)
+        if not isinstance(reply, expected):
+            self.close()
+            raise EngineError(f"the engine answered {type(reply).__name__} while {doing}")
+        return reply
+
+
+_ERRORS: dict[str, type[LocalqError]] = {
+    "storage": StorageError,
+    "unsupported": UnsupportedError,
+}

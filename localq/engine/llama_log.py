@@ -1,0 +1,40 @@
+"""What llama.cpp logs."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import Any
+
+__all__ = ["LogTail"]
+
+# enum ggml_log_level in ggml.h
+_INFO, _ERROR, _CONTINUED = 2, 4, 5
+
+
+class LogTail:
+    """Sends llama.cpp's log to stderr and remembers its latest errors."""
+
+    def __init__(self, api: Any) -> None:
+        self._errors: deque[str] = deque(maxlen=8)
+        self._level = 0
+        self._callback = api.llama_log_callback(self._line)  # must outlive llama.cpp's use of it
+        api.llama_log_set(self._callback, None)
+
+    def reason(self, otherwise: str) -> str:
+        """Why the last call failed: the first error since `clear`, the most specific one."""
+        return self._errors[0] if self._errors else otherwise
+
+    def clear(self) -> None:
+        self._errors.clear()
+
+    def _line(self, level: int, text: bytes, _: object) -> None:
+        self._level = self._level if level == _CONTINUED else level
+        line = text.decode("utf-8", "replace")
+        if _INFO <= self._level <= _ERROR:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        if self._level == _ERROR and line.strip():
+            # "llama_model_load: error loading model: ..." says it better without the C function.
+            function, _colon, rest = line.strip().partition(": ")
+            self._errors.append(rest if rest and " " not in function else line.strip())

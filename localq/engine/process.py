@@ -1,0 +1,229 @@
+"""The engine's process as its client sees it: started, spoken to, and ended."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from localq.engine.protocol import (
+    MAX_LINE,
+    Cancel,
+    Load,
+    Piece,
+    ProtocolError,
+    Reply,
+    Request,
+    Shutdown,
+    decode_reply,
+    encode,
+)
+from localq.errors import Cancelled, EngineError, storage_errors
+
+__all__ = ["EngineProcess", "Gone"]
+
+_POLL_SECONDS = 0.05  # how late a cancel, or Ctrl-C on Windows, may be noticed
+_PATIENCE_SECONDS = 3.0  # for the engine to do what it does at once, unless the machine is stuck
+_LOG_LIMIT = 4 << 20
+_SIGKILL = 9  # not in Windows' signal module
+
+
+class Gone(Exception):
+    """The process has ended, or says what nobody understands."""
+
+
+class EngineProcess:
+    """One engine process and its pipes."""
+
+    def __init__(self, log: Path | None) -> None:
+        self._temporary = log is None
+        self.log, log_file = _open_log(log)
+        with log_file:
+            log_file.write(time.strftime("--- engine started %Y-%m-%d %H:%M:%S\n").encode())
+            log_file.flush()
+            self._log_start = log_file.seek(0, os.SEEK_END)
+            try:
+                self.process = _start(log_file)
+            except OSError as error:
+                raise EngineError(f"the engine cannot be started: {error}") from error
+        assert self.process.stdin
+        self._requests = self.process.stdin
+        self._request_lock = threading.Lock()
+        self._next_id = 0
+        self._replies: queue.SimpleQueue[tuple[int | None, Reply] | None] = queue.SimpleQueue()
+        self._nonsense: str | None = None
+        self._reader = threading.Thread(target=self._read, name="engine replies", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            while line := lines.readline(MAX_LINE):
+                try:
+                    self._replies.put(decode_reply(line))
+                except ProtocolError as error:
+                    self._nonsense = str(error)
+                    self.process.kill()
+                    break
+        self._replies.put(None)
+
+    def _send(self, request: Request) -> int:
+        with self._request_lock:
+            self._next_id += 1
+            line = encode(self._next_id, request)
+            if len(line) > MAX_LINE:
+                raise EngineError(f"a request of {len(line):,} bytes is too long for the engine")
+            try:
+                self._requests.write(line)
+                self._requests.flush()
+            except (OSError, ValueError):  # ValueError: closed by close()
+                raise Gone from None
+            return self._next_id
+
+    def ask(
+        self,
+        request: Request,
+        cancel: threading.Event | None,
+        on_text: Callable[[str], None] | None,
+    ) -> Reply:
+        """Send a request and wait for its final reply. Raises Gone."""
+        id_ = self._send(request)
+        cancelled = False
+        try:
+            while True:
+                if cancel and cancel.is_set() and not cancelled:
+                    if isinstance(request, Load):
+                        raise Cancelled("stopped")
+                    self._send(Cancel(id_))
+                    cancelled = True
+                reply = self._receive(id_, _POLL_SECONDS)
+                if isinstance(reply, Piece):
+                    if on_text and not (cancel and cancel.is_set()):
+                        on_text(reply.text)
+                elif reply:
+                    return reply
+        except Gone:
+            raise
+        except BaseException:  # on_text failed, or Ctrl-C: the engine is to be idle again
+            if not isinstance(request, Load):  # which nothing but the end of the process stops
+                self._abandon(id_)
+            raise
+
+    def _receive(self, id_: int, timeout: float) -> Reply | None:
+        """The next reply to the request, or None after `timeout` seconds without one."""
+        while True:
+            try:
+                message = self._replies.get(timeout=timeout)
+            except queue.Empty:
+                return None
+            if message is None:
+                raise Gone
+            reply_id, reply = message
+            if reply_id == id_ or reply_id is None:
+                return reply
+
+    def _abandon(self, id_: int) -> None:
+        try:
+            self._send(Cancel(id_))
+            while reply := self._receive(id_, _PATIENCE_SECONDS):
+                if not isinstance(reply, Piece):
+                    return
+        except Gone:
+            return
+        self.process.kill()
+
+    def crash(self, doing: str) -> EngineError:
+        """The error for a process that ended by itself."""
+        self._end()
+        last_line = _last_line(self.log, self._log_start)
+        ends = f"; it ends with: {last_line}" if last_line else ""
+        if self._nonsense:
+            return EngineError(
+                f"the engine said something that is not its protocol while {doing}:"
+                f" {self._nonsense}",
+                hint=f"its log is {self.log}{ends}",
+            )
+        code = self.process.returncode
+        memory = "often memory ran out; " if code == -_SIGKILL else ""
+        return EngineError(
+            f"the engine stopped unexpectedly ({_exit_reason(code)}) while {doing}",
+            hint=f"{memory}its log is {self.log}{ends}",
+        )
+
+    def close(self) -> None:
+        with suppress(Gone, EngineError):
+            self._send(Shutdown())
+        self._end()
+        if self._temporary:
+            with suppress(OSError):
+                self.log.unlink()
+
+    def _end(self) -> None:
+        """Wait for the process, ever less politely, and close what belongs to it."""
+        with suppress(OSError):  # what could not be flushed is of no interest any more
+            self._requests.close()
+        for insist in (self.process.terminate, self.process.kill):
+            try:
+                self.process.wait(_PATIENCE_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                insist()
+        self.process.wait()
+        self._reader.join()
+
+
+def _open_log(log: Path | None) -> tuple[Path, BinaryIO]:
+    if log is None:
+        descriptor, name = tempfile.mkstemp(prefix="localq-engine-", suffix=".log")
+        return Path(name), os.fdopen(descriptor, "ab")
+    with storage_errors(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_name(log.name + ".1"))
+        return log, log.open("ab")
+
+
+def _start(log: BinaryIO) -> subprocess.Popen[bytes]:
+    # -P: the folder the user happens to be in must not lend the engine its modules.
+    command = [sys.executable, "-P", "-m", "localq.engine.worker"]
+    if sys.platform == "win32":
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            creationflags=subprocess.CREATE_NO_WINDOW,
+        )
+    # A process group of its own: Ctrl-C in the terminal reaches the client only.
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0
+    )
+
+
+def _exit_reason(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code}, {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _last_line(log: Path, start: int) -> str:
+    """The last line this process wrote to its log, or "" if it wrote none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, file.seek(0, os.SEEK_END) - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,265 @@
+"""What the engine's process and its client say to each other: one JSON object per line.
+
+A request is `{"id": 3, "op": "generate", ...fields of Generate}`. Every reply carries the id of
+its request: any number of `{"id": 3, "reply": "piece", "text": "..."}`, then exactly one of the
+other replies. `failed` with id null answers a line that had no readable id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from localq.engine.sampling import SamplingParams
+from localq.engine.wire import from_json, shown, to_json
+from localq.errors import UsageError
+from localq.formats.types import TensorType
+
+__all__ = [
+    "KV_TYPES",
+    "MAX_LINE",
+    "Cancel",
+    "Done",
+    "Failed",
+    "Generate",
+    "Generated",
+    "Load",
+    "LoadSettings",
+    "LoadedModel",
+    "Logits",
+    "Observe",
+    "Piece",
+    "ProtocolError",
+    "Reply",
+    "Request",
+    "SaveActivations",
+    "Shutdown",
+    "Stop",
+    "Tokenize",
+    "Tokens",
+    "decode_reply",
+    "decode_request",
+    "encode",
+]
+
+MAX_LINE = 64 << 20
+"""Bytes in a line, its newline included; a longer one is refused."""
+
+Stop: TypeAlias = Literal["eos", "length", "context", "cancelled"]
+"""Why a generation ended: the model ended it, max_tokens, the context is full, or the user."""
+
+
+KV_TYPES: Mapping[str, int] = {
+    "f32": TensorType.F32.ggml_id,
+    "f16": TensorType.F16.ggml_id,
+    "bf16": TensorType.BF16.ggml_id,
+    "q8_0": TensorType.Q8_0.ggml_id,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """Which model to load and how."""
+
+    path: Path
+    n_ctx: int | None = None
+    """Tokens of prompt and reply together; None: the trained context, at most 4096."""
+    n_threads: int | None = None
+    """Threads that generate; None: every processor this process may use."""
+    n_threads_batch: int | None = None
+    """Threads that read prompts; None: as `n_threads`."""
+    n_gpu_layers: int = 0
+    n_batch: int = 512
+    """Prompt tokens read at a time."""
+    kv_type: str = "f16"
+    """How keys and values are kept: one of KV_TYPES; only f32 keeps all of their digits."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_ctx", "n_threads", "n_threads_batch", "n_batch"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value < 2**31:
+                raise UsageError(f"{name} is {value}; it must be at least 1")
+        if self.kv_type not in KV_TYPES:
+            raise UsageError(f"kv_type is {self.kv_type!r}", hint=f"one of: {', '.join(KV_TYPES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    n_ctx: int
+    n_ctx_train: int
+    """The context the model was trained with; 0 where its file does not say."""
+    n_vocab: int
+    n_threads: int
+    description: str
+    """llama.cpp's words, such as "llama 1B Q4_0"."""
+    load_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    settings: LoadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Continue `prompt`: text, tokenised as `Tokenize` does by default, or tokens as they are."""
+
+    prompt: str | tuple[int, ...]
+    sampling: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    text: str
+    add_special: bool = True
+    parse_special: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    tokens: tuple[int, ...]
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Read a part of a longer text and sum up what every weight is multiplied with."""
+
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveActivations:
+    """Write what the `Observe` requests since the last `Load` have summed up."""
+
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop request `target`, whether it runs or waits; the other requests are not touched."""
+
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Exit at once, whatever is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """More text of a generation: whole characters."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    prompt_tokens: int
+    reused_tokens: int
+    """Prompt tokens that were still in memory and did not have to be read again."""
+    generated_tokens: int
+    prompt_seconds: float
+    generate_seconds: float
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request could not be done; `kind` chooses the exception the client raises."""
+
+    message: str
+    hint: str | None = None
+    kind: Literal["engine", "storage", "unsupported", "protocol"] = "engine"
+
+
+Request: TypeAlias = (
+    Load | Generate | Tokenize | Logits | Observe | SaveActivations | Cancel | Shutdown
+)
+Reply: TypeAlias = Piece | LoadedModel | Generated | Tokens | Done | Failed
+
+_REQUESTS: Mapping[str, type[Any]] = {
+    "load": Load,
+    "generate": Generate,
+    "tokenize": Tokenize,
+    "logits": Logits,
+    "observe": Observe,
+    "save_activations": SaveActivations,
+    "cancel": Cancel,
+    "shutdown": Shutdown,
+}
+_REPLIES: Mapping[str, type[Any]] = {
+    "piece": Piece,
+    "loaded": LoadedModel,
+    "generated": Generated,
+    "tokens": Tokens,
+    "done": Done,
+    "failed": Failed,
+}
+_NAMES: Mapping[type[Any], tuple[str, str]] = {
+    **{cls: ("op", name) for name, cls in _REQUESTS.items()},
+    **{cls: ("reply", name) for name, cls in _REPLIES.items()},
+}
+
+
+class ProtocolError(Exception):
+    """A line that is not what this module describes; `id` is its request, where readable."""
+
+    def __init__(self, message: str, id_: int | None = None) -> None:
+        super().__init__(message)
+        self.id = id_
+
+
+def encode(id_: int | None, message: Request | Reply) -> bytes:
+    """The line for `message`, newline included."""
+    kind, name = _NAMES[type(message)]
+    line = json.dumps({"id": id_, kind: name, **to_json(message)}, separators=(",", ":"))
+    return line.encode("ascii") + b"\n"
+
+
+def decode_request(line: bytes) -> tuple[int, Request]:
+    """The id and the request of a line; ProtocolError says what is wrong with it."""
+    id_, request = _decode(line, "op", _REQUESTS)
+    if id_ is None:
+        raise ProtocolError("a request without an id")
+    return id_, request
+
+
+def decode_reply(line: bytes) -> tuple[int | None, Reply]:
+    """The id and the reply of a line; ProtocolError says what is wrong with it."""
+    id_, reply = _decode(line, "reply", _REPLIES)
+    return id_, reply
+
+
+def _decode(line: bytes, kind: str, known: Mapping[str, type[Any]]) -> tuple[int | None, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ProtocolError(f"not a JSON object: {shown(line)}") from None
+    if not isinstance(data, dict):
+        raise ProtocolError(f"not a JSON object: {shown(line)}")
+    id_ = data.pop("id", None)
+    if id_ is not None and type(id_) is not int:
+        raise ProtocolError(f"an id must be a whole number, not {shown(id_)}")
+    name = data.pop(kind, None)
+    cls = known.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise ProtocolError(f"unknown {kind} {shown(name)}", id_)
+    try:
+        return id_, from_json(cls, data)
+    except (TypeError, UsageError) as error:
+        raise ProtocolError(f"{name}: {error}", id_) from None

@@ -1,0 +1,70 @@
+"""Which tensors of an unfinished file are safely on disk, so that work can go on after a kill.
+
+The journal stands beside the partial file. Its first line is a key that names everything the
+bytes depend on; each further line is the number of a tensor that was written and flushed. A line
+that is cut short, as by a power failure, does not count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from localq.quantize.layout import FileLayout
+
+__all__ = ["Journal", "layout_key"]
+
+_MAX_BYTES = 16 << 20
+
+
+def layout_key(layout: FileLayout, sources: Iterable[Path]) -> str:
+    """A name for the file's content: its header, its weights' importance, and the source files.
+
+    A source counts as the same while its path, size and time of change are.
+    """
+    digest = sha256(layout.header)
+    for tensor in layout.tensors:
+        if tensor.weights is not None:
+            digest.update(tensor.weights.tobytes())
+    for path in sorted(set(sources)):
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+class Journal:
+    """The finished tensors of one partial file."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self._key = key
+
+    def finished(self, count: int) -> set[int]:
+        """The finished ones of `count` tensors; none if the journal is another file's."""
+        try:
+            with self._path.open("rb") as file:
+                lines = file.read(_MAX_BYTES).split(b"\n")
+        except OSError:
+            return set()
+        if lines[0] != self._key.encode():
+            return set()
+        numbers = (int(line) for line in lines[1:-1] if line.isdigit() and len(line) < 10)
+        return {number for number in numbers if number < count}
+
+    def begin(self) -> None:
+        """Start an empty journal, forgetting what was there."""
+        self._path.write_text(f"{self._key}\n", encoding="ascii")
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Note tensors whose bytes have been flushed to disk."""
+        lines = "".join(f"{number}\n" for number in numbers)
+        if lines:
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,55 @@
+"""How a file is to be quantized: its type, and what the user wants otherwise."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from localq.errors import UsageError
+from localq.formats.types import QuantType, TensorType
+
+__all__ = ["QuantOptions", "TypeRule", "parse_tensor_type", "parse_type_rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRule:
+    """Tensors whose name the regular expression `pattern` matches anywhere become `type`."""
+
+    pattern: str
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class QuantOptions:
+    """Names and meaning follow llama-quantize; of several rules that match, the first counts.
+
+    `pure` gives every tensor the type's default, without a mixture.
+    """
+
+    type: QuantType
+    rules: tuple[TypeRule, ...] = ()
+    output_type: TensorType | None = None
+    embedding_type: TensorType | None = None
+    pure: bool = False
+
+
+def parse_tensor_type(text: str) -> TensorType:
+    """A storage type in any case, such as q6_k; UsageError names the ones there are."""
+    try:
+        return TensorType[text.strip().upper()]
+    except KeyError:
+        known = ", ".join(type_.name.lower() for type_ in TensorType)
+        raise UsageError(f"unknown tensor type {text!r}", hint=f"choose one of: {known}") from None
+
+
+def parse_type_rule(text: str) -> TypeRule:
+    """PATTERN=TYPE, such as attn_v=q6_k."""
+    pattern, separator, type_ = text.rpartition("=")
+    if not separator or not pattern:
+        raise UsageError(f"{text!r} is not PATTERN=TYPE", hint="for example: attn_v=q6_k")
+    pattern = pattern.lower()
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError) as error:
+        raise UsageError(f"{pattern!r} is no regular expression: {error}") from None
+    return TypeRule(pattern, parse_tensor_type(type_))

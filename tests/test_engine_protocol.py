@@ -1,0 +1,162 @@
+"""The lines between client and engine, the parameters they carry, and text out of bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localq.engine.protocol import (
+    Cancel,
+    Done,
+    Failed,
+    Generate,
+    Generated,
+    Load,
+    LoadedModel,
+    LoadSettings,
+    Logits,
+    Piece,
+    ProtocolError,
+    Reply,
+    Request,
+    Shutdown,
+    Tokenize,
+    Tokens,
+    decode_reply,
+    decode_request,
+    encode,
+)
+from localq.engine.sampling import SamplingParams
+from localq.engine.utf8 import TextStream
+from localq.errors import UsageError
+
+REQUESTS: list[Request] = [
+    Load(LoadSettings(Path("a b") / "é\udcff.gguf", n_ctx=5)),
+    Generate("line\nline \u2028 \ud800 😀", SamplingParams(seed=3, temperature=1)),
+    Generate((1, 2, 3), SamplingParams()),
+    Tokenize("", add_special=False),
+    Logits((1,), Path("out")),
+    Cancel(7),
+    Shutdown(),
+]
+REPLIES: list[Reply] = [
+    Piece("😀\n"),
+    LoadedModel(1, 2, 3, 4, "llama", 0.5),
+    Generated(1, 2, 3, 0.25, 1.5, "eos"),
+    Tokens((1, 2)),
+    Tokens(()),
+    Done(),
+    Failed("no", hint=None, kind="storage"),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
+def test_requests_survive_the_pipe(request_: Request) -> None:
+    line = encode(5, request_)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert decode_request(line) == (5, request_)
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda r: type(r).__name__)
+def test_replies_survive_the_pipe(reply: Reply) -> None:
+    assert decode_reply(encode(5, reply)) == (5, reply)
+    assert decode_reply(encode(None, reply)) == (None, reply)
+
+
+GENERATE = {"id": 1, "op": "generate", "prompt": "x", "sampling": {}}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem", "id_"),
+    [
+        (b"\n", "not a JSON object", None),
+        (b"hello\n", "not a JSON object: hello", None),
+        (b"\xff\xfe\n", "not a JSON object", None),
+        (b"[1]\n", "not a JSON object", None),
+        (b"[" * 100_000, "not a JSON object", None),
+        ({"op": "shutdown"}, "without an id", None),
+        ({"op": "shutdown", "id": "one"}, "whole number", None),
+        ({"op": "shutdown", "id": True}, "whole number", None),
+        ({"id": 4}, "unknown op None", 4),
+        ({"id": 4, "op": "explode"}, "unknown op 'explode'", 4),
+        ({"id": 4, "op": ["load"]}, "unknown op", 4),
+        ({"id": 4, "op": "load"}, "settings", 4),
+        ({"id": 4, "op": "load", "settings": 5}, "settings: LoadSettings must be an object", 4),
+        ({"id": 4, "op": "load", "settings": {"path": 5}}, "path", 4),
+        ({"id": 4, "op": "load", "settings": {"path": "a", "n_ctx": 0}}, "n_ctx is 0", 4),
+        ({"id": 4, "op": "shutdown", "now": True}, "unknown field 'now'", 4),
+        ({"id": 4, "op": "cancel", "target": 1.5}, "target", 4),
+        ({**GENERATE, "prompt": [1, "2"]}, "prompt", 1),
+        ({**GENERATE, "prompt": None}, "prompt", 1),
+        ({**GENERATE, "sampling": {"temperature": "hot"}}, "temperature", 1),
+        ({**GENERATE, "sampling": {"temperature": math.nan}}, "temperature is nan", 1),
+        ({**GENERATE, "sampling": {"max_tokens": True}}, "max_tokens", 1),
+    ],
+)
+def test_bad_lines_are_refused(line: bytes | dict[str, Any], problem: str, id_: int | None) -> None:
+    data = line if isinstance(line, bytes) else json.dumps(line).encode()
+    with pytest.raises(ProtocolError, match=problem) as caught:
+        decode_request(data)
+    assert caught.value.id == id_
+    assert len(str(caught.value)) < 200
+
+
+def test_bad_replies_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="stop"):
+        decode_reply(encode(1, REPLIES[2]).replace(b'"eos"', b'"bored"'))
+    with pytest.raises(ProtocolError, match="unknown reply"):
+        decode_reply(encode(1, Shutdown()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": -1},
+        {"temperature": -0.1},
+        {"temperature": math.inf},
+        {"top_k": -1},
+        {"top_p": 1.1},
+        {"min_p": -1},
+        {"repeat_penalty": 0},
+        {"seed": -1},
+        {"seed": 2**32 - 1},
+    ],
+)
+def test_sampling_parameters_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        SamplingParams(**wrong)
+
+
+@given(st.text(), st.data())
+def test_characters_come_whole(text: str, data: st.DataObject) -> None:
+    raw = text.encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    stream = TextStream()
+    pieces = [stream.feed(raw[a:b]) for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    assert "".join(pieces) == text
+    for piece in pieces:
+        assert "\ufffd" not in piece or "\ufffd" in text
+
+
+def test_a_character_of_several_tokens() -> None:
+    stream = TextStream()
+    assert [stream.feed(bytes([b])) for b in "你😀!".encode()] == [
+        *("", "", "你"),
+        *("", "", "", "😀"),
+        "!",
+    ]
+
+
+def test_bytes_that_are_no_character() -> None:
+    stream = TextStream()
+    assert stream.feed(b"a\xff") == "a\ufffd"
+    assert stream.feed(b"\xe4\xbd") == ""
+    assert stream.feed(b"b") == "\ufffdb"
+    assert stream.feed("é".encode()[:1]) == ""
