@@ -146,13 +146,14 @@ def test_names_cannot_drive_the_terminal(home: Paths, capsys: Capture, tmp_path:
 
 
 def program(home: Paths, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    started: subprocess.Popen[bytes] = subprocess.Popen(
         [sys.executable, "-m", "localq", *arguments],
         env={**os.environ, "LOCALQ_HOME": str(home.data.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,  # type: ignore[call-overload]
     )
+    return started
 
 
 def test_stdin_as_the_prompt(quantized: str, home: Paths) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
-from localq.errors import StorageError
+from localq.errors import StorageError, UsageError
 from localq.library import Library
 from localq.services.quantize import Preflight, QuantizeRequest, preflight, quantize
 
@@ -36,6 +37,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--embedding-type", metavar="TYPE", help="The type of the token embeddings.")
 @click.option("--pure", is_flag=True, help="No mixture: every tensor in the same type.")
 @click.option("--allow-requantize", is_flag=True, help="Quantize again what is quantized already.")
+@click.option(
+    "--split-max-size",
+    metavar="SIZE",
+    help="Cut the output into files of at most this size, such as 4G or 500M.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
 @json_option
 def command(
@@ -49,6 +55,7 @@ def command(
     embedding_type: str | None,
     pure: bool,
     allow_requantize: bool,
+    split_max_size: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -72,6 +79,7 @@ def command(
         parse_tensor_type(embedding_type) if embedding_type else None,
         pure,
         allow_requantize,
+        _size(split_max_size) if split_max_size else None,
     )
     if dry_run:
         _dry_run(request, as_json)
@@ -84,6 +92,15 @@ def command(
     if not result.already_there:
         output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
     output.line(str(result.name or result.path))
+
+
+def _size(text: str) -> int:
+    """4G or 500M as bytes; llama.cpp counts in thousands too."""
+    match = re.fullmatch(r"(\d{1,9})([KMG])?B?", text.strip().upper())
+    size = int(match[1]) * {"K": 10**3, "M": 10**6, "G": 10**9}.get(match[2], 1) if match else 0
+    if not size:
+        raise UsageError(f"{text!r} is not a size", hint="for example: --split-max-size 4G")
+    return size
 
 
 def _dry_run(request: QuantizeRequest, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from localq.formats.types import TensorType
 __all__ = [
     "ELEMENT_BYTES",
     "ArrayPiece",
+    "BlockScales",
     "FilePiece",
     "MappedFiles",
     "Piece",
@@ -56,11 +57,31 @@ def stored_row_bytes(dtype: SourceType, columns: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BlockScales:
+    """What 8-bit floats are multiplied by: one factor for each block of `rows` x `columns`.
+
+    `source` is the matrix of factors. Where matrices of `height` rows are stacked, no block
+    reaches from one into the next.
+    """
+
+    source: FilePiece
+    rows: int
+    columns: int
+    height: int
+
+    def blocks(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """The row of factors that each of the matrix's `rows` goes by."""
+        per_matrix = -(-self.height // self.rows)
+        return rows // self.height * per_matrix + rows % self.height // self.rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FilePiece:
     """Rows of a row-major matrix of `file_rows` x `file_columns` in a file.
 
     `order[i]` is the row of the file that comes i-th; it may leave rows out. `transposed` takes
-    the matrix's columns for rows (before `order`). `transform` works on the decoded rows.
+    the matrix's columns for rows (before `order`). `transform` works on the decoded rows, after
+    `scales`.
     """
 
     path: Path
@@ -71,6 +92,17 @@ class FilePiece:
     order: npt.NDArray[np.intp] | None = None
     transposed: bool = False
     transform: Transform | None = None
+    scales: BlockScales | None = None
+
+    def __post_init__(self) -> None:
+        if self.scales is not None and self.transposed:
+            raise BadFileError(self.path, "8-bit floats with factors cannot be transposed")
+
+    def file_rows_of(self, first: int, count: int) -> npt.NDArray[np.intp]:
+        """Which rows of the file rows [first, first + count) of the piece are."""
+        if self.order is not None:
+            return self.order[first : first + count]
+        return np.arange(first, first + count, dtype=np.intp)
 
     @property
     def rows(self) -> int:
@@ -103,6 +135,10 @@ class ArrayPiece:
 
     @property
     def transform(self) -> None:
+        return None
+
+    @property
+    def scales(self) -> None:
         return None
 
 

@@ -53,6 +53,10 @@ class Journal:
         numbers = (int(line) for line in lines[1:-1] if line.isdigit() and len(line) < 10)
         return {number for number in numbers if number < count}
 
+    def holds_work(self) -> bool:
+        """Whether anything is finished, of however many tensors."""
+        return bool(self.finished(1 << 31))
+
     def begin(self) -> None:
         """Start an empty journal, forgetting what was there."""
         self._path.write_text(f"{self._key}\n", encoding="ascii")

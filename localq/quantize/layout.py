@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from localq.quantize.options import QuantOptions
 if TYPE_CHECKING:
     from localq.quantize.imatrix import Imatrix
 
-__all__ = ["FileLayout", "PlacedTensor", "lay_out", "lay_out_quantization"]
+__all__ = ["FileLayout", "PlacedTensor", "lay_out", "lay_out_quantization", "split"]
 
 _FLOATS = (QuantType.F32, QuantType.F16, QuantType.BF16)
 _VERSION_KEY = "general.quantization_version"
@@ -46,8 +46,9 @@ class PlacedTensor:
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """`size_bytes` is the finished file's exact size."""
+    """`header` encodes `fields` and the tensors; `size_bytes` is the finished file's exact size."""
 
+    fields: Mapping[str, Field]
     header: bytes
     tensors: tuple[PlacedTensor, ...]
     size_bytes: int
@@ -86,7 +87,7 @@ def lay_out_quantization(
     Equal to llama-quantize's down to the order of keys and tensors. Raises UnsupportedError for
     types that lack an importance matrix, BadFileError for a matrix of another model.
     """
-    ordered = sorted(sources, key=lambda source: _loader_order(source.name))
+    ordered = sorted(map(_squeezed, sources), key=lambda source: _loader_order(source.name))
     shapes = [TensorShape(s.name, s.shape, TensorType[s.lossless]) for s in ordered]
     traits = ModelTraits.from_metadata({key: field.value for key, field in fields.items()})
     weighed = None if imatrix is None else imatrix.entries.keys()
@@ -113,10 +114,49 @@ def _about(imatrix: Imatrix | None) -> Iterator[tuple[str, Field]]:
         yield "quantize.imatrix.chunks_count", Field(ValueType.UINT32, imatrix.chunks)
 
 
+def _squeezed(source: TensorSource) -> TensorSource:
+    """Without the last dimensions that are 1: to llama-quantize a matrix of one row is a vector."""
+    shape = source.shape
+    while len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return source if shape is source.shape else replace(source, shape=shape)
+
+
 def _loader_order(name: str) -> tuple[int, bytes]:
     """llama.cpp's model loader sorts by layer, what belongs to none first, then by name."""
     match = re.match(r"blk\.(\d+)\.", name)
     return (int(match[1]) if match else -1), name.encode()
+
+
+def split(layout: FileLayout, most_bytes: int) -> tuple[FileLayout, ...]:
+    """The same model in files of at most `most_bytes` of tensors, as llama-gguf-split cuts it.
+
+    The first file holds the metadata; a single tensor larger than that has a file to itself. A
+    model that needs no cut stays one file.
+    """
+    shares: list[list[PlacedTensor]] = [[]]
+    size = 0
+    for tensor in layout.tensors:
+        padded = align(tensor.nbytes)
+        if shares[-1] and size + padded > most_bytes:
+            shares.append([])
+            size = 0
+        shares[-1].append(tensor)
+        size += padded
+    if len(shares) == 1:
+        return (layout,)
+    return tuple(
+        _arrange(
+            {
+                **(layout.fields if number == 0 else {}),
+                "split.no": Field(ValueType.UINT16, number),
+                "split.tensors.count": Field(ValueType.INT32, len(layout.tensors)),
+                "split.count": Field(ValueType.UINT16, len(shares)),
+            },
+            share,
+        )
+        for number, share in enumerate(shares)
+    )
 
 
 def _place(
@@ -125,23 +165,32 @@ def _place(
     types: Sequence[TensorType],
     imatrix: Imatrix | None = None,
 ) -> FileLayout:
-    table: list[TensorLayout] = []
-    end = 0
-    for source, type_ in zip(sources, types, strict=True):
-        table.append(TensorLayout(source.name, type_, source.shape, end))
-        end = align(end + type_.row_bytes(source.columns) * source.rows)
-    header = encode_header(fields.items(), table)
-    placed = tuple(
+    tensors = [
         PlacedTensor(
             source,
-            entry.type,
-            len(header) + entry.offset,
-            entry.type.row_bytes(source.columns) * source.rows,
-            _weights(source, entry.type, imatrix),
+            type_,
+            0,
+            type_.row_bytes(source.columns) * source.rows,
+            _weights(source, type_, imatrix),
         )
-        for source, entry in zip(sources, table, strict=True)
+        for source, type_ in zip(sources, types, strict=True)
+    ]
+    return _arrange(fields, tensors)
+
+
+def _arrange(fields: Mapping[str, Field], tensors: Sequence[PlacedTensor]) -> FileLayout:
+    """One file of these tensors, one after the other."""
+    table: list[TensorLayout] = []
+    end = 0
+    for tensor in tensors:
+        table.append(TensorLayout(tensor.source.name, tensor.type, tensor.source.shape, end))
+        end = align(end + tensor.nbytes)
+    header = encode_header(fields.items(), table)
+    placed = tuple(
+        replace(tensor, offset=len(header) + entry.offset)
+        for tensor, entry in zip(tensors, table, strict=True)
     )
-    return FileLayout(header, placed, len(header) + end)
+    return FileLayout(fields, header, placed, len(header) + end)
 
 
 def _weights(

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from localq.errors import BadFileError, Cancelled, storage_errors
 from localq.events import Emit, Progress
-from localq.formats.rows import FilePiece, MappedFiles, Piece
+from localq.formats.rows import BlockScales, FilePiece, MappedFiles, Piece
 from localq.formats.types import TensorType
 from localq.quantize.journal import Journal
 from localq.quantize.layout import FileLayout, PlacedTensor
@@ -68,14 +69,18 @@ def write_file(
     emit: Emit,
     cancel: threading.Event,
     journal: Journal | None = None,
+    before: int = 0,
+    total: int = 0,
     stage: str = "quantizing",
 ) -> None:
     """Write the file at `path`; it is complete when this returns.
 
     With a journal, tensors that it and a file at `path` already hold are kept. Emits Progress in
-    bytes of output. Raises Cancelled, StorageError, or BadFileError for weights that are NaN or
-    infinite. Whoever called decides what becomes of an unfinished file.
+    bytes of output: of `total` if this is one of several files, `before` being done. Raises
+    Cancelled, StorageError, or BadFileError for weights that are NaN or infinite. Whoever called
+    decides what becomes of an unfinished file.
     """
+    total = total or before + layout.size_bytes
     codecs = load_codecs()
     for type_ in {tensor.type for tensor in layout.tensors}:
         codecs.prepare(type_)
@@ -90,7 +95,7 @@ def write_file(
             try:
                 while running:
                     ended, running = wait(running, _PROGRESS_SECONDS, FIRST_EXCEPTION)
-                    emit(Progress(stage, work.written, layout.size_bytes))
+                    emit(Progress(stage, before + work.written, total))
                     for future in ended:
                         future.result()
                     if journal and time.monotonic() - flushed > _FLUSH_SECONDS:
@@ -102,7 +107,7 @@ def write_file(
             if journal:
                 _note(journal, work, output)
             raise Cancelled("stopped; the same command goes on from here" if journal else "stopped")
-        emit(Progress(stage, layout.size_bytes, layout.size_bytes))
+        emit(Progress(stage, before + layout.size_bytes, total))
 
 
 def _already_written(path: Path, layout: FileLayout, journal: Journal | None) -> set[int]:
@@ -182,9 +187,14 @@ class _Work:
             return rows.data
         floats, encoded = buffers.of(block.rows * columns, block.rows * type_.row_bytes(columns))
         numbers = self._codecs.decode(piece.dtype, rows, floats)
+        if piece.scales is not None:
+            rows_of_file = piece.file_rows_of(block.first, block.rows)
+            numbers = self._scaled(piece.scales, rows_of_file, numbers.reshape(block.rows, columns))
         if piece.transform is not None:
             matrix = piece.transform(block.first, numbers.reshape(block.rows, columns))
             numbers = np.ascontiguousarray(matrix, np.float32).ravel()
+        if type_.is_quantized and (piece.scales or piece.transform):
+            numbers = self._as_stored(block.tensor.source.lossless, numbers, columns)
         weights = block.tensor.weights
         if weights is not None:
             weights = weights[block.weights : block.weights + columns]
@@ -192,6 +202,26 @@ class _Work:
         if type_ is not TensorType.F32 and not self._codecs.valid(type_, data):
             raise _unusable(block)
         return data.data
+
+    def _scaled(self, scales: BlockScales, rows: npt.NDArray[np.intp], matrix: Floats) -> Floats:
+        """The matrix, whose rows are those of the file, times its factors."""
+        blocks = scales.blocks(rows)
+        first, end = int(blocks.min()), int(blocks.max()) + 1
+        source = scales.source
+        stored = self._files.read(source, first, end - first)
+        room = np.empty((end - first) * source.columns, np.float32)
+        factors = self._codecs.decode(source.dtype, stored, room).reshape(end - first, -1)
+        wide = np.repeat(factors, scales.columns, axis=1)[:, : matrix.shape[1]]
+        product: Floats = matrix * wide[blocks - first]
+        return product.ravel()
+
+    def _as_stored(self, lossless: str, numbers: Floats, columns: int) -> Floats:
+        """As the numbers come back out of llama.cpp's lossless file, which is quantized there."""
+        if lossless == "F32":
+            return numbers
+        room = np.empty(2 * numbers.size, np.uint8)
+        stored = self._codecs.encode(TensorType[lossless], numbers, room, columns)
+        return self._codecs.decode(lossless, stored, np.empty(numbers.size, np.float32))
 
 
 def _unusable(block: _Block) -> BadFileError:

@@ -57,7 +57,8 @@ def locate_source(library: Library, text: str | None) -> Model:
     try:
         return library.find_checkpoint(text)
     except NotFoundError:
-        if text is None and (last := library.last_used()) is None:
+        last = library.last_used()
+        if last is None:
             raise
         return library.find(text or last.name)
 

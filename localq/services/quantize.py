@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class QuantizeRequest:
     """`model` is a name, a checkpoint folder or a GGUF file (None: the model used last);
     `output` a file outside the library (None: into the library); `force` replaces a file that is
     there; `imatrix` an importance matrix. The others are `QuantOptions`; `allow_requantize` lets
-    a GGUF that is quantized already lose more."""
+    a GGUF that is quantized already lose more; `split_bytes` cuts the output into files."""
 
     type: QuantType
     model: str | None = None
@@ -54,12 +54,13 @@ class QuantizeRequest:
     embedding_type: TensorType | None = None
     pure: bool = False
     allow_requantize: bool = False
+    split_bytes: int | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the type alone says what comes out."""
         special = (self.imatrix, self.rules, self.output_type, self.embedding_type, self.pure)
-        return not any(special)
+        return not any((*special, self.split_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,20 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    """`files` are the paths to write and what goes there: several for a model in parts."""
+
     source: Model
     repo: str
-    target: Path
     model: ConvertedModel
-    layout: FileLayout
+    files: tuple[tuple[Path, FileLayout], ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(layout.size_bytes for _, layout in self.files)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path, _ in self.files]
 
 
 def quantize(
@@ -123,17 +133,17 @@ def quantize(
         return QuantizeResult(
             made.name, made.path, made.quant, made.size_bytes, made.parameters, 0.0, True
         )
-    emit(Started(f"{source.name} -> {request.type.name}"))
     plan = _plan(request, source, repo, target)
+    emit(Started(f"{source.name} -> {request.type.name}"))
     for warning in plan.model.warnings:
         emit(Note(warning, warning=True))
     _write(library, request, plan, emit, cancel)
     name = _enter(library, request, plan) if request.output is None else None
     return QuantizeResult(
         name,
-        target,
+        plan.paths[0],
         request.type.name,
-        plan.layout.size_bytes,
+        plan.size_bytes,
         plan.model.parameters,
         time.monotonic() - began,
     )
@@ -146,7 +156,7 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     source, repo, target = _what_and_where(library, request)
     plan = _plan(request, source, repo, target)
     free = shutil.disk_usage(_existing(target.parent)).free
-    size = plan.layout.size_bytes
+    size = plan.size_bytes
     available = found.available if (found := memory()) else None
     problems = [f"the disk has {free:,} bytes left"] if size > free else []
     warnings = list(plan.model.warnings)
@@ -159,12 +169,12 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     kind, pre = (fields.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
     return Preflight(
         source.name,
-        target,
+        plan.paths[0],
         plan.model.architecture,
         plan.model.parameters,
         request.type.name,
         size,
-        dict(Counter(tensor.type.name for tensor in plan.layout.tensors)),
+        dict(Counter(t.type.name for _, layout in plan.files for t in layout.tensors)),
         f"{kind.value if kind else 'none'} ({pre.value if pre else 'none'})",
         template,
         free,
@@ -181,8 +191,9 @@ def _what_and_where(library: Library, request: QuantizeRequest) -> tuple[Model, 
 
 
 def _plan(request: QuantizeRequest, source: Model, repo: str, target: Path) -> _Plan:
+    from localq.formats.gguf_split import shard_name
     from localq.quantize.imatrix import read_imatrix
-    from localq.quantize.layout import lay_out, lay_out_quantization
+    from localq.quantize.layout import lay_out, lay_out_quantization, split
     from localq.quantize.options import QuantOptions
 
     options = QuantOptions(
@@ -201,7 +212,15 @@ def _plan(request: QuantizeRequest, source: Model, repo: str, target: Path) -> _
 
         model = convert_checkpoint(open_checkpoint(source.path, name=repo.rpartition("/")[2]))
         layout = lay_out(model.fields, model.tensors, options, imatrix)
-    return _Plan(source, repo, target, model, layout)
+    layouts = split(layout, request.split_bytes) if request.split_bytes else (layout,)
+    if len(layouts) == 1:
+        return _Plan(source, repo, model, ((target, layout),))
+    names = [shard_name(target.stem, i, len(layouts)) for i in range(1, len(layouts) + 1)]
+    paths = [target.with_name(name) for name in names]
+    for path in paths:
+        if request.output is not None and path.exists() and not request.force:
+            raise LibraryError(f"{path}: is there already", hint="replace it with --force")
+    return _Plan(source, repo, model, tuple(zip(paths, layouts, strict=True)))
 
 
 def _refuse_second_loss(source: Model, layout: FileLayout) -> None:
@@ -228,36 +247,46 @@ def _write(
     from localq.quantize.journal import Journal, layout_key
     from localq.quantize.writer import source_files, write_file
 
-    target, layout = plan.target, plan.layout
-    key = layout_key(layout, source_files(layout))
-    # The name holds the content's key: another request never takes this one's work for its own.
-    partial = resumable_path(target, key)
-    journal = Journal(journal_path(partial), key)
-    with storage_errors(target):
+    folder = plan.paths[0].parent
+    # A partial name holds the content's key: no other request takes this work for its own.
+    keys = [layout_key(layout, source_files(layout)) for _, layout in plan.files]
+    partials = [resumable_path(path, key) for path, key in zip(plan.paths, keys, strict=True)]
+    journals = [Journal(journal_path(p), k) for p, k in zip(partials, keys, strict=True)]
+    with storage_errors(plan.paths[0]):
         if request.output is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(target.parent)
-        with _Lock(library.paths.cache / "locks" / f"{key[:32]}.lock"):
-            _require_space(partial, layout.size_bytes)
+            folder.mkdir(parents=True, exist_ok=True)
+        sweep_partials(folder)
+        with _Lock(library.paths.cache / "locks" / f"{keys[0][:32]}.lock"):
+            _require_space(folder, partials, plan.size_bytes)
+            done = 0
             try:
-                write_file(
-                    partial,
-                    layout,
-                    threads=cpu_threads(),
-                    emit=emit,
-                    cancel=cancel,
-                    journal=journal,
-                )
-                # The catalogue was asked; a file it does not know is a leftover of a crash.
-                finish(partial, target, replace=request.force or request.output is None)
+                for (_, layout), partial, journal in zip(
+                    plan.files, partials, journals, strict=True
+                ):
+                    write_file(
+                        partial,
+                        layout,
+                        threads=cpu_threads(),
+                        emit=emit,
+                        cancel=cancel,
+                        journal=journal,
+                        before=done,
+                        total=plan.size_bytes,
+                    )
+                    done += layout.size_bytes
+                for path, partial in zip(plan.paths, partials, strict=True):
+                    # The catalogue was asked; a file it does not know is left from a crash.
+                    finish(partial, path, replace=request.force or request.output is None)
             except BaseException as error:
                 # What was finished before a Ctrl-C is worth keeping; after a failure it is not.
                 stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-                if not (stopped and journal.finished(len(layout.tensors))):
-                    partial.unlink(missing_ok=True)
-                    journal.remove()
+                if not (stopped and any(journal.holds_work() for journal in journals)):
+                    for partial, journal in zip(partials, journals, strict=True):
+                        partial.unlink(missing_ok=True)
+                        journal.remove()
                 raise
-            journal.remove()
+            for journal in journals:
+                journal.remove()
 
 
 def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
@@ -268,13 +297,13 @@ def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
         quant=request.type.name,
         architecture=plan.model.architecture,
         parameters=plan.model.parameters,
-        size_bytes=plan.layout.size_bytes,
-        path=plan.target,
+        size_bytes=plan.size_bytes,
+        path=plan.paths[0],
         source=plan.source.source,
         created_at=now,
         used_at=now,
     )
-    return library.add(entry, [plan.target]).name
+    return library.add(entry, plan.paths).name
 
 
 def _repo(source: Model) -> str:
@@ -333,15 +362,15 @@ def _already_made(
     return made
 
 
-def _require_space(partial: Path, size_bytes: int) -> None:
-    free = shutil.disk_usage(partial.parent).free
-    with suppress(FileNotFoundError):
-        status = partial.stat()
-        # What an earlier run wrote is taken from the disk already; its holes are not.
-        free += getattr(status, "st_blocks", 0) * 512
+def _require_space(folder: Path, partials: Sequence[Path], size_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    for partial in partials:
+        with suppress(FileNotFoundError):
+            # What an earlier run wrote is taken from the disk already; its holes are not.
+            free += getattr(partial.stat(), "st_blocks", 0) * 512
     if size_bytes > free:
         raise StorageError(
-            f"{partial.parent}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
+            f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
             hint="free some space, choose a smaller type, or another disk with -o",
         )
 

@@ -1,0 +1,72 @@
+"""Where a file made from a checkpoint goes, what it is called, and whether it fits there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from localq.errors import LibraryError, StorageError, UsageError
+from localq.formats.types import QuantType
+from localq.library import Library, Model
+
+__all__ = ["already_made", "repo_of", "require_space", "target_of"]
+
+_LOCAL_ORGANISATION = "local"
+"""Stands for the organisation in the name of what was made from a folder on disk."""
+
+
+def repo_of(source: Model) -> str:
+    """The name of the model whatever its quantization: that of the checkpoint."""
+    if source.name == str(source.path):
+        return f"{_LOCAL_ORGANISATION}/{source.path.resolve().name}"
+    return source.name
+
+
+def target_of(
+    library: Library, source: Model, type_: QuantType, output: Path | None, *, force: bool
+) -> Path:
+    """The file to make: `output`, a file in the folder `output`, or (None) one in the library."""
+    repo = repo_of(source)
+    if output is None:
+        return library.gguf_path(repo, type_.name)
+    target = output.expanduser().absolute()
+    if target.is_dir():
+        target /= f"{repo.rpartition('/')[2]}-{type_.name}.gguf"
+    if not target.parent.is_dir():
+        raise StorageError(f"{target.parent}: no such folder", hint="make it first")
+    if target.suffix != ".gguf":
+        raise UsageError(
+            f"{target.name}: the output must be named *.gguf", hint=f"try -o {target}.gguf"
+        )
+    if target.resolve().is_relative_to(library.paths.models.resolve()):
+        raise UsageError(
+            f"{target}: is inside localq's own library",
+            hint="leave -o out, or choose a place outside",
+        )
+    if target.exists() and not force:
+        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+    return target
+
+
+def already_made(library: Library, source: Model, type_: QuantType) -> Model | None:
+    """The same type of the same revision, made before; LibraryError: of another revision."""
+    name = f"{repo_of(source)}:{type_.name}".casefold()
+    made = next((model for model in library.models() if model.name.casefold() == name), None)
+    if made is None or not made.path.is_file():
+        return None
+    if made.source != source.source or source.created_at > made.created_at:
+        raise LibraryError(
+            f"{made.name} was made from another revision of the model",
+            hint="make it anew with --force",
+        )
+    return made
+
+
+def require_space(folder: Path, size_bytes: int) -> None:
+    """StorageError unless `folder`'s disk has room for a file of that size."""
+    free = shutil.disk_usage(folder).free
+    if size_bytes > free:
+        raise StorageError(
+            f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
+            hint="free some space, choose a smaller type, or another disk with -o",
+        )
