@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from localq.cli import output
+from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
-from localq.errors import UsageError
 from localq.library import Library
 
-__all__ = ["command", "consent_by"]
+__all__ = ["command"]
 
 
 @click.command(short_help="Convert a checkpoint to GGUF without quantizing it.")
@@ -68,19 +66,3 @@ def command(
     if not result.already_there:
         output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
     output.line(str(result.name or result.path))
-
-
-def consent_by(*, yes: bool) -> Callable[[str], bool]:
-    """How to ask the person in front of the terminal; UsageError where there is none."""
-
-    def consent(question: str) -> bool:
-        if yes:
-            output.narrate(f"{question} Yes, as --yes says.")
-            return True
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                f"this needs your consent: {question}", hint="agree beforehand with --yes"
-            )
-        return click.confirm(output.plain(question), err=True)
-
-    return consent

@@ -33,6 +33,11 @@ def plain(text: object) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
 
 
+def _lines(text: str) -> str:
+    """`text` with its line breaks and tabs, but nothing else that drives a terminal."""
+    return "".join(p if p in "\n\t" else plain(p) for p in re.split(r"([\n\t])", text))
+
+
 def line(text: str) -> None:
     """A line of the result."""
     click.echo(plain(text))
@@ -40,8 +45,12 @@ def line(text: str) -> None:
 
 def stream(text: str) -> None:
     """A piece of a reply as it comes; line breaks and tabs stay."""
-    parts = re.split(r"([\n\t])", text)
-    click.echo("".join(p if p in "\n\t" else plain(p) for p in parts), nl=False)
+    click.echo(_lines(text), nl=False)
+
+
+def prompt(text: str) -> None:
+    """The beginning of a text that the reply goes on with, for who looks at the terminal."""
+    click.echo(click.style(_lines(text), dim=True), err=True, nl=False)
 
 
 def narrate(text: str) -> None:

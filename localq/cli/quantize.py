@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from localq.cli import output
+from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
@@ -42,6 +43,14 @@ _FILE = click.Path(path_type=Path)
     metavar="SIZE",
     help="Cut the output into files of at most this size, such as 4G or 500M.",
 )
+@click.option(
+    "--with",
+    "converter",
+    type=click.Choice(["localq", "llama.cpp"]),
+    default="localq",
+    help="Whose converter reads the checkpoint; llama.cpp's knows more architectures.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before downloading a converter.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
 @json_option
 def command(
@@ -56,6 +65,8 @@ def command(
     pure: bool,
     allow_requantize: bool,
     split_max_size: str | None,
+    converter: str,
+    yes: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -80,12 +91,13 @@ def command(
         pure,
         allow_requantize,
         _size(split_max_size) if split_max_size else None,
+        converter == "llama.cpp",
     )
     if dry_run:
         _dry_run(request, as_json)
         return
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = quantize(library, request, emit, cancel)
+        result = quantize(library, request, emit, cancel, consent_by(yes=yes))
     if as_json:
         output.json_document(result)
         return

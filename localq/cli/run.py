@@ -51,6 +51,8 @@ def command(
         ProgressDisplay() as emit,
         Conversation.open(library, model, emit=emit, n_ctx=n_ctx, cancel=cancel) as conversation,
     ):
+        if conversation.continues_text and sys.stderr.isatty() and not as_json:
+            output.prompt(text)
         reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
     if as_json:
         output.json_document(reply)

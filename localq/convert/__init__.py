@@ -9,4 +9,4 @@ __all__ = ["Checkpoint", "ConvertedModel", "convert_checkpoint", "open_checkpoin
 
 def convert_checkpoint(checkpoint: Checkpoint) -> ConvertedModel:
     """Plan the conversion of a checkpoint; no weight is read yet."""
-    return family_of(checkpoint.architecture)(checkpoint).convert()
+    return family_of(checkpoint)(checkpoint).convert()

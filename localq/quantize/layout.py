@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ _VERSION_KEY = "general.quantization_version"
 _TYPE_KEY = "general.file_type"
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 _SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
-_LONGEST_OVERRIDE = 127  # llama-quantize cuts the texts it adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +92,12 @@ def lay_out_quantization(
     weighed = None if imatrix is None else imatrix.entries.keys()
     types = choose_types(options, shapes, traits, weighed)
     # llama-quantize sets these anew, which moves them to the end.
-    moved = {_VERSION_KEY, _TYPE_KEY, *_SPLIT_KEYS, *(key for key, _ in _about(imatrix))}
+    about = imatrix.fields() if imatrix else {}
+    moved = {_VERSION_KEY, _TYPE_KEY, *_SPLIT_KEYS, *about}
     kept = {key: field for key, field in fields.items() if key not in moved}
     kept[_VERSION_KEY] = Field(ValueType.UINT32, _QUANTIZATION_VERSION)
     kept[_TYPE_KEY] = Field(ValueType.UINT32, options.type.file_type)
-    kept.update(_about(imatrix))
-    return _place(kept, ordered, types, imatrix)
-
-
-def _about(imatrix: Imatrix | None) -> Iterator[tuple[str, Field]]:
-    """What a file says of the importance matrix it was made with (llama.cpp `quantize.cpp`)."""
-    if imatrix is None:
-        return
-    for key, text in (("file", str(imatrix.path)), ("dataset", imatrix.dataset)):
-        if text:
-            cut = text.encode()[:_LONGEST_OVERRIDE].decode("utf-8", "surrogateescape")
-            yield f"quantize.imatrix.{key}", Field(ValueType.STRING, cut)
-    yield "quantize.imatrix.entries_count", Field(ValueType.UINT32, len(imatrix.entries))
-    if imatrix.chunks > 0:
-        yield "quantize.imatrix.chunks_count", Field(ValueType.UINT32, imatrix.chunks)
+    return _place({**kept, **about}, ordered, types, imatrix)
 
 
 def _squeezed(source: TensorSource) -> TensorSource:

@@ -53,12 +53,9 @@ class _Block:
 
 def source_files(layout: FileLayout) -> set[Path]:
     """The files that the tensors' rows lie in."""
-    return {
-        piece.path
-        for tensor in layout.tensors
-        for piece in tensor.source.pieces
-        if isinstance(piece, FilePiece)
-    }
+    pieces = [piece for tensor in layout.tensors for piece in tensor.source.pieces]
+    factors = [piece.scales.source for piece in pieces if piece.scales is not None]
+    return {piece.path for piece in (*pieces, *factors) if isinstance(piece, FilePiece)}
 
 
 def write_file(

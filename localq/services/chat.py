@@ -120,6 +120,11 @@ class Conversation:
         self._engine.close()
 
     @property
+    def continues_text(self) -> bool:
+        """Whether the model has no chat template, so that a reply goes on where the text ends."""
+        return self._template is None
+
+    @property
     def messages(self) -> tuple[ChatMessage, ...]:
         """What the next reply will take into account."""
         return self._messages

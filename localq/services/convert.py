@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from localq.errors import BadFileError, Cancelled, UnsupportedError, UsageError, storage_errors
+from localq.errors import BadFileError, Cancelled, UsageError, storage_errors
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
-from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.library import Library, Model, ModelFormat
 from localq.services.destination import already_made, repo_of, require_space, target_of
-from localq.services.locate import locate_checkpoint
+from localq.services.locate import locate_checkpoint, locate_convertible
 from localq.services.quantize import QuantizeRequest, QuantizeResult, quantize
 
 __all__ = [
@@ -23,7 +22,7 @@ __all__ = [
     "ConvertWith",
     "convert",
     "convert_with_llama_cpp",
-    "locate_convertible",
+    "own_type",
 ]
 
 _LOSSLESS = (QuantType.BF16, QuantType.F16, QuantType.F32)
@@ -62,7 +61,7 @@ def convert(
     if request.converter is ConvertWith.LLAMA_CPP:
         return _with_llama_cpp(library, request, emit, cancel, consent)
     source = locate_checkpoint(library, request.model)
-    type_ = request.type or _own_type(source)
+    type_ = request.type or own_type(source)
     if type_ not in _LOSSLESS:
         raise UsageError(
             f"convert does not quantize to {type_.name}",
@@ -118,17 +117,6 @@ def convert_with_llama_cpp(
     return target
 
 
-def locate_convertible(library: Library, text: str | None) -> Model:
-    """As `locate_checkpoint`, but takes folders that only llama.cpp's converter can read too."""
-    try:
-        return locate_checkpoint(library, text)
-    except UnsupportedError:
-        path = Path(os.path.expanduser(text or "")).absolute()  # noqa: PTH111 - as locate does
-        if text is None or not (path / "config.json").is_file():
-            raise
-        return _unread_checkpoint(path)
-
-
 def _with_llama_cpp(
     library: Library,
     request: ConvertRequest,
@@ -141,7 +129,7 @@ def _with_llama_cpp(
 
     began = time.monotonic()
     source = locate_convertible(library, request.model)
-    type_ = request.type or _own_type(source)
+    type_ = request.type or own_type(source)
     repo = repo_of(source)
     target = target_of(library, source, type_, request.output, force=request.force)
     inside = request.output is None
@@ -186,7 +174,7 @@ def _with_llama_cpp(
     return QuantizeResult(name, target, type_.name, size, file.parameters, seconds)
 
 
-def _own_type(source: Model) -> QuantType:
+def own_type(source: Model) -> QuantType:
     """The smallest type that keeps what the checkpoint holds (BF16 for what is quantized)."""
     return next((type_ for type_ in _LOSSLESS if type_.name == source.quant), QuantType.BF16)
 
@@ -195,26 +183,3 @@ def _about_bytes(source: Model, type_: QuantType) -> int:
     """The size of the weights; norms and the like may be larger in F32, by next to nothing."""
     default = type_.default
     return source.parameters * default.block_bytes // default.block_elements
-
-
-def _unread_checkpoint(root: Path) -> Model:
-    from localq.formats.json_file import read_json_object
-
-    config = read_json_object(root / "config.json")
-    architectures = config.get("architectures")
-    named = architectures[0] if isinstance(architectures, list) and architectures else None
-    dtype = config.get("dtype") or config.get("torch_dtype")
-    weights = [path for end in ("*.bin", "*.safetensors", "*.pt") for path in root.glob(end)]
-    changed = root.stat().st_mtime
-    return Model(
-        name=str(root),
-        format=ModelFormat.SAFETENSORS,
-        quant={"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(str(dtype), "unknown"),
-        architecture=named if isinstance(named, str) else "unknown",
-        parameters=0,
-        size_bytes=sum(path.stat().st_size for path in weights),
-        path=root,
-        source=ModelSource(None, None),
-        created_at=changed,
-        used_at=changed,
-    )

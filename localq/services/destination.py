@@ -1,8 +1,10 @@
-"""Where a file made from a checkpoint goes, what it is called, and whether it fits there."""
+"""Where a file made from a model goes, what it is called, and whether it fits there."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from localq.errors import LibraryError, StorageError, UsageError
@@ -12,23 +14,30 @@ from localq.library import Library, Model
 __all__ = ["already_made", "repo_of", "require_space", "target_of"]
 
 _LOCAL_ORGANISATION = "local"
-"""Stands for the organisation in the name of what was made from a folder on disk."""
+"""Stands for the organisation in the name of what was made from a folder or file on disk."""
 
 
 def repo_of(source: Model) -> str:
     """The name of the model whatever its quantization: that of the checkpoint."""
-    if source.name == str(source.path):
-        return f"{_LOCAL_ORGANISATION}/{source.path.resolve().name}"
-    return source.name
+    if source.name != str(source.path):
+        return source.name.rpartition(":")[0] or source.name
+    path = source.path.resolve()
+    return f"{_LOCAL_ORGANISATION}/{path.stem if path.is_file() else path.name}"
 
 
 def target_of(
     library: Library, source: Model, type_: QuantType, output: Path | None, *, force: bool
 ) -> Path:
-    """The file to make: `output`, a file in the folder `output`, or (None) one in the library."""
+    """The file to make: `output`, a file in the folder `output`, or (None) one in the library.
+
+    Never the source itself; LibraryError for a file that is there, unless `force`.
+    """
     repo = repo_of(source)
     if output is None:
-        return library.gguf_path(repo, type_.name)
+        target = library.gguf_path(repo, type_.name)
+        if target == source.path:
+            raise UsageError(f"{source.name} is {type_.name} already")
+        return target
     target = output.expanduser().absolute()
     if target.is_dir():
         target /= f"{repo.rpartition('/')[2]}-{type_.name}.gguf"
@@ -43,8 +52,11 @@ def target_of(
             f"{target}: is inside localq's own library",
             hint="leave -o out, or choose a place outside",
         )
-    if target.exists() and not force:
-        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+    if target.exists():
+        if target.samefile(source.path):
+            raise UsageError(f"{target}: is the input itself", hint="choose another name")
+        if not force:
+            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
     return target
 
 
@@ -62,9 +74,15 @@ def already_made(library: Library, source: Model, type_: QuantType) -> Model | N
     return made
 
 
-def require_space(folder: Path, size_bytes: int) -> None:
-    """StorageError unless `folder`'s disk has room for a file of that size."""
+def require_space(folder: Path, size_bytes: int, begun: Sequence[Path] = ()) -> None:
+    """StorageError unless `folder`'s disk has room for files of that size in all.
+
+    What was `begun` before counts as room: it is taken from the disk already.
+    """
     free = shutil.disk_usage(folder).free
+    for path in begun:
+        with suppress(FileNotFoundError):
+            free += getattr(path.stat(), "st_blocks", 0) * 512  # not its holes
     if size_bytes > free:
         raise StorageError(
             f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",

@@ -10,7 +10,14 @@ from localq.formats.gguf import read_gguf
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.names import looks_like_path
 
-__all__ = ["locate", "locate_checkpoint", "locate_gguf", "locate_path", "locate_source"]
+__all__ = [
+    "locate",
+    "locate_checkpoint",
+    "locate_convertible",
+    "locate_gguf",
+    "locate_path",
+    "locate_source",
+]
 
 
 def locate(library: Library, text: str) -> Model:
@@ -61,6 +68,17 @@ def locate_source(library: Library, text: str | None) -> Model:
         if last is None:
             raise
         return library.find(text or last.name)
+
+
+def locate_convertible(library: Library, text: str | None) -> Model:
+    """As `locate_checkpoint`, but takes folders that only llama.cpp's converter can read too."""
+    try:
+        return locate_checkpoint(library, text)
+    except UnsupportedError:
+        path = Path(os.path.expanduser(text or "")).absolute()  # noqa: PTH111 - as locate does
+        if text is None or not (path / "config.json").is_file():
+            raise
+        return _unread_checkpoint(path)
 
 
 def locate_path(library: Library, text: str | None) -> Path:
@@ -124,4 +142,27 @@ def _checkpoint(path: Path) -> Model:
         source=ModelSource(None, None),
         created_at=path.stat().st_mtime,
         used_at=path.stat().st_mtime,
+    )
+
+
+def _unread_checkpoint(root: Path) -> Model:
+    from localq.formats.json_file import read_json_object
+
+    config = read_json_object(root / "config.json")
+    architectures = config.get("architectures")
+    named = architectures[0] if isinstance(architectures, list) and architectures else None
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    weights = [path for end in ("*.bin", "*.safetensors", "*.pt") for path in root.glob(end)]
+    changed = root.stat().st_mtime
+    return Model(
+        name=str(root),
+        format=ModelFormat.SAFETENSORS,
+        quant={"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(str(dtype), "unknown"),
+        architecture=named if isinstance(named, str) else "unknown",
+        parameters=0,
+        size_bytes=sum(path.stat().st_size for path in weights),
+        path=root,
+        source=ModelSource(None, None),
+        created_at=changed,
+        used_at=changed,
     )

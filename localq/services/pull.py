@@ -200,7 +200,7 @@ class _Plan:
         if quant is None:
             chosen = choose_checkpoint(source.repo, source.files)
             weights = chosen.files[-1].path
-            if chosen.weights is Weights.PYTORCH or "/model" not in f"/{weights}":
+            if chosen.weights is not Weights.PYTORCH and "/model" not in f"/{weights}":
                 raise UnsupportedError(
                     f"{source.repo} has its weights in {weights}, which localq cannot read yet",
                     hint="choose a model or a revision with model*.safetensors",

@@ -6,8 +6,8 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,25 +16,24 @@ from localq.errors import (
     Cancelled,
     LibraryError,
     LocalqError,
-    StorageError,
     UnsupportedError,
-    UsageError,
     storage_errors,
 )
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
-from localq.services.locate import locate_source
+from localq.services.destination import already_made, repo_of, require_space, target_of
+from localq.services.locate import locate_convertible, locate_source
 
 if TYPE_CHECKING:
     from localq.convert import ConvertedModel
     from localq.quantize.layout import FileLayout
     from localq.quantize.options import TypeRule
 
-__all__ = ["Preflight", "QuantizeRequest", "QuantizeResult", "preflight", "quantize"]
+__all__ = ["Consent", "Preflight", "QuantizeRequest", "QuantizeResult", "preflight", "quantize"]
 
-_LOCAL_ORGANISATION = "local"
-"""Stands for the organisation in the name of what was made from a folder on disk."""
+Consent = Callable[[str], bool]
+"""Shown what is about to happen, whether the user agrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,8 @@ class QuantizeRequest:
     """`model` is a name, a checkpoint folder or a GGUF file (None: the model used last);
     `output` a file outside the library (None: into the library); `force` replaces a file that is
     there; `imatrix` an importance matrix. The others are `QuantOptions`; `allow_requantize` lets
-    a GGUF that is quantized already lose more; `split_bytes` cuts the output into files."""
+    a GGUF that is quantized already lose more; `split_bytes` cuts the output into files;
+    `with_llama_cpp` lets llama.cpp's own converter read the checkpoint first."""
 
     type: QuantType
     model: str | None = None
@@ -55,6 +55,7 @@ class QuantizeRequest:
     pure: bool = False
     allow_requantize: bool = False
     split_bytes: int | None = None
+    with_llama_cpp: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -118,26 +119,36 @@ class _Plan:
 
 
 def quantize(
-    library: Library, request: QuantizeRequest, emit: Emit, cancel: threading.Event
+    library: Library,
+    request: QuantizeRequest,
+    emit: Emit,
+    cancel: threading.Event,
+    consent: Consent | None = None,
 ) -> QuantizeResult:
     """Write the GGUF and, unless it goes elsewhere, enter it into the library.
 
-    Emits Progress in bytes of output. An unfinished file is never under its final name; after
-    Cancelled or a kill, the same request goes on where it stopped.
+    `consent` is asked only for `with_llama_cpp`, which may have to download the converter. Emits
+    Progress in bytes of output. An unfinished file is never under its final name; after Cancelled
+    or a kill, the same request goes on where it stopped.
     """
     began = time.monotonic()
-    source, repo, target = _what_and_where(library, request)
-    if made := _already_made(library, request, source, repo):
+    source, target = _what_and_where(library, request)
+    if made := _already_made(library, request, source):
         emit(Note(f"{made.name} is there already; --force makes it anew"))
         library.touch(made.name)
         return QuantizeResult(
             made.name, made.path, made.quant, made.size_bytes, made.parameters, 0.0, True
         )
-    plan = _plan(request, source, repo, target)
-    emit(Started(f"{source.name} -> {request.type.name}"))
-    for warning in plan.model.warnings:
-        emit(Note(warning, warning=True))
-    _write(library, request, plan, emit, cancel)
+    with ExitStack() as stack:
+        lossless = None
+        if request.with_llama_cpp and source.format is not ModelFormat.GGUF:
+            made_by = _by_llama_cpp(library, source, target, emit, cancel, consent)
+            lossless = stack.enter_context(made_by)
+        plan = _plan(request, source, target, lossless)
+        emit(Started(f"{source.name} -> {request.type.name}"))
+        for warning in plan.model.warnings:
+            emit(Note(warning, warning=True))
+        _write(library, request, plan, emit, cancel)
     name = _enter(library, request, plan) if request.output is None else None
     return QuantizeResult(
         name,
@@ -153,8 +164,8 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     """Find out what `quantize` would do, from headers, config and tokenizer alone."""
     from localq.hardware import memory
 
-    source, repo, target = _what_and_where(library, request)
-    plan = _plan(request, source, repo, target)
+    source, target = _what_and_where(library, request)
+    plan = _plan(request, source, target)
     free = shutil.disk_usage(_existing(target.parent)).free
     size = plan.size_bytes
     available = found.available if (found := memory()) else None
@@ -184,13 +195,49 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     )
 
 
-def _what_and_where(library: Library, request: QuantizeRequest) -> tuple[Model, str, Path]:
-    source = locate_source(library, request.model)
-    repo = _repo(source)
-    return source, repo, _target(library, request, source, repo)
+def _what_and_where(library: Library, request: QuantizeRequest) -> tuple[Model, Path]:
+    locate = locate_convertible if request.with_llama_cpp else locate_source
+    source = locate(library, request.model)
+    target = target_of(library, source, request.type, request.output, force=request.force)
+    return source, target
 
 
-def _plan(request: QuantizeRequest, source: Model, repo: str, target: Path) -> _Plan:
+def _already_made(library: Library, request: QuantizeRequest, source: Model) -> Model | None:
+    if request.force or request.output is not None:
+        return None
+    made = already_made(library, source, request.type)
+    if made is not None and not request.is_plain:
+        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
+    return made
+
+
+@contextmanager
+def _by_llama_cpp(
+    library: Library,
+    source: Model,
+    target: Path,
+    emit: Emit,
+    cancel: threading.Event,
+    consent: Consent | None,
+) -> Iterator[Path]:
+    """The checkpoint as a lossless GGUF that llama.cpp's converter made, while the block runs."""
+    from localq.library.partials import partial_path
+    from localq.services.convert import convert_with_llama_cpp, own_type
+
+    refuse: Consent = lambda question: False  # noqa: E731 - a default that reads as what it is
+    lossless = partial_path(target)
+    try:
+        yield convert_with_llama_cpp(
+            library, source, own_type(source), lossless, emit, cancel, consent or refuse
+        )
+    finally:
+        lossless.unlink(missing_ok=True)
+
+
+def _plan(
+    request: QuantizeRequest, source: Model, target: Path, lossless: Path | None = None
+) -> _Plan:
+    """Everything but the weights; `lossless` is a GGUF of the checkpoint, to be read instead."""
     from localq.formats.gguf_split import shard_name
     from localq.quantize.imatrix import read_imatrix
     from localq.quantize.layout import lay_out, lay_out_quantization, split
@@ -200,10 +247,11 @@ def _plan(request: QuantizeRequest, source: Model, repo: str, target: Path) -> _
         request.type, request.rules, request.output_type, request.embedding_type, request.pure
     )
     imatrix = read_imatrix(request.imatrix) if request.imatrix else None
-    if source.format is ModelFormat.GGUF:
+    repo = repo_of(source)
+    if lossless or source.format is ModelFormat.GGUF:
         from localq.convert.requantize import open_gguf
 
-        model = open_gguf(source.path)
+        model = open_gguf(lossless or source.path)
         layout = lay_out_quantization(model.fields, model.tensors, options, imatrix)
         if not request.allow_requantize:
             _refuse_second_loss(source, layout)
@@ -257,7 +305,7 @@ def _write(
             folder.mkdir(parents=True, exist_ok=True)
         sweep_partials(folder)
         with _Lock(library.paths.cache / "locks" / f"{keys[0][:32]}.lock"):
-            _require_space(folder, partials, plan.size_bytes)
+            require_space(folder, plan.size_bytes, partials)
             done = 0
             try:
                 for (_, layout), partial, journal in zip(
@@ -304,75 +352,6 @@ def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
         used_at=now,
     )
     return library.add(entry, plan.paths).name
-
-
-def _repo(source: Model) -> str:
-    """The name of the model whatever its quantization."""
-    if source.name != str(source.path):
-        return source.name.rpartition(":")[0] or source.name
-    path = source.path.resolve()
-    return f"{_LOCAL_ORGANISATION}/{path.stem if path.is_file() else path.name}"
-
-
-def _target(library: Library, request: QuantizeRequest, source: Model, repo: str) -> Path:
-    if request.output is None:
-        target = library.gguf_path(repo, request.type.name)
-        if target == source.path:
-            raise UsageError(f"{source.name} is {request.type.name} already")
-        return target
-    target = request.output.expanduser().absolute()
-    if target.is_dir():
-        target /= f"{repo.rpartition('/')[2]}-{request.type.name}.gguf"
-    if not target.parent.is_dir():
-        raise StorageError(f"{target.parent}: no such folder", hint="make it first")
-    if target.suffix != ".gguf":
-        raise UsageError(
-            f"{target.name}: the output must be named *.gguf", hint=f"try -o {target}.gguf"
-        )
-    if target.resolve().is_relative_to(library.paths.models.resolve()):
-        raise UsageError(
-            f"{target}: is inside localq's own library",
-            hint="leave -o out, or choose a place outside",
-        )
-    if target.exists():
-        if target.samefile(source.path):
-            raise UsageError(f"{target}: is the input itself", hint="choose another name")
-        if not request.force:
-            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
-    return target
-
-
-def _already_made(
-    library: Library, request: QuantizeRequest, source: Model, repo: str
-) -> Model | None:
-    """The same type of the same revision, made before."""
-    if request.force or request.output is not None:
-        return None
-    name = f"{repo}:{request.type.name}".casefold()
-    made = next((model for model in library.models() if model.name.casefold() == name), None)
-    if made is None or not made.path.is_file():
-        return None
-    if made.source != source.source or source.created_at > made.created_at:
-        raise LibraryError(
-            f"{made.name} was made from another revision of the model",
-            hint="make it anew with --force",
-        )
-    if not request.is_plain:
-        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
-    return made
-
-
-def _require_space(folder: Path, partials: Sequence[Path], size_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    for partial in partials:
-        with suppress(FileNotFoundError):
-            # What an earlier run wrote is taken from the disk already; its holes are not.
-            free += getattr(partial.stat(), "st_blocks", 0) * 512
-    if size_bytes > free:
-        raise StorageError(
-            f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
-            hint="free some space, choose a smaller type, or another disk with -o",
-        )
 
 
 class _Lock:
