@@ -26,7 +26,12 @@ from localq.hardware import Memory
 from localq.library import Library, ModelFormat, ModelSource
 from localq.paths import Paths
 from localq.services.pull import PullRequest, PullResult, choices, pull, recipe_here
-from tests.checkpoints import SMOLLM2_CONFIG, write_llama_checkpoint
+from tests.checkpoints import (
+    SMOLLM2_CONFIG,
+    RawTensor,
+    read_safetensors,
+    write_llama_checkpoint,
+)
 from tests.hub_server import (
     Cut,
     FlipByte,
@@ -36,6 +41,7 @@ from tests.hub_server import (
     closed_port_url,
     only_this_hub,
 )
+from tests.torch_files import write_torch
 
 SMALL_CONFIG = {**SMOLLM2_CONFIG, "vocab_size": 512, "num_hidden_layers": 2}
 
@@ -260,14 +266,29 @@ def test_names_that_differ_in_capitals_only_are_refused(
 def test_weights_that_cannot_be_read_are_refused_before_they_are_fetched(
     library: Library, hub: HubServer, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "pickled"
+    folder = tmp_path / "strange"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "pytorch_model.bin").write_bytes(b"x")
-    hub.add_repo("org/pickled", folder)
-    with pytest.raises(UnsupportedError, match=r"pytorch_model\.bin"):
-        run(library, "org/pickled")
+    (folder / "strange.safetensors").write_bytes(b"x")
+    hub.add_repo("org/strange", folder)
+    with pytest.raises(UnsupportedError, match=r"strange\.safetensors"):
+        run(library, "org/strange")
     assert hub.sent.total() == 0
+
+
+def test_pytorchs_own_files_are_taken_where_there_are_no_others(
+    library: Library, hub: HubServer, checkpoint: Path
+) -> None:
+    tensors: dict[str, RawTensor] = {}
+    for shard in sorted(checkpoint.glob("*.safetensors")):
+        tensors |= read_safetensors(shard)
+        shard.unlink()
+    (checkpoint / "model.safetensors.index.json").unlink()
+    write_torch(checkpoint / "pytorch_model.bin", tensors)
+    hub.add_repo("org/pickled", checkpoint)
+    model = run(library, "org/pickled").model
+    assert (model.quant, model.architecture) == ("BF16", "LlamaForCausalLM")
+    assert (model.path / "pytorch_model.bin").is_file()
 
 
 def test_a_full_disk_is_noticed_first(

@@ -1,0 +1,64 @@
+"""The app itself: its screens, its theme, and how it starts and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.types import CSSPathType
+
+from localq.tui import strings
+from localq.tui.clock import Clock
+from localq.tui.context import Context
+from localq.tui.jobs import Jobs
+from localq.tui.screens.help import HelpDialog
+from localq.tui.screens.library import LibraryScreen
+from localq.tui.services import Services
+from localq.tui.theme import NIGHT
+
+if TYPE_CHECKING:
+    from localq.library import Library
+
+__all__ = ["LocalqApp", "run"]
+
+_PATIENCE = 5.0
+"""Seconds that jobs get to stop after the app has quit."""
+
+
+def run(library: Library | None = None) -> None:
+    """Run the app on the terminal until the user quits."""
+    from localq.library import Library
+    from localq.tui.wiring import services_of
+
+    app = LocalqApp(services_of(library or Library()))
+    try:
+        app.run()
+    finally:
+        app.jobs.stop(_PATIENCE)
+
+
+class LocalqApp(App[None]):
+    TITLE = strings.APP
+    # The default screen's own CSS_PATH is not read, as those of pushed screens are.
+    CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/library.tcss"]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (70, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", strings.KEY_HELP, show=False, priority=True),
+        Binding("ctrl+q", "quit", strings.KEY_QUIT, key_display="^q", priority=True),
+    ]
+
+    def __init__(self, services: Services, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.jobs = Jobs(services.log)
+        self.context = Context(services, self.jobs, clock or Clock())
+        self.register_theme(NIGHT)
+        self.theme = NIGHT.name
+
+    def get_default_screen(self) -> LibraryScreen:
+        return LibraryScreen(self.context)
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpDialog):
+            self.push_screen(HelpDialog())

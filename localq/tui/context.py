@@ -1,0 +1,18 @@
+"""What every screen is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localq.tui.clock import Clock
+from localq.tui.jobs import Jobs
+from localq.tui.services import Services
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    services: Services
+    jobs: Jobs
+    clock: Clock

@@ -1,0 +1,184 @@
+"""Service calls in threads, and their way back to the screen that asked for them.
+
+A job runs in one daemon thread: a download or an engine that hangs must not keep the program
+alive after the app has quit. What it says is collected; the first news since the last delivery
+posts one message, and the screen takes everything at most `FRAMES` times a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from textual.message_pump import MessagePump
+
+from localq.errors import LocalqError
+from localq.events import Failed, Finished, JobEvent, Progress
+from localq.tui.failure import presentable
+from localq.tui.messages import JobSpoke
+
+__all__ = ["FRAMES", "Job", "JobListener", "JobNews", "Jobs", "Say", "Work", "Written"]
+
+FRAMES = 30
+"""Deliveries per second, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Text that a model has written, in `pieces` as it came: about one for each token."""
+
+    text: str
+    pieces: int = 1
+
+
+JobNews = JobEvent | Written
+Say = Callable[[JobNews], None]
+Result = TypeVar("Result")
+Work = Callable[[Say, threading.Event], Result]
+"""Runs in a thread, told how to report and when to stop."""
+
+
+class Job(Generic[Result]):
+    """One call. `done`, `failed` and `heard` are called in the app's own thread."""
+
+    def __init__(
+        self,
+        listener: MessagePump,
+        work: Work[Result],
+        *,
+        done: Callable[[Result], object],
+        failed: Callable[[LocalqError], object],
+        heard: Callable[[JobNews], object] | None = None,
+    ) -> None:
+        self.cancel = threading.Event()
+        self._listener = listener
+        self._work = work
+        self._done = done
+        self._failed = failed
+        self._heard = heard
+        self._lock = threading.Lock()
+        self._news: list[JobNews] = []
+        self._posted = False
+        self._delivered_at = 0.0
+
+    def run(self, log: Path) -> None:
+        """Do the work; never raises."""
+        try:
+            result = self._work(self.say, self.cancel)
+        except Exception as error:  # the app outlives whatever a service does
+            self.say(Failed(presentable(error, log)))
+        else:
+            self.say(Finished(result))
+
+    def say(self, news: JobNews) -> None:
+        """Called from any thread. Progress replaces older progress of its stage, text is joined."""
+        with self._lock:
+            last = self._news[-1] if self._news else None
+            if isinstance(news, Written) and isinstance(last, Written):
+                self._news[-1] = Written(last.text + news.text, last.pieces + news.pieces)
+            elif (
+                isinstance(news, Progress)
+                and isinstance(last, Progress)
+                and news.stage == last.stage
+            ):
+                self._news[-1] = news
+            else:
+                self._news.append(news)
+            if self._posted:
+                return
+            self._posted = True
+        with suppress(RuntimeError):  # the app has quit: nobody is left to be told
+            self._listener.post_message(JobSpoke(self))
+
+    def until_next_frame(self) -> float:
+        """Seconds to wait before the next delivery; 0 or less: none."""
+        return self._delivered_at + 1 / FRAMES - time.monotonic()
+
+    def deliver(self) -> None:
+        """Hand everything said so far to the callbacks."""
+        with self._lock:
+            news, self._news = self._news, []
+            self._posted = False
+        self._delivered_at = time.monotonic()
+        for item in news:
+            if isinstance(item, Finished):
+                self._done(item.result)  # type: ignore[arg-type]  # what `work` returned
+            elif isinstance(item, Failed):
+                self._failed(item.error)  # type: ignore[arg-type]  # made by presentable()
+            elif self._heard is not None:
+                self._heard(item)
+
+
+class JobListener(MessagePump):
+    """For screens and widgets that start jobs: delivers their news at a steady pace."""
+
+    def on_job_spoke(self, message: JobSpoke) -> None:
+        message.stop()
+        delay = message.job.until_next_frame()
+        if delay > 0:
+            self.set_timer(delay, message.job.deliver)
+        else:
+            message.job.deliver()
+
+
+class Jobs:
+    """The jobs that are running."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._running: dict[threading.Thread, threading.Event] = {}
+
+    def start(
+        self,
+        listener: MessagePump,
+        work: Work[Result],
+        *,
+        done: Callable[[Result], object],
+        failed: Callable[[LocalqError], object],
+        heard: Callable[[JobNews], object] | None = None,
+    ) -> Job[Result]:
+        """Run `work` for the screen or widget `listener`, which must be a JobListener."""
+        job = Job(listener, work, done=done, failed=failed, heard=heard)
+        self._spawn(partial(job.run, self._log), job.cancel)
+        return job
+
+    def start_quietly(self, work: Callable[[], None]) -> None:
+        """Run what nobody waits for; a failure goes to the log alone."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:  # nobody is left who could be told
+                presentable(error, self._log)
+
+        self._spawn(run, threading.Event())
+
+    def stop(self, timeout: float) -> None:
+        """Ask all jobs to stop and wait for them, `timeout` seconds at most."""
+        with self._lock:
+            running = dict(self._running)
+        for cancel in running.values():
+            cancel.set()
+        deadline = time.monotonic() + timeout
+        for thread in running:
+            thread.join(max(deadline - time.monotonic(), 0))
+
+    def _spawn(self, work: Callable[[], None], cancel: threading.Event) -> None:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                with self._lock:
+                    self._running.pop(threading.current_thread(), None)
+
+        thread = threading.Thread(target=run, name="localq-job", daemon=True)
+        with self._lock:
+            self._running[thread] = cancel
+        thread.start()

@@ -1,0 +1,25 @@
+"""A model worth pulling, in a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from localq.tui import units
+from localq.tui.text import clean
+
+if TYPE_CHECKING:
+    from localq.services.pull import Choice
+
+__all__ = ["choice_summary"]
+
+
+def choice_summary(choice: Choice) -> Text:
+    """ "1.1B · 2.2 GB · why"."""
+    parts = [
+        units.parameter_count(choice.parameters),
+        units.byte_count(choice.download_bytes),
+        clean(choice.why),
+    ]
+    return Text(" · ".join(part for part in parts if part), style="dim")

@@ -1,0 +1,88 @@
+"""The real services behind the app.
+
+Each is imported when it is first called: the app should be on the screen before that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from localq.events import Emit
+from localq.formats.types import QuantType
+from localq.tui.services import Chat, Services
+
+if TYPE_CHECKING:
+    from localq.engine.client import Generation, LoadedModel
+    from localq.library import Library
+    from localq.services.chat import Conversation
+    from localq.services.inspect import ModelDetails
+    from localq.services.pull import Choice, PullResult
+    from localq.services.quantize import QuantizeResult
+
+__all__ = ["services_of"]
+
+
+def services_of(library: Library) -> Services:
+    """The services of `library`, which any thread may use."""
+
+    def show(name: str) -> ModelDetails:
+        from localq.services.inspect import show
+
+        return show(library, name)
+
+    def choices() -> Sequence[Choice]:
+        from localq.services.pull import choices
+
+        return choices(library)
+
+    def pull(spec: str | None, emit: Emit, cancel: threading.Event) -> PullResult:
+        from localq.services.pull import PullRequest, pull
+
+        return pull(library, PullRequest(spec), emit, cancel)
+
+    def quantize(
+        name: str, quant: QuantType, replace: bool, emit: Emit, cancel: threading.Event
+    ) -> QuantizeResult:
+        from localq.services.quantize import QuantizeRequest, quantize
+
+        request = QuantizeRequest(quant, model=name, force=replace)
+        return quantize(library, request, emit, cancel)
+
+    def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
+        from localq.services.chat import Conversation
+
+        return _ConversationChat(Conversation.open(library, name, emit=emit, cancel=cancel))
+
+    return Services(
+        log=library.paths.log / "tui.log",
+        models=library.models,
+        show=show,
+        remove=library.remove,
+        choices=choices,
+        pull=pull,
+        quantize=quantize,
+        open_chat=open_chat,
+    )
+
+
+class _ConversationChat:
+    """A conversation whose replies are sampled in the usual way."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    @property
+    def loaded(self) -> LoadedModel:
+        return self._conversation.loaded
+
+    def reply(
+        self, text: str, *, cancel: threading.Event, on_text: Callable[[str], None]
+    ) -> Generation:
+        from localq.engine.sampling import SamplingParams
+
+        return self._conversation.reply(text, SamplingParams(), cancel=cancel, on_text=on_text)
+
+    def close(self) -> None:
+        self._conversation.close()

@@ -1,0 +1,260 @@
+"""Jobs, and the pure parts of the app."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from localq.errors import LocalqError, StorageError
+from localq.events import Note, Progress
+from localq.formats.types import QuantType
+from localq.tui import units
+from localq.tui.failure import presentable
+from localq.tui.jobs import Job, JobNews, Jobs, Say, Written
+from localq.tui.listing import last_used, made_of, matching, origin
+from localq.tui.messages import JobSpoke
+from localq.tui.meter import Meter, Reading
+from localq.tui.quant_choices import CHOICES
+from localq.tui.text import clean, clean_lines, elide
+from tests.tui_support import NOW, checkpoint, gguf
+
+
+class Listener(MessagePump):
+    """Counts what is posted to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted: list[Message] = []
+
+    def post_message(self, message: Message) -> bool:
+        self.posted.append(message)
+        return True
+
+
+class TestJob:
+    def run(
+        self, work: Callable[[Say, threading.Event], int], tmp_path: Path
+    ) -> tuple[list[object], list[LocalqError], list[JobNews], Listener]:
+        done: list[object] = []
+        failed: list[LocalqError] = []
+        heard: list[JobNews] = []
+        listener = Listener()
+        job = Job(listener, work, done=done.append, failed=failed.append, heard=heard.append)
+        job.run(tmp_path / "tui.log")
+        job.deliver()
+        return done, failed, heard, listener
+
+    def test_one_message_for_all_that_was_said(self, tmp_path: Path) -> None:
+        def work(say: Say, cancel: threading.Event) -> int:
+            say(Progress("reading", 1, 9))
+            say(Progress("reading", 5, 9))
+            say(Progress("writing", 0, 9))
+            say(Progress("writing", 3, 9))
+            say(Note("odd"))
+            say(Written("a"))
+            say(Written("b"))
+            return 7
+
+        done, failed, heard, listener = self.run(work, tmp_path)
+        assert done == [7]
+        assert failed == []
+        assert heard == [
+            Progress("reading", 5, 9),
+            Progress("writing", 3, 9),
+            Note("odd"),
+            Written("ab", 2),
+        ]
+        assert [type(message) for message in listener.posted] == [JobSpoke]
+
+    def test_errors_on_purpose_pass_unchanged(self, tmp_path: Path) -> None:
+        error = StorageError("full")
+
+        def work(say: Say, cancel: threading.Event) -> int:
+            raise error
+
+        done, failed, _, _ = self.run(work, tmp_path)
+        assert done == []
+        assert failed == [error]
+        assert not (tmp_path / "tui.log").exists()
+
+    def test_jobs_are_asked_to_stop(self, tmp_path: Path) -> None:
+        jobs = Jobs(tmp_path / "tui.log")
+        stopped = threading.Event()
+
+        def work(say: Say, cancel: threading.Event) -> None:
+            assert cancel.wait(20)
+            stopped.set()
+
+        jobs.start(Listener(), work, done=lambda _: None, failed=lambda _: None)
+        jobs.stop(20)
+        assert stopped.is_set()
+
+    def test_stopping_does_not_wait_for_ever(self, tmp_path: Path) -> None:
+        jobs = Jobs(tmp_path / "tui.log")
+        release = threading.Event()
+
+        def work() -> None:
+            release.wait(20)
+
+        jobs.start_quietly(work)
+        jobs.stop(0.01)
+        release.set()
+        jobs.stop(20)
+
+    def test_quiet_jobs_log_their_failure(self, tmp_path: Path) -> None:
+        jobs = Jobs(tmp_path / "tui.log")
+
+        def work() -> None:
+            raise ValueError("unheard")
+
+        jobs.start_quietly(work)
+        jobs.stop(20)
+        assert "unheard" in (tmp_path / "tui.log").read_text(encoding="utf-8")
+
+
+class TestFailure:
+    def test_unexpected_errors_name_their_log(self, tmp_path: Path) -> None:
+        log = tmp_path / "a" / "tui.log"
+        shown = presentable(ValueError("bad"), log)
+        assert "ValueError: bad" in shown.message
+        assert shown.hint == f"the details are in {log}"
+        assert "ValueError: bad" in log.read_text(encoding="utf-8")
+
+    def test_even_without_a_log(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        shown = presentable(ValueError(), tmp_path / "file" / "tui.log")
+        assert shown.message.endswith("ValueError")
+        assert shown.hint is not None
+        assert "could not be written" in shown.hint
+
+
+class TestMeter:
+    def test_rate_and_time_left(self) -> None:
+        now = 0.0
+        meter = Meter(lambda: now)
+        assert meter.read(Progress("s", 0, 1000)) == Reading(None, None)
+        now = 0.1
+        assert meter.read(Progress("s", 10, 1000)) == Reading(None, None)
+        now = 2.0
+        assert meter.read(Progress("s", 200, 1000)) == Reading(100.0, 8.0)
+
+    def test_forgets_what_is_long_past(self) -> None:
+        now = 0.0
+        meter = Meter(lambda: now)
+        for second in range(20):
+            now = float(second)
+            reading = meter.read(Progress("s", second if second < 10 else 10 * second, 0))
+        assert reading == Reading(10.0, None)
+
+    def test_begins_anew_with_each_stage(self) -> None:
+        now = 0.0
+        meter = Meter(lambda: now)
+        meter.read(Progress("one", 0, 10))
+        now = 5.0
+        assert meter.read(Progress("two", 5, 10)) == Reading(None, None)
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        ("text", "cleaned"),
+        [
+            ("plain", "plain"),
+            ("a\tb\r\nc", "a b c"),
+            ("\x1b[31mred\x9b0m", "[31mred0m"),
+            ("\u202egnp.exe\u2066", "gnp.exe"),
+            ("half \ud800 pair", "half  pair"),
+            ("中文 👩\u200d💻", "中文 👩\u200d💻"),
+        ],
+    )
+    def test_clean(self, text: str, cleaned: str) -> None:
+        assert clean(text) == cleaned
+
+    def test_clean_lines(self) -> None:
+        assert clean_lines("a\r\n\tb\x07\n\x1bc") == "a\n    b\nc"
+
+    @pytest.mark.parametrize("width", range(8))
+    def test_elide_counts_cells(self, width: int) -> None:
+        assert cell_len(elide("中文中文中文", width)) <= width
+
+    def test_elide(self) -> None:
+        assert elide("abcdef", 6) == "abcdef"
+        assert elide("abcdef", 4) == "abc…"
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1 kB"),
+            (76_300_000, "76.3 MB"),
+            (999_400_000, "999 MB"),
+            (999_600_000, "1.0 GB"),
+            (123_400_000_000, "123 GB"),
+            (5e18, "5000000 TB"),
+        ],
+    )
+    def test_byte_count(self, count: float, text: str) -> None:
+        assert units.byte_count(count) == text
+
+    @pytest.mark.parametrize(
+        ("count", "text"), [(260_032, "260K"), (134_515_008, "135M"), (1_543_714_304, "1.5B")]
+    )
+    def test_parameter_count(self, count: int, text: str) -> None:
+        assert units.parameter_count(count) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3723, "1:02:03"), (-1, "0:00")]
+    )
+    def test_duration(self, seconds: float, text: str) -> None:
+        assert units.duration(seconds) == text
+
+    @pytest.mark.parametrize(
+        ("passed", "text"),
+        [
+            (-5, "just now"),
+            (59, "just now"),
+            (61, "1 min ago"),
+            (7200, "2 h ago"),
+            (86400 * 29, "29 d ago"),
+        ],
+    )
+    def test_age(self, passed: float, text: str) -> None:
+        assert units.age(NOW - passed, NOW) == text
+
+    def test_old_age_is_a_date(self) -> None:
+        then = NOW - 86400 * 40
+        assert units.age(then, NOW) == time.strftime("%Y-%m-%d", time.localtime(then))
+        assert units.age(0, NOW) == "never"
+
+
+class TestListing:
+    def test_matching(self) -> None:
+        models = [gguf(), checkpoint()]
+        assert matching(models, "") == models
+        assert matching(models, "SMOL forcausal") == [checkpoint()]
+        assert matching(models, "q4_0") == [gguf()]
+
+    def test_families(self) -> None:
+        other = gguf("other/model")
+        models = [other, gguf(), checkpoint(), gguf(quant=QuantType.Q8_0)]
+        assert made_of(models, checkpoint()) == [gguf(), gguf(quant=QuantType.Q8_0)]
+        assert origin(models, gguf()) == checkpoint()
+        assert origin(models, other) == other
+        assert last_used(models) == other
+        assert last_used([]) is None
+
+
+def test_quant_choices_are_ordered_by_size() -> None:
+    assert [choice.type for choice in CHOICES if choice.recommended] == [QuantType.Q4_K_M]
+    sizes = [choice.estimated_bytes(1_000_000) for choice in CHOICES]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 562_500

@@ -1,0 +1,372 @@
+"""What the tests of the terminal app share: services that do as told, and a stopped clock."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import queue
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
+
+from rich.cells import cell_len
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from localq.engine.client import Generation, LoadedModel
+from localq.errors import Cancelled
+from localq.events import Emit
+from localq.formats.types import QuantType
+from localq.library.model import Model, ModelFormat, ModelSource, Removed
+from localq.services.inspect import ModelDetails, TensorDetails
+from localq.services.pull import Choice, PullResult
+from localq.services.quantize import QuantizeResult
+from localq.tui.app import LocalqApp
+from localq.tui.clock import Clock
+from localq.tui.screens.library import LibraryScreen
+from localq.tui.services import Chat, Services
+from localq.tui.widgets.notice import Notice
+
+__all__ = [
+    "NOW",
+    "Fakes",
+    "Script",
+    "StoppedClock",
+    "asynchronous",
+    "checkpoint",
+    "generation",
+    "gguf",
+    "library",
+    "notice_text",
+    "screen_text",
+    "svg_text",
+    "until",
+]
+
+NOW = 1_790_000_000.0
+"""The time in all tests, unix seconds."""
+_PATIENCE = 60.0
+"""Seconds after which a test gives up; nothing waits this long unless something is broken."""
+
+_TEXT_ELEMENT = re.compile(r'<text class="[^"]*-r\d+" x="([^"]*)" y="([^"]*)"[^>]*>(.*?)</text>')
+_CELL_WIDTH = 12.2
+"""Of a cell in rich's SVG."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def asynchronous(
+    test: Callable[Arguments, Coroutine[Any, Any, None]],
+) -> Callable[Arguments, None]:
+    """Lets pytest run an async test."""
+
+    @wraps(test)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+async def until(
+    pilot: Pilot[None], condition: Callable[[], bool], patience: float = _PATIENCE
+) -> None:
+    """Let the app run until `condition` holds, and then until it has drawn that."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain at\n{screen_text(pilot.app)}"
+        await asyncio.sleep(0.005)
+    await pilot.pause()
+
+
+def library(app: App[Any]) -> LibraryScreen:
+    """The screen at the bottom of the stack."""
+    screen = app.screen_stack[0]
+    assert isinstance(screen, LibraryScreen)
+    return screen
+
+
+def notice_text(screen: Screen[Any]) -> str | None:
+    """What the screen's notice says, if it is shown."""
+    notice = screen.query(Notice).first()
+    return str(notice.content) if notice.has_class("-shown") else None
+
+
+def screen_text(app: App[Any]) -> str:
+    """What can be read on the terminal, line by line."""
+    return svg_text(app.export_screenshot())
+
+
+def svg_text(svg: str) -> str:
+    """What can be read in a picture of the terminal."""
+    rows: dict[float, list[tuple[float, str]]] = {}
+    for x, y, text in _TEXT_ELEMENT.findall(svg):
+        rows.setdefault(float(y), []).append((float(x), html.unescape(text).replace("\xa0", " ")))
+    lines = []
+    for _, pieces in sorted(rows.items()):
+        line = ""
+        for x, text in sorted(pieces):
+            line += " " * (round(x / _CELL_WIDTH) - cell_len(line)) + text
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+@dataclass
+class StoppedClock:
+    """Time passes only when a test says so."""
+
+    seconds: float = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(now=lambda: NOW + self.seconds, ticks=lambda: self.seconds)
+
+
+class Script(Generic[Result]):
+    """What a fake service does when it is called: the steps that the test puts in, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self._steps: queue.Queue[Callable[[Emit, threading.Event], Result | None]] = queue.Queue()
+
+    def emit(self, *events: Any) -> None:
+        def step(emit: Emit, cancel: threading.Event) -> None:
+            for event in events:
+                emit(event)
+
+        self._steps.put(step)
+
+    def finish(self, result: Result) -> None:
+        def step(emit: Emit, cancel: threading.Event) -> Result:
+            return result
+
+        self._steps.put(step)
+
+    def fail(self, error: Exception) -> None:
+        def step(emit: Emit, cancel: threading.Event) -> None:
+            raise error
+
+        self._steps.put(step)
+
+    def wait_for_cancel(self) -> None:
+        def step(emit: Emit, cancel: threading.Event) -> None:
+            assert cancel.wait(_PATIENCE), "nobody asked the job to stop"
+            raise Cancelled
+
+        self._steps.put(step)
+
+    def wait_for_cancel_then(self, result: Result) -> None:
+        def step(emit: Emit, cancel: threading.Event) -> Result:
+            assert cancel.wait(_PATIENCE), "nobody asked the job to stop"
+            return result
+
+        self._steps.put(step)
+
+    def run(self, call: tuple[object, ...], emit: Emit, cancel: threading.Event) -> Result:
+        self.calls.append(call)
+        while True:
+            result = self._steps.get(timeout=_PATIENCE)(emit, cancel)
+            if result is not None:
+                return result
+
+
+@dataclass
+class FakeChat:
+    """A conversation whose replies are written by a Script."""
+
+    script: Script[Generation]
+    emit: Emit
+    n_ctx: int = 4096
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        return LoadedModel(
+            n_ctx=self.n_ctx,
+            n_ctx_train=8192,
+            n_vocab=49152,
+            n_threads=2,
+            description="llama 135M Q4_0",
+            load_seconds=0.4,
+        )
+
+    def reply(
+        self, text: str, *, cancel: threading.Event, on_text: Callable[[str], None]
+    ) -> Generation:
+        def write(event: object) -> None:
+            if isinstance(event, str):
+                on_text(event)
+            else:
+                self.emit(event)  # type: ignore[arg-type]
+
+        return self.script.run((text,), write, cancel)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass
+class Fakes:
+    """The services of a test. Lists are answered at once, jobs by their scripts."""
+
+    log: Path
+    listed: list[Model] = field(default_factory=list)
+    offered: list[Choice] = field(default_factory=list)
+    list_error: Exception | None = None
+    show_error: Exception | None = None
+    remove_error: Exception | None = None
+    offer_error: Exception | None = None
+    pulls: Script[PullResult] = field(default_factory=Script)
+    quantizations: Script[QuantizeResult] = field(default_factory=Script)
+    openings: Script[bool] = field(default_factory=Script)
+    replies: Script[Generation] = field(default_factory=Script)
+    removed: list[str] = field(default_factory=list)
+    chats: list[FakeChat] = field(default_factory=list)
+
+    def app(self, clock: StoppedClock | None = None) -> LocalqApp:
+        app = LocalqApp(self.services(), (clock or StoppedClock()).clock())
+        app.animation_level = "none"
+        return app
+
+    @asynccontextmanager
+    async def running(
+        self, size: tuple[int, int] = (80, 24), *, clock: StoppedClock | None = None
+    ) -> AsyncIterator[Pilot[None]]:
+        """The app with these services, its library read."""
+        app = self.app(clock)
+        try:
+            async with app.run_test(size=size, notifications=True) as pilot:
+                screen = library(app)
+                await until(
+                    pilot,
+                    lambda: screen.models is not None or notice_text(screen) is not None,
+                )
+                yield pilot
+        finally:
+            for script in (self.pulls, self.quantizations, self.openings, self.replies):
+                script.fail(Cancelled())
+            app.jobs.stop(_PATIENCE)
+
+    def services(self) -> Services:
+        return Services(
+            log=self.log,
+            models=self._models,
+            show=self._show,
+            remove=self._remove,
+            choices=self._choices,
+            pull=lambda spec, emit, cancel: self.pulls.run((spec,), emit, cancel),
+            quantize=lambda name, quant, replace, emit, cancel: self.quantizations.run(
+                (name, quant, replace), emit, cancel
+            ),
+            open_chat=self._open_chat,
+        )
+
+    def _models(self) -> Sequence[Model]:
+        if self.list_error is not None:
+            raise self.list_error
+        return sorted(self.listed, key=lambda model: model.name)
+
+    def _show(self, name: str) -> ModelDetails:
+        if self.show_error is not None:
+            raise self.show_error
+        model = next(model for model in self.listed if model.name == name)
+        if model.format is ModelFormat.SAFETENSORS:
+            tensors = [TensorDetails(f"t{i}", "BF16", (64, 64), 8192) for i in range(272)]
+            return ModelDetails(model, {"max_position_embeddings": 8192}, tuple(tensors))
+        metadata = {
+            "general.architecture": "llama",
+            "llama.context_length": 8192,
+            "general.license": "apache-2.0",
+            "tokenizer.chat_template": "{{ messages }}",
+        }
+        types = [model.quant] * 211 + ["F32"] * 61
+        tensors = [TensorDetails(f"t{i}", type_, (64, 64), 0) for i, type_ in enumerate(types)]
+        return ModelDetails(model, metadata, tuple(tensors))
+
+    def _remove(self, name: str) -> Removed:
+        if self.remove_error is not None:
+            raise self.remove_error
+        model = next(model for model in self.listed if model.name == name)
+        self.listed.remove(model)
+        self.removed.append(name)
+        return Removed(model, model.size_bytes)
+
+    def _choices(self) -> Sequence[Choice]:
+        if self.offer_error is not None:
+            raise self.offer_error
+        return self.offered
+
+    def _open_chat(self, name: str, emit: Emit, cancel: threading.Event) -> Chat:
+        self.openings.run((name,), emit, cancel)
+        chat = FakeChat(self.replies, emit)
+        self.chats.append(chat)
+        return chat
+
+
+def gguf(
+    base: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    quant: QuantType = QuantType.Q4_0,
+    *,
+    size: int = 91_700_000,
+    parameters: int = 134_515_008,
+    used: float = 3600.0,
+) -> Model:
+    """A GGUF last used `used` seconds ago."""
+    name = f"{base}:{quant.name}"
+    folder = Path("/home/ada/.local/share/localq/models") / base
+    return Model(
+        name=name,
+        format=ModelFormat.GGUF,
+        quant=quant.name,
+        architecture="llama",
+        parameters=parameters,
+        size_bytes=size,
+        path=folder / f"{folder.name}-{quant.name}.gguf",
+        source=ModelSource(base, "12fd25f77366fa6b3b4b768ec3050bf629380bac"),
+        created_at=NOW - 3 * 86400,
+        used_at=NOW - used,
+    )
+
+
+def checkpoint(
+    name: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    *,
+    size: int = 272_000_000,
+    parameters: int = 134_515_008,
+    used: float = 2 * 86400.0,
+) -> Model:
+    """A checkpoint last used `used` seconds ago."""
+    return Model(
+        name=name,
+        format=ModelFormat.SAFETENSORS,
+        quant="BF16",
+        architecture="LlamaForCausalLM",
+        parameters=parameters,
+        size_bytes=size,
+        path=Path("/home/ada/.local/share/localq/models") / name,
+        source=ModelSource(name, "12fd25f77366fa6b3b4b768ec3050bf629380bac"),
+        created_at=NOW - 3 * 86400,
+        used_at=NOW - used,
+    )
+
+
+def generation(
+    text: str,
+    stop: Literal["eos", "length", "context", "cancelled"] = "eos",
+    *,
+    tokens: int = 42,
+) -> Generation:
+    return Generation(
+        text=text,
+        prompt_tokens=31,
+        generated_tokens=tokens,
+        prompt_seconds=0.2,
+        generate_seconds=2.0,
+        stop=stop,
+    )
