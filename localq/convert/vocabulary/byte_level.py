@@ -5,65 +5,60 @@ Same result as llama.cpp `conversion/base.py`, `_set_vocab_gpt2`, by the tokeniz
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.huggingface import library_failures, load_tokenizer, texts_by_id
 from localq.convert.vocabulary.pre_tokenizer import find_pre_tokenizer
 from localq.convert.vocabulary.special import read_special_tokens
-from localq.convert.vocabulary.token import TokenType, looks_special, vocabulary_size
-from localq.errors import BadFileError
+from localq.convert.vocabulary.token import TokenType, looks_special, refuse_twins
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-__all__ = ["load_tokenizer", "write_byte_level"]
+__all__ = ["write_byte_level"]
 
 
-def load_tokenizer(files: TokenizerFiles) -> Tokenizer:
-    """tokenizer.json, with the added tokens that only tokenizer_config.json knows."""
-    from tokenizers import AddedToken, Tokenizer
+def write_byte_level(
+    files: TokenizerFiles, fields: FieldBuilder, *, fallbacks: Mapping[str, str] | None = None
+) -> str | None:
+    """Add tokens, types, merges and special tokens to `fields`; a warning where one is due.
 
-    path = files.tokenizer_json_path
-    try:
-        tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
-    except Exception as error:  # the library raises bare Exception for whatever it cannot parse
-        raise BadFileError(path, f"not a tokenizer: {error}") from None
-    # A checkpoint saved after a training run may carry the run's truncation and padding.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    known = tokenizer.get_added_tokens_decoder()
-    missing = [
-        AddedToken(
-            entry["content"],
-            special=bool(entry.get("special")),
-            normalized=bool(entry.get("normalized", not entry.get("special"))),
-            lstrip=bool(entry.get("lstrip")),
-            rstrip=bool(entry.get("rstrip")),
-        )
-        for i, entry in sorted(files.added_tokens.items())
-        if i not in known and tokenizer.token_to_id(entry["content"]) in (None, i)
-    ]
-    if missing:
-        tokenizer.add_tokens(missing)
-    return tokenizer
-
-
-def write_byte_level(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
-    """Add tokens, types, merges and special tokens to `fields`; a warning where one is due."""
+    `fallbacks` gives the texts of special tokens by their kind, such as "eot", for a family whose
+    checkpoints do not declare them.
+    """
     tokenizer = load_tokenizer(files)
-    by_id = {i: text for text, i in tokenizer.get_vocab(with_added_tokens=True).items()}
-    size = vocabulary_size(files) or len(by_id)
-    if by_id and max(by_id) >= size:
-        raise BadFileError(
-            files.tokenizer_json_path,
-            f"token {max(by_id)} is beyond the model's vocabulary of {size}",
-        )
+    with library_failures(files.tokenizer_json_path):
+        tokens, types = _tokens(files, tokenizer)
+        pre = find_pre_tokenizer(tokenizer, files.tokenizer_json or {})
+    refuse_twins(files.tokenizer_json_path, tokens)
+    fields.string("tokenizer.ggml.model", "gpt2")
+    fields.string("tokenizer.ggml.pre", pre.name)
+    fields.strings("tokenizer.ggml.tokens", tokens)
+    fields.i32s("tokenizer.ggml.token_type", types)
+    special = read_special_tokens(files, merges=True)
+    for kind, text in (fallbacks or {}).items():
+        if (token_id := tokenizer.token_to_id(text)) is not None:
+            special.ids.setdefault(kind, token_id)
+    special.write(fields)
+    if not pre.published and fields.get("tokenizer.ggml.add_bos_token") is None:
+        # llama.cpp would decide it by the name, which here says how text is split and no more.
+        fields.boolean("tokenizer.ggml.add_bos_token", False)
+    if pre.exact:
+        return None
+    return (
+        f"{files.tokenizer_json_path}: llama.cpp has no pre-tokenizer that is known to split text "
+        f"as this one does; {pre.name!r} was taken, and some texts may become other tokens"
+    )
+
+
+def _tokens(files: TokenizerFiles, tokenizer: Tokenizer) -> tuple[list[str], list[TokenType]]:
     added = tokenizer.get_added_tokens_decoder()
     tokens: list[str] = []
     types: list[TokenType] = []
-    for i in range(size):
-        text = by_id.get(i)
+    for i, text in enumerate(texts_by_id(files, tokenizer)):
         if text is None:
             tokens.append(f"[PAD{i}]")
             types.append(TokenType.UNUSED)
@@ -75,18 +70,7 @@ def write_byte_level(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
             tokens.append(text)
             types.append(TokenType.NORMAL)
 
-    pre = find_pre_tokenizer(tokenizer, files.tokenizer_json or {})
-    fields.string("tokenizer.ggml.model", "gpt2")
-    fields.string("tokenizer.ggml.pre", pre.name)
-    fields.strings("tokenizer.ggml.tokens", tokens)
-    fields.i32s("tokenizer.ggml.token_type", types)
-    read_special_tokens(files, merges=True).write(fields)
-    if pre.exact:
-        return None
-    return (
-        f"{files.tokenizer_json_path}: llama.cpp has no pre-tokenizer that is known to split text "
-        f"as this one does; {pre.name!r} was taken, and some texts may become other tokens"
-    )
+    return tokens, types
 
 
 def _added(tokenizer: Tokenizer, text: str, token: AddedToken) -> tuple[str, TokenType]:

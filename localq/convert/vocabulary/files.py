@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,11 @@ from localq.formats.json_file import read_json_object
 __all__ = ["TokenizerFiles"]
 
 _MAX_TEXT_BYTES = 16 << 20
+_MAX_JSON_BYTES = 256 << 20
+
+
+_LONE_SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
+"""What they look like; whole pairs look so too."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,46 @@ class TokenizerFiles:
         return beside if isinstance(beside, str | list) else None
 
     def _json(self, path: Path) -> dict[str, Any] | None:
-        return read_json_object(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        value = read_json_object(path)
+        if _LONE_SURROGATES.search(path.read_bytes()):
+            _refuse_lone_surrogates(path, value)
+        return value
 
     def _text(self, path: Path) -> str | None:
         if not path.is_file():
             return None
+        # Text mode would do the same: files made on Windows end their lines with CR LF.
+        text = self.read_text(path, max_bytes=_MAX_TEXT_BYTES)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def read_text(self, path: Path, *, max_bytes: int = _MAX_JSON_BYTES) -> str:
+        """A whole text file, its line ends as they are."""
         try:
             with path.open("rb") as file:
-                data = file.read(_MAX_TEXT_BYTES + 1)
-            if len(data) > _MAX_TEXT_BYTES:
-                raise BadFileError(path, f"longer than {_MAX_TEXT_BYTES:,} bytes")
-            # Text mode would do the same: files made on Windows end their lines with CR LF.
-            return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+                data = file.read(max_bytes + 1)
+        except OSError as error:
+            raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        if len(data) > max_bytes:
+            raise BadFileError(path, f"longer than {max_bytes:,} bytes")
+        try:
+            return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise BadFileError(path, "not valid UTF-8", offset=error.start) from None
+
+
+def _refuse_lone_surrogates(path: Path, value: object) -> None:
+    """JSON can write halves of characters, which no text in a GGUF can hold."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str):
+            try:
+                item.encode()
+            except UnicodeEncodeError:
+                raise BadFileError(path, "a text in it is not valid Unicode") from None

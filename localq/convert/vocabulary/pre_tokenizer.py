@@ -2,89 +2,155 @@
 
 GGUF does not carry the splitting rules, only a name for them (`tokenizer.ggml.pre`). llama.cpp's
 converter finds the name by encoding a fixed text and looking the ids' hash up in a list of
-published tokenizers. localq does the same, and where the hash is not known it derives the name
-from the rules in tokenizer.json, so that a new fine-tune or a newly trained tokenizer converts.
+published tokenizers. localq does the same, and where the hash is not known it lets the tokenizer
+split a text full of difficult places and takes the pre-tokenizer that cuts it in the same ones.
+Two regular expressions that are spelled differently and mean the same are thus the same, and
+where nothing fits, the nearest one is known too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from localq.convert.vocabulary.probe import CHECK_TEXT, probe_texts
 from localq.convert.vocabulary.published import PUBLISHED_HASHES
+from localq.convert.vocabulary.split_rules import SPLIT_RULES, SplitRules
+from localq.convert.vocabulary.steps import steps
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import PreTokenizer as LibraryPreTokenizer
 
-__all__ = ["PreTokenizer", "find_pre_tokenizer"]
+__all__ = [
+    "PreTokenizer",
+    "SlowTokenizerError",
+    "derive_pre_tokenizer",
+    "find_pre_tokenizer",
+    "published_name",
+]
 
-_CHECK_TEXT = (
-    "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫\ufe0f (multiple "
-    "emojis concatenated) ✅ 🦙🦙 3 33 333 3333 33333 333333 3333333"
-    " 33333333 3.3 3..3 3...3 កាន់តែពិសេសអាច😁 ?我想在apple工作1314151天"
-    "～ ------======= нещо на Български ''''''```````\"\"\"\"......!!!"
-    "!!!?????? I've been 'told he's there, 'RE you sure? 'M not s"
-    "ure I'll make it, 'D you like some tea? We'Ve a'lL"
-)
+_PROBE_SECONDS = 5.0
+"""A sane tokenizer needs some milliseconds for all texts of the probe."""
 
-_GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_LLAMA3_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_HARMLESS_NORMALIZERS = frozenset({"NFC", "ByteLevel"})
+"""llama.cpp composes no characters (NFC), which most texts are already."""
 
-_BY_RULES: Mapping[tuple[str, ...], str] = {
-    ("gpt2",): "gpt-2",
-    ("digits:1", "gpt2"): "smollm",
-    (f"split:{_GPT2_PATTERN}",): "gpt-2",
-    (f"split:{_LLAMA3_PATTERN}",): "llama-bpe",
-    (f"split:{_QWEN2_PATTERN}",): "qwen2",
-}
-"""The splitting rules, in order, that llama.cpp's `src/llama-vocab.cpp` has under each name."""
+Spans = frozenset[tuple[int, int, int]]
+"""The pieces of the probe: number of the text, first character, the one after the last."""
+
+
+class SlowTokenizerError(Exception):
+    """The tokenizer's regular expressions take unreasonably long."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizer:
-    """`exact` is False where no pre-tokenizer of llama.cpp is known to split the same way."""
+    """`exact` is False where no pre-tokenizer of llama.cpp is known to split the same way.
+
+    `published` is False for a name that was derived, so that llama.cpp's defaults for the name
+    need not be those of the tokenizer.
+    """
 
     name: str
     exact: bool
+    published: bool
+
+
+def published_name(tokenizer: Tokenizer) -> str | None:
+    """The name llama.cpp's list has for the ids that `tokenizer` gives for the check text."""
+    ids = tokenizer.encode(CHECK_TEXT).ids
+    return PUBLISHED_HASHES.get(sha256(str(ids).encode()).hexdigest())
 
 
 def find_pre_tokenizer(tokenizer: Tokenizer, description: Mapping[str, Any]) -> PreTokenizer:
-    """The name for `tokenizer`, whose tokenizer.json is `description`."""
-    ids = tokenizer.encode(_CHECK_TEXT).ids
-    digest = sha256(str(ids).encode()).hexdigest()
-    if name := PUBLISHED_HASHES.get(digest):
-        return PreTokenizer(name, exact=True)
-    rules = tuple(_rules(description.get("pre_tokenizer")))
-    if name := _BY_RULES.get(rules):
-        return PreTokenizer(name, exact=True)
-    return PreTokenizer("default", exact=False)
+    """The name for `tokenizer`, whose tokenizer.json is `description`.
+
+    Raises SlowTokenizerError for one that would keep the machine busy for minutes.
+    """
+    spans = _spans(tokenizer.pre_tokenizer)
+    if name := published_name(tokenizer):
+        return PreTokenizer(name, exact=True, published=True)
+    return derive_pre_tokenizer(tokenizer, description, spans)
 
 
-def _rules(pre_tokenizer: object) -> Iterator[str]:
-    """The splitting steps of a tokenizer.json's `pre_tokenizer`, each as a short text."""
-    if not isinstance(pre_tokenizer, dict):
-        return
-    match pre_tokenizer.get("type"):
-        case "Sequence":
-            for part in pre_tokenizer.get("pretokenizers") or []:
-                yield from _rules(part)
-        case "ByteLevel":
-            if pre_tokenizer.get("use_regex", True):
-                yield "gpt2"
-        case "Digits":
-            yield "digits:1" if pre_tokenizer.get("individual_digits") else "digits"
-        case "Split":
-            pattern = pre_tokenizer.get("pattern")
-            pattern = pattern if isinstance(pattern, dict) else {}
-            yield f"split:{pattern.get('Regex', pattern.get('String'))}"
-        case other:
-            yield f"{other}"
+def derive_pre_tokenizer(
+    tokenizer: Tokenizer, description: Mapping[str, Any], spans: Spans | None = None
+) -> PreTokenizer:
+    """As `find_pre_tokenizer`, by the rules in tokenizer.json alone."""
+    own = _spans(tokenizer.pre_tokenizer) if spans is None else spans
+    nearest, distance = SPLIT_RULES[0], inf
+    for rules in SPLIT_RULES:
+        apart = len(own ^ _rule_spans(rules))
+        if apart < distance:
+            nearest, distance = rules, apart
+        if not apart:
+            break
+    model = description.get("model")
+    wants_whole = isinstance(model, dict) and bool(model.get("ignore_merges"))
+    name = nearest.whole if wants_whole else nearest.merged
+    exact = distance == 0 and _is_plain_byte_level(description)
+    if not name:
+        name = nearest.merged or nearest.whole
+        exact = exact and _merges_make_every_token(tokenizer)
+    return PreTokenizer(name, exact, published=False)
+
+
+@cache
+def _rule_spans(rules: SplitRules) -> Spans:
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import Sequence as StepSequence
+    from tokenizers.pre_tokenizers import Split
+
+    return _spans(StepSequence([Split(Regex(rule), "isolated") for rule in rules.rules]))
+
+
+def _spans(pre_tokenizer: LibraryPreTokenizer | None) -> Spans:
+    spans: set[tuple[int, int, int]] = set()
+    deadline = monotonic() + _PROBE_SECONDS
+    for number, text in enumerate(probe_texts()):
+        if pre_tokenizer is None:
+            spans.add((number, 0, len(text)))
+            continue
+        pieces = pre_tokenizer.pre_tokenize_str(text)
+        spans.update((number, start, end) for _, (start, end) in pieces)
+        if monotonic() > deadline:
+            raise SlowTokenizerError
+    return frozenset(spans)
+
+
+def _is_plain_byte_level(description: Mapping[str, Any]) -> bool:
+    """Whether there is nothing else about the tokenizer that llama.cpp would not do."""
+    normalizers = list(steps(description.get("normalizer")))
+    splitters = list(steps(description.get("pre_tokenizer")))
+    model = description.get("model")
+    return (
+        any(step.get("type") == "ByteLevel" for step in normalizers + splitters)
+        and all(step.get("type") in _HARMLESS_NORMALIZERS for step in normalizers)
+        and not any(
+            step.get("type") == "ByteLevel" and step.get("add_prefix_space") for step in splitters
+        )
+        and isinstance(model, dict)
+        and not model.get("continuing_subword_prefix")
+        and not model.get("end_of_word_suffix")
+    )
+
+
+def _merges_make_every_token(tokenizer: Tokenizer) -> bool:
+    """Whether it is all the same if a piece that is a token is taken as it is or merged."""
+    model = tokenizer.model
+    added = tokenizer.get_added_tokens_decoder()
+    before = model.ignore_merges
+    model.ignore_merges = False
+    try:
+        return all(
+            i in added or len(model.tokenize(text)) == 1
+            for text, i in tokenizer.get_vocab(with_added_tokens=False).items()
+        )
+    finally:
+        model.ignore_merges = before

@@ -8,7 +8,12 @@ from __future__ import annotations
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.special import read_special_tokens
-from localq.convert.vocabulary.token import TokenType, looks_special, vocabulary_size
+from localq.convert.vocabulary.token import (
+    TokenType,
+    looks_special,
+    refuse_twins,
+    vocabulary_size,
+)
 from localq.errors import BadFileError
 
 __all__ = ["write_sentencepiece"]
@@ -37,7 +42,10 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> None:
     scores = [_UNUSED_SCORE] * size
     types = [TokenType.UNUSED] * size
     for i in range(min(pieces, size)):
-        tokens[i] = processor.IdToPiece(i)
+        try:
+            tokens[i] = processor.IdToPiece(i)
+        except UnicodeDecodeError:
+            raise BadFileError(path, f"piece {i} is not valid UTF-8") from None
         scores[i] = processor.GetScore(i)
         if processor.IsUnknown(i):
             types[i] = TokenType.UNKNOWN
@@ -64,6 +72,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> None:
             types[i] = TokenType.USER_DEFINED
         tokens[i], scores[i] = text, _ADDED_SCORE
 
+    refuse_twins(path, tokens)
     fields.string("tokenizer.ggml.model", "llama")
     fields.string("tokenizer.ggml.pre", "default")
     fields.strings("tokenizer.ggml.tokens", tokens)

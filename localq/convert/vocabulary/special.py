@@ -15,9 +15,10 @@ from typing import Any
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.steps import objects, steps
 from localq.errors import BadFileError
 
-__all__ = ["SpecialTokens", "read_special_tokens"]
+__all__ = ["SpecialTokens", "read_merges", "read_special_tokens"]
 
 _KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -75,11 +76,11 @@ def read_special_tokens(
 
     if tokenizer:
         if merges:
-            special.merges = _merges(files, tokenizer)
+            special.merges = read_merges(files, tokenizer)
         _read_normalizer(tokenizer.get("normalizer"), special)
         texts["bos"] = texts["bos"] or texts["cls"]
         texts["eos"] = texts["eos"] or texts["sep"]
-        for processor in _processors(tokenizer.get("post_processor")):
+        for processor in steps(tokenizer.get("post_processor")):
             _read_processor(processor, special, texts, kinds, has_config=bool(config))
     if merges and not special.merges:
         special.merges = _merges_txt(files)
@@ -112,22 +113,10 @@ def _set_id(special: SpecialTokens, kind: str, token_id: object, n_vocab: int | 
 
 def _added_token_ids(tokenizer: Mapping[str, Any]) -> dict[str, object]:
     ids: dict[str, object] = {}
-    for token in _objects(tokenizer.get("added_tokens")):
+    for token in objects(tokenizer.get("added_tokens")):
         if isinstance(content := token.get("content"), str):
             ids.setdefault(content, token.get("id"))
     return ids
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _processors(post_processor: object) -> list[Mapping[str, Any]]:
-    if not isinstance(post_processor, dict):
-        return []
-    if "processors" in post_processor:
-        return _objects(post_processor["processors"])
-    return [post_processor]
 
 
 def _read_processor(
@@ -161,7 +150,7 @@ def _read_template(
     has_config: bool,
 ) -> None:
     """A leading special token is BOS, a trailing one EOS, one between a pair's parts SEP."""
-    single = _objects(processor.get("single"))
+    single = objects(processor.get("single"))
     first = _special(single[0]) if len(single) > 1 else None
     last = _special(single[-1]) if len(single) > 1 else None
     if first:
@@ -180,7 +169,7 @@ def _read_template(
                 texts[spare] = texts["eos"]
         texts["eos"] = last
         special.add["eos"] = True
-    _read_pair(_objects(processor.get("pair")), first, last, special, texts)
+    _read_pair(objects(processor.get("pair")), first, last, special, texts)
 
 
 def _read_pair(
@@ -219,24 +208,21 @@ def _sequence(item: Mapping[str, Any]) -> object:
 
 
 def _read_normalizer(normalizer: object, special: SpecialTokens) -> None:
-    if not isinstance(normalizer, dict):
-        return
-    match normalizer.get("type"):
-        case "Lowercase":
-            special.lowercase = True
-        case "StripAccents":
-            special.strip_accents = True
-        case "BertNormalizer":
-            if isinstance(value := normalizer.get("lowercase"), bool):
-                special.lowercase = value
-            if isinstance(value := normalizer.get("strip_accents"), bool):
-                special.strip_accents = value
-        case "Sequence":
-            for part in _objects(normalizer.get("normalizers")):
-                _read_normalizer(part, special)
+    for step in steps(normalizer):
+        match step.get("type"):
+            case "Lowercase":
+                special.lowercase = True
+            case "StripAccents":
+                special.strip_accents = True
+            case "BertNormalizer":
+                if isinstance(value := step.get("lowercase"), bool):
+                    special.lowercase = value
+                if isinstance(value := step.get("strip_accents"), bool):
+                    special.strip_accents = value
 
 
-def _merges(files: TokenizerFiles, tokenizer: Mapping[str, Any]) -> list[str]:
+def read_merges(files: TokenizerFiles, tokenizer: Mapping[str, Any]) -> list[str]:
+    """The merges of tokenizer.json, best first, the two parts of each apart by a space."""
     model = tokenizer.get("model")
     merges = model.get("merges") if isinstance(model, dict) else None
     if not isinstance(merges, list):
@@ -272,7 +258,7 @@ def _write_chat_template(template: str | list[Any] | None, fields: FieldBuilder)
         return
     default: str | None = None
     names: list[str] = []
-    for choice in _objects(template):
+    for choice in objects(template):
         name, text = choice.get("name"), choice.get("template")
         if not (isinstance(name, str) and name and isinstance(text, str)):
             continue

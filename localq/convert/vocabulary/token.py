@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError
 
-__all__ = ["TokenType", "looks_special", "vocabulary_size"]
+__all__ = ["MAX_VOCABULARY", "TokenType", "looks_special", "refuse_twins", "vocabulary_size"]
 
-_MAX_VOCABULARY = 4_000_000
+MAX_VOCABULARY = 4_000_000
 """Some ten times the largest published vocabulary."""
 
 
@@ -29,7 +31,7 @@ def vocabulary_size(files: TokenizerFiles) -> int | None:
     size = files.config.get("vocab_size")
     if size is None:
         return None
-    if type(size) is not int or not 0 < size <= _MAX_VOCABULARY:
+    if type(size) is not int or not 0 < size <= MAX_VOCABULARY:
         raise BadFileError(files.root / "config.json", f"impossible vocab_size {size!r}")
     return size
 
@@ -42,3 +44,11 @@ def looks_special(token: str) -> bool:
         or (token.startswith("<｜") and token.endswith("｜>"))
         or (token.startswith("<unused") and token.endswith(">"))
     )
+
+
+def refuse_twins(path: Path, tokens: Sequence[str]) -> None:
+    """llama.cpp aborts the process that loads a vocabulary with the same text twice."""
+    first: dict[str, int] = {}
+    for i, text in enumerate(tokens):
+        if first.setdefault(text, i) != i:
+            raise BadFileError(path, f"tokens {first[text]} and {i} are both {text[:100]!r}")

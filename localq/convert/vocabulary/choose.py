@@ -1,0 +1,58 @@
+"""Which kind of vocabulary a checkpoint has, and that vocabulary as metadata."""
+
+from __future__ import annotations
+
+import re
+
+from localq.convert.fields import FieldBuilder
+from localq.convert.vocabulary.byte_level import write_byte_level
+from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.sentencepiece import write_sentencepiece
+from localq.convert.vocabulary.sentencepiece_json import (
+    adds_space_prefix,
+    is_sentencepiece_json,
+    write_sentencepiece_json,
+)
+from localq.convert.vocabulary.unigram import write_unigram
+from localq.convert.vocabulary.wordpiece import write_wordpiece
+from localq.errors import NotFoundError
+
+__all__ = ["write_vocabulary"]
+
+_TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d{1,7}\r?\n")
+
+
+def write_vocabulary(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
+    """Write the `tokenizer.*` fields from tokenizer.model, else tokenizer.json.
+
+    Returns a warning where one is due. Raises NotFoundError where neither file is there.
+    """
+    if _has_sentencepiece(files):
+        write_sentencepiece(files, fields)
+        if is_sentencepiece_json(files) and not adds_space_prefix(files.tokenizer_json or {}):
+            # The tokenizer that transformers runs, where the checkpoint has both.
+            fields.boolean("tokenizer.ggml.add_space_prefix", False)
+        return None
+    if files.tokenizer_json is None:
+        raise NotFoundError(
+            f"{files.root}: neither tokenizer.model nor tokenizer.json in it",
+            hint="pull the model again",
+        )
+    model = files.tokenizer_json.get("model")
+    kind = model.get("type") if isinstance(model, dict) else None
+    if kind == "Unigram":
+        return write_unigram(files, fields)
+    if kind == "WordPiece":
+        return write_wordpiece(files, fields)
+    if is_sentencepiece_json(files):
+        return write_sentencepiece_json(files, fields)
+    return write_byte_level(files, fields)
+
+
+def _has_sentencepiece(files: TokenizerFiles) -> bool:
+    """Some checkpoints call a list of tiktoken's ranks tokenizer.model too."""
+    path = files.sentencepiece_path
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _TIKTOKEN_LINE.match(file.readline(4096)) is None
