@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
@@ -16,6 +18,8 @@ with atheris.instrument_imports(include=["localq"]):
     from localq.errors import LocalqError
     from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf
     from localq.formats.safetensors import read_safetensors_header
+    from localq.formats.torch_pickle import PickleError, read_pickle
+    from localq.formats.torch_zip import read_torch_header
     from localq.formats.types import TensorType
 
 _DEMO = Path(__file__).parents[1] / "localq" / "demo" / "stories260K"
@@ -52,6 +56,11 @@ def _template(data: bytes) -> None:
     template.render([ChatMessage("user", "Hello")])
 
 
+def _pickle(data: bytes) -> None:
+    with suppress(PickleError):
+        read_pickle(data)
+
+
 def _targets(work: Path) -> dict[str, Callable[[], Callable[[bytes], None]]]:
     return {
         "safetensors": lambda: _file(work, read_safetensors_header),
@@ -60,6 +69,8 @@ def _targets(work: Path) -> dict[str, Callable[[], Callable[[bytes], None]]]:
         "tokenizer": lambda: _in_checkpoint(work, "tokenizer.json", without=("tokenizer.model",)),
         "sentencepiece": lambda: _in_checkpoint(work, "tokenizer.model"),
         "template": lambda: _template,
+        "pickle": lambda: _pickle,
+        "torch": lambda: _file(work, read_torch_header),
     }
 
 
@@ -84,6 +95,10 @@ def _seeds(name: str, folder: Path) -> None:
             (folder / "small").write_bytes(encode_header(fields.items(), table) + bytes(96))
         case "tokenizer":
             (folder / "bpe").write_text('{"model": {"type": "BPE", "vocab": {}, "merges": []}}')
+        case "torch":
+            with zipfile.ZipFile(folder / "small", "w") as archive:
+                archive.writestr("a/data.pkl", b"\x80\x02}.")
+                archive.writestr("a/data/0", bytes(8))
         case "template":
             (folder / "loop").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
 

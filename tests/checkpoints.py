@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -23,10 +23,13 @@ __all__ = [
     "LLAMA32_GENERATION_CONFIG",
     "SMOLLM2_CONFIG",
     "bf16_bytes",
+    "copy_files",
     "read_safetensors",
     "to_bf16_checkpoint",
+    "write_json",
     "write_llama_checkpoint",
     "write_safetensors",
+    "write_weights",
 ]
 
 RawTensor: TypeAlias = tuple[str, tuple[int, ...], bytes]
@@ -136,7 +139,6 @@ LLAMA2_CONFIG: Mapping[str, Any] = {
 }
 """meta-llama/Llama-2-7b-hf: untied, no grouped heads, no rope_theta, rows fit for K-quants."""
 
-_NORM_SUFFIX = "norm.weight"
 _EMBEDDINGS = "model.embed_tokens.weight"
 _UNUSED_ROWS = 8
 _TOKENIZER_FILES = (
@@ -215,21 +217,21 @@ def write_llama_checkpoint(
     on the arguments alone. Returns `root`.
     """
     root.mkdir(parents=True, exist_ok=True)
-    _write_json(root / "config.json", config)
+    write_json(root / "config.json", config)
     if tokenizer_from is not None:
-        _copy_files(tokenizer_from, root, _TOKENIZER_FILES)
+        copy_files(tokenizer_from, root, _TOKENIZER_FILES)
     if generation_config is not None:
-        _write_json(root / "generation_config.json", generation_config)
-    _write_weights(root, _llama_shapes(config), dtype=dtype, seed=seed, shards=shards)
+        write_json(root / "generation_config.json", generation_config)
+    write_weights(root, _llama_shapes(config), dtype=lambda _: dtype, seed=seed, shards=shards)
     return root
 
 
 def to_bf16_checkpoint(source: Path, root: Path) -> Path:
     """Copy a one-file float32 checkpoint to the folder `root`, its weights rounded to bfloat16."""
     root.mkdir(parents=True, exist_ok=True)
-    _copy_files(source, root, _TOKENIZER_FILES)
+    copy_files(source, root, _TOKENIZER_FILES)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    _write_json(root / "config.json", config | {"dtype": "bfloat16"})
+    write_json(root / "config.json", config | {"dtype": "bfloat16"})
     tensors: dict[str, RawTensor] = {
         name: ("BF16", shape, bf16_bytes(np.frombuffer(data, dtype="<f4")))
         for name, (_, shape, data) in read_safetensors(source / "model.safetensors").items()
@@ -238,12 +240,19 @@ def to_bf16_checkpoint(source: Path, root: Path) -> Path:
     return root
 
 
-_DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}
+_F8_E4M3 = np.array(
+    [(m / 8 if e == 0 else 1 + m / 8) * 2.0 ** (max(e, 1) - 7) for e in range(16) for m in range(8)]
+)[:126]
+"""All sizes of 8-bit floats but the two largest, by their bits."""
+_DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1}
 
 
 def _encode(values: FloatArray, dtype: str) -> bytes:
     if dtype == "BF16":
         return bf16_bytes(values)
+    if dtype == "F8_E4M3":
+        sizes = np.searchsorted(_F8_E4M3, np.abs(values))
+        return (sizes | np.where(values < 0, 0x80, 0)).astype("u1").tobytes()
     return values.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
 
 
@@ -273,8 +282,14 @@ def _llama_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _random_weights(name: str, shape: tuple[int, ...], seed: int) -> FloatArray:
-    """Bell-shaped values: around 1.0 for norms, else of deviation 0.02 with a few outliers.
+def _usual_spread(shape: tuple[int, ...]) -> tuple[float, float]:
+    return 0.02, 0.3
+
+
+def _random_weights(
+    name: str, shape: tuple[int, ...], seed: int, spread: Callable[..., tuple[float, float]]
+) -> FloatArray:
+    """Bell-shaped values: around 1.0 for norms, else as wide as `spread`, with a few outliers.
 
     The last embeddings are zero, as those of never trained tokens often are: a quantizer must
     survive blocks without any scale.
@@ -287,24 +302,40 @@ def _random_weights(name: str, shape: tuple[int, ...], seed: int) -> FloatArray:
     words = np.random.PCG64(int.from_bytes(digest, "little")).random_raw(count).astype("<u8")
     sums = words.view("<u2").reshape(count, 4).sum(axis=1, dtype=np.int32)
     bell: FloatArray = (sums - 2 * 65535).astype(np.float32).reshape(shape) / np.float32(37837)
-    if name.endswith(_NORM_SUFFIX):
+    if len(shape) == 1 and name.endswith(".weight"):  # a norm
         return np.float32(1) + np.float32(0.1) * bell
     is_outlier = (words % 997 == 0).reshape(shape)
-    weights: FloatArray = bell * np.where(is_outlier, np.float32(0.3), np.float32(0.02))
+    usual, outlying = spread(shape)
+    weights: FloatArray = bell * np.where(is_outlier, np.float32(outlying), np.float32(usual))
     if name == _EMBEDDINGS:
         weights[-_UNUSED_ROWS:] = 0
     return weights
 
 
-def _write_weights(
-    root: Path, shapes: Mapping[str, tuple[int, ...]], *, dtype: str, seed: int, shards: int
+def write_weights(
+    root: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    dtype: Callable[[str], str],
+    seed: int,
+    shards: int,
+    spread: Callable[[tuple[int, ...]], tuple[float, float]] = _usual_spread,
 ) -> None:
+    """Write random weights of the `shapes` as safetensors, in one file or in `shards` of them.
+
+    `dtype` is by the tensor's name; `spread` by its shape: the deviation of the usual values and
+    that of the few outliers.
+    """
     weight_map: dict[str, str] = {}
     total_bytes = 0
     for number, names in enumerate(_split(list(shapes), shards), start=1):
         file_name = _shard_name(number, shards)
         tensors: dict[str, RawTensor] = {
-            name: (dtype, shapes[name], _encode(_random_weights(name, shapes[name], seed), dtype))
+            name: (
+                dtype(name),
+                shapes[name],
+                _encode(_random_weights(name, shapes[name], seed, spread), dtype(name)),
+            )
             for name in sorted(names)
         }
         write_safetensors(root / file_name, tensors, {"format": "pt"})
@@ -315,7 +346,7 @@ def _write_weights(
             "metadata": {"total_size": total_bytes},
             "weight_map": dict(sorted(weight_map.items())),
         }
-        _write_json(root / "model.safetensors.index.json", index)
+        write_json(root / "model.safetensors.index.json", index)
 
 
 def _split(names: list[str], parts: int) -> list[list[str]]:
@@ -328,11 +359,11 @@ def _shard_name(number: int, shards: int) -> str:
     return f"model-{number:05}-of-{shards:05}.safetensors" if shards > 1 else "model.safetensors"
 
 
-def _copy_files(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
+def copy_files(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
     for path in sorted(path for pattern in patterns for path in source.glob(pattern)):
         # Contents only: the source may be read-only, and a mode is not part of a checkpoint.
         shutil.copyfile(path, target / path.name)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")

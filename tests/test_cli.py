@@ -166,7 +166,8 @@ def test_stdin_as_the_prompt(quantized: str, home: Paths) -> None:
 
 def test_a_reader_that_leaves_hears_nothing(quantized: str, home: Paths) -> None:
     with program(home, "show", quantized, "--tensors") as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
         said = process.stderr.read()
     assert said == b""
@@ -176,7 +177,8 @@ def test_a_reader_that_leaves_hears_nothing(quantized: str, home: Paths) -> None
 def test_ctrl_c_stops_a_reply(quantized: str, home: Paths) -> None:
     arguments = ("run", "-p", "Once upon a time", "--max-tokens", "1000000", "--ctx", "500000")
     with program(home, *arguments) as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         assert process.stdout.read(20)  # it speaks
         process.send_signal(signal.SIGINT)
         process.stdout.read()

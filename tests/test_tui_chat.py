@@ -157,6 +157,22 @@ class TestReply:
             assert len(drawn) < 200
 
     @asynchronous
+    async def test_follows_the_end_until_one_scrolls_up(self, fakes: Fakes) -> None:
+        text = "\n".join(f"line {number}" for number in range(100))
+        async with fakes.running() as pilot:
+            await asked(pilot, fakes)
+            fakes.replies.emit(text)
+            await until(pilot, lambda: "line 99▍" in screen_text(pilot.app))
+            await pilot.press("pageup")
+            await until(pilot, lambda: "line 99" not in screen_text(pilot.app))
+            fakes.replies.emit("\nmore", " and more")
+            fakes.replies.wait_for_cancel()
+            await pilot.pause()
+            assert "line 99" not in screen_text(pilot.app)
+            await pilot.press("pagedown", "pagedown")
+            await until(pilot, lambda: "more and more▍" in screen_text(pilot.app))
+
+    @asynchronous
     async def test_escape_stops_the_reply_then_leaves(self, fakes: Fakes) -> None:
         async with fakes.running() as pilot:
             screen = await asked(pilot, fakes)

@@ -45,8 +45,11 @@ def write_authorship(
 
     _write_sampling(checkpoint.root, fields)
     card, warning = _model_card(checkpoint.root)
+    config = dict(checkpoint.config)
+    if not isinstance(config.get("_name_or_path"), str):
+        config.pop("_name_or_path", None)
     metadata = gguf.Metadata.apply_metadata_heuristic(
-        gguf.Metadata(), card, dict(checkpoint.config), Path(checkpoint.name), parameters
+        gguf.Metadata(), card, config, Path(checkpoint.name), parameters
     )
     metadata.name = metadata.name or checkpoint.name
     if metadata.size_label is None and parameters:

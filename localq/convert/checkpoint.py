@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localq.errors import BadFileError, NotFoundError, UnsupportedError
+from localq.errors import BadFileError, NotFoundError
 from localq.formats.json_file import read_json_object
 from localq.formats.safetensors import TensorInfo, read_safetensors_header
+from localq.formats.torch_zip import read_torch_header
 
-__all__ = ["Checkpoint", "SourceTensor", "open_checkpoint"]
+__all__ = ["Checkpoint", "Scales", "SourceTensor", "open_checkpoint"]
 
 _INDEX = "model.safetensors.index.json"
+_PICKLED, _PICKLED_SUFFIX = "pytorch_model", ".bin"
+_PICKLED_INDEX = "pytorch_model.bin.index.json"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTensor:
-    """A tensor and the shard it lies in."""
+    """A tensor and the shard it lies in; 8-bit floats may have factors to be multiplied by."""
 
     path: Path
     info: TensorInfo
+    scales: Scales | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The tensor of factors, one for each block of `rows` x `columns`."""
+
+    tensor: SourceTensor
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """`name` is what the model calls itself: the folder's name unless the caller knows better.
 
-    Tensors come in llama.cpp's order: shards by name, within a shard by tensor name.
+    Tensors come in llama.cpp's order: shards by name, within a shard by tensor name, within one of
+    PyTorch's as they stand there.
     """
 
     root: Path
@@ -56,7 +70,7 @@ def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
     """Read the config and the tensors' headers of the checkpoint folder `root`.
 
     Raises NotFoundError for a folder that is none, BadFileError for a damaged one,
-    UnsupportedError for one that is already quantized or has no safetensors.
+    UnsupportedError for one that is already quantized.
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
@@ -66,19 +80,17 @@ def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
             hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
         )
     config = read_json_object(root / "config.json")
-    if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-        raise UnsupportedError(
-            f"{root}: the checkpoint is already quantized ({method or 'unknown method'})",
-            hint="take the original checkpoint in BF16 or F16",
-        )
     tensors: dict[str, SourceTensor] = {}
     for shard in _shards(root):
-        for info in sorted(read_safetensors_header(shard), key=lambda info: info.name):
+        for info in _header(shard):
             if info.name in tensors:
                 raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
             tensors[info.name] = SourceTensor(shard, info)
     _refuse_missing(root, tensors)
+    if quantization := config.get("quantization_config"):
+        from localq.convert.float8 import attach_scales
+
+        tensors = attach_scales(root, quantization, tensors)
     return Checkpoint(
         root, name or root.resolve().name, config, _architecture(root, config), tensors
     )
@@ -97,16 +109,24 @@ def _shards(root: Path) -> list[Path]:
     shards = sorted(root.glob("model*.safetensors"))
     if shards:
         return shards
-    if any(root.glob("pytorch_model*.bin")):
-        raise UnsupportedError(
-            f"{root}: the weights are in pytorch_model.bin, which localq cannot read yet",
-            hint="take a revision of the model with *.safetensors",
-        )
-    raise NotFoundError(f"{root}: no model*.safetensors in it", hint="pull the model again")
+    shards = sorted(root.glob(f"{_PICKLED}*{_PICKLED_SUFFIX}"))
+    if shards:
+        return shards
+    raise NotFoundError(
+        f"{root}: neither model*.safetensors nor pytorch_model*.bin in it",
+        hint="pull the model again",
+    )
+
+
+def _header(shard: Path) -> Sequence[TensorInfo]:
+    if shard.suffix == _PICKLED_SUFFIX:
+        return read_torch_header(shard)
+    return sorted(read_safetensors_header(shard), key=lambda info: info.name)
 
 
 def _refuse_missing(root: Path, tensors: Mapping[str, SourceTensor]) -> None:
-    index = root / _INDEX
+    pickled = any(source.path.suffix == _PICKLED_SUFFIX for source in tensors.values())
+    index = root / (_PICKLED_INDEX if pickled else _INDEX)
     if not index.is_file():
         return
     weight_map = read_json_object(index).get("weight_map")

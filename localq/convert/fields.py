@@ -23,6 +23,8 @@ class FieldBuilder:
         return None if field is None else field.value
 
     def field(self, key: str, field: Field) -> None:
+        if isinstance(field.value, str):
+            field = Field(field.type, _valid(field.value))
         self._fields[key] = field
 
     def u32(self, key: str, value: int) -> None:
@@ -40,11 +42,12 @@ class FieldBuilder:
     def string(self, key: str, value: str) -> None:
         """An empty text is left out, as llama.cpp does."""
         if value:
-            self._fields[key] = Field(ValueType.STRING, value)
+            self._fields[key] = Field(ValueType.STRING, _valid(value))
 
     def strings(self, key: str, values: Sequence[str]) -> None:
         if values:
-            self._fields[key] = Field(ValueType.ARRAY, list(values), ValueType.STRING)
+            texts = [*map(_valid, values)]
+            self._fields[key] = Field(ValueType.ARRAY, list[Plain](texts), ValueType.STRING)
 
     def i32s(self, key: str, values: Sequence[int]) -> None:
         if values:
@@ -53,3 +56,12 @@ class FieldBuilder:
     def f32s(self, key: str, values: Sequence[float]) -> None:
         if values:
             self._fields[key] = Field(ValueType.ARRAY, list(values), ValueType.FLOAT32)
+
+    def booleans(self, key: str, values: Sequence[bool]) -> None:
+        if values:
+            self._fields[key] = Field(ValueType.ARRAY, list(values), ValueType.BOOL)
+
+
+def _valid(text: str) -> str:
+    """Half of a surrogate pair, which JSON may hold and UTF-8 may not, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

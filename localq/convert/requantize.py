@@ -27,7 +27,7 @@ def open_gguf(path: Path) -> ConvertedModel:
 def _source(shard: GGUFFile, tensor: GGUFTensor) -> TensorSource:
     if not isinstance(tensor.type, TensorType):
         raise UnsupportedError(
-            f"{shard.path}: tensor {tensor.name[:200]!r} is of type {tensor.type}, unknown to localq",
+            f"{shard.path}: tensor {tensor.name[:200]!r} is of the unknown type {tensor.type}",
             hint="a newer localq may know it",
         )
     if not tensor.shape or 0 in tensor.shape:

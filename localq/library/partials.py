@@ -86,8 +86,9 @@ def finish(partial: Path, final: Path, *, replace: bool) -> None:
 def sweep_partials(folder: Path) -> list[Path]:
     """Delete what dead processes left half-made in `folder`, and say what that was.
 
-    Files of running processes stay, and for a week what may be gone on with. Whether a process of another machine (a shared disk, a
-    container) runs cannot be seen: its files go when nothing was written to them for a week.
+    Files of running processes stay, and for a week what may be gone on with. Whether a process
+    of another machine (a shared disk, a container) runs cannot be seen: its files go when nothing
+    was written to them for a week.
     """
     swept: list[Path] = []
     try:

@@ -40,8 +40,8 @@ def models_that_fit(
 ) -> list[Choice]:
     """The models that fit into these bytes: the recommended one, then the others by size.
 
-    Recommended is the largest that fits comfortably and downloads soon, else the smallest. Where the memory is not
-    known (None) nothing is ruled out for it, and the smallest is recommended.
+    Recommended is the largest that fits comfortably and downloads soon, else the smallest. Where
+    the memory is not known (None) nothing is ruled out for it, and the smallest is recommended.
     """
     fitting = [
         model

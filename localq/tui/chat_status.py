@@ -20,11 +20,6 @@ class ChatState(StrEnum):
     FAILED = "failed"
     """The model could not be loaded; there is nothing to do but go back."""
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a reply is being written."""
-        return self in (ChatState.GENERATING, ChatState.STOPPING)
-
 
 _NAMES = {
     ChatState.LOADING: strings.CHAT_STATE_LOADING,

@@ -7,7 +7,8 @@ Run it from the project's root, whenever the llama.cpp release inside llama-cpp-
 
 TREE is an unpacked llama.cpp of that release, PYTHON an interpreter with the packages its
 converter asks for, BIN the llama-quantize built from TREE, DIR the test material. Each case ends
-as <case>.json; nothing is kept of the checkpoints and the models.
+as <case>.json; nothing is kept of the checkpoints and the models. The cases are those below and
+one for every file of `tests/data/families`, whose records are short: hashes, and one type in full.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,13 @@ from tests.checkpoints import (
     to_bf16_checkpoint,
     write_llama_checkpoint,
 )
+from tests.families import FAMILIES, read_family, write_family
 from tests.reference.summary import summarize
 
 __all__ = ["CASES", "Case", "main"]
 
 CONVERTED = ("f32", "bf16", "f16")
+FAMILY_QUANTIZED = ("Q8_0", "Q4_0", "Q5_1", "Q4_K_M")
 QUANTIZED = ("Q8_0", "Q4_0", "Q5_1")
 QUANTIZED_BRIEFLY = (
     *("Q1_0", "Q2_0", "Q4_1", "Q5_0"),
@@ -52,12 +56,14 @@ class Case:
     """A checkpoint by name; `lossless` is the output type that holds its weights exactly.
 
     `make` takes the folder to write and the folder of the test material. The folder must bear
-    the case's name: the converter derives metadata from it.
+    the case's name: the converter derives metadata from it. `family` marks the cases of
+    `tests/data/families`.
     """
 
     name: str
     lossless: str
     make: Callable[[Path, Path], object]
+    family: bool = False
 
 
 def _stories260k(root: Path, material: Path) -> Path:
@@ -90,12 +96,23 @@ def _llama2_tiny(root: Path, material: Path) -> Path:
     return write_llama_checkpoint(root, config=LLAMA2_CONFIG, dtype="F16", tokenizer_from=tokenizer)
 
 
+def _family_case(name: str) -> Case:
+    dtype = read_family(name).dtype
+    lossless = {"F32": "f32", "F16": "f16"}.get(dtype, "bf16")
+    return Case(name, lossless, partial(_write_family, name), family=True)
+
+
+def _write_family(name: str, root: Path, material: Path) -> Path:
+    return write_family(root, name, material)
+
+
 CASES = (
     Case("stories260K", "bf16", _stories260k),
     Case("smollm2-tiny", "bf16", _smollm2_tiny),
     Case("smollm2-f32", "f32", _smollm2_f32),
     Case("llama32-tiny", "bf16", _llama32_tiny),
     Case("llama2-tiny", "f16", _llama2_tiny),
+    *(_family_case(path.stem) for path in sorted(FAMILIES.glob("*.json"))),
 )
 
 
@@ -108,9 +125,23 @@ class _Tools:
     llama_quantize: Path
     release: str
 
-    def convert(self, checkpoint: Path, out_type: str, out: Path) -> None:
+    def convert(self, checkpoint: Path, work: Path) -> None:
+        """All types, each into `work` under its name, by children of one process.
+
+        The children begin as copies of a process that has only imported the converter, which
+        takes it longer than converting these checkpoints.
+        """
         script = self.llama_cpp / "convert_hf_to_gguf.py"
-        _run([self.python, script, checkpoint, "--outtype", out_type, "--outfile", out])
+        code = (
+            "import os,sys;tree,checkpoint,work,*types=sys.argv[1:];sys.path.insert(0,tree);"
+            "import convert_hf_to_gguf as c\n"
+            "for t in types:\n"
+            "  if os.fork()==0:\n"
+            "    sys.argv=['convert',checkpoint,'--outtype',t,'--outfile',work+'/'+t]\n"
+            "    c.main();sys.stdout.flush();os._exit(0)\n"
+            "  if os.wait()[1]: sys.exit('failed: '+t)\n"
+        )
+        _run([self.python, "-c", code, script.parent, checkpoint, work, *CONVERTED])
 
     def quantize(self, source: Path, quant_type: str, out: Path) -> None:
         _run([self.llama_quantize, source, out, quant_type])
@@ -139,6 +170,7 @@ def main() -> None:
         if args.case is None or case.name in args.case:
             record = _record(case, tools, args.material)
             (args.out / f"{case.name}.json").write_text(_as_json(record) + "\n", encoding="utf-8")
+            print(case.name, flush=True)
 
 
 def _record(case: Case, tools: _Tools, material: Path) -> dict[str, Any]:
@@ -146,7 +178,7 @@ def _record(case: Case, tools: _Tools, material: Path) -> dict[str, Any]:
         work = Path(folder)
         checkpoint = work / case.name
         case.make(checkpoint, material)
-        converted = _convert(tools, checkpoint, work)
+        converted = _convert(case, tools, checkpoint, work)
         quantized, refused = _quantize(case, tools, work)
         return {
             "case": case.name,
@@ -158,20 +190,23 @@ def _record(case: Case, tools: _Tools, material: Path) -> dict[str, Any]:
             ],
             "lossless": case.lossless,
             "checkpoint": {
-                path.name: sha256(path.read_bytes()).hexdigest()
-                for path in sorted(checkpoint.iterdir())
+                path.relative_to(checkpoint).as_posix(): sha256(path.read_bytes()).hexdigest()
+                for path in sorted(checkpoint.rglob("*"))
+                if path.is_file()
             },
             "outputs": converted | quantized,
             "refused": refused,
         }
 
 
-def _convert(tools: _Tools, checkpoint: Path, work: Path) -> dict[str, Any]:
+def _convert(case: Case, tools: _Tools, checkpoint: Path, work: Path) -> dict[str, Any]:
     """Leaves the files in `work`, each under the name of its type."""
+    tools.convert(checkpoint, work)
     outputs: dict[str, Any] = {}
     for name in CONVERTED:
-        tools.convert(checkpoint, name, work / name)
-        outputs[name] = summarize(work / name).in_full()
+        summary = summarize(work / name)
+        full = not case.family or name == case.lossless
+        outputs[name] = summary.in_full() if full else summary.hashes()
     return outputs
 
 
@@ -180,14 +215,17 @@ def _quantize(case: Case, tools: _Tools, work: Path) -> tuple[dict[str, Any], di
     outputs: dict[str, Any] = {}
     refused: dict[str, str] = {}
     quantized = work / "quantized"
-    for name in QUANTIZED + QUANTIZED_BRIEFLY:
+    for name in FAMILY_QUANTIZED if case.family else QUANTIZED + QUANTIZED_BRIEFLY:
         try:
             tools.quantize(work / case.lossless, name, quantized)
         except subprocess.CalledProcessError as error:
             refused[name] = _reason(error)
         else:
             summary = summarize(quantized)
-            outputs[name] = summary.in_full() if name in QUANTIZED else summary.in_brief()
+            if case.family:
+                outputs[name] = summary.hashes()
+            else:
+                outputs[name] = summary.in_full() if name in QUANTIZED else summary.in_brief()
     return outputs, refused
 
 
@@ -203,9 +241,17 @@ def _reason(error: subprocess.CalledProcessError) -> str:
 def _run(command: Sequence[str | Path]) -> str:
     """Standard output of a program; CalledProcessError if it fails."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [str(part) for part in command], env=environment, check=True, capture_output=True, text=True
-    ).stdout
+    try:
+        return subprocess.run(
+            [str(part) for part in command],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr[-2000:])
+        raise
 
 
 def _as_json(value: Any, indent: str = "") -> str:

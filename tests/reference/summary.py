@@ -110,6 +110,18 @@ class GgufSummary:
             "tensor_types_sha256": sha256(lines.encode()).hexdigest(),
         }
 
+    def hashes(self) -> dict[str, Any]:
+        """Hash and size of the file, and a hash of the tensors alone: name, type, shape, data."""
+        return {"sha256": self.sha256, "size": self.size, "tensors_sha256": self.tensors_sha256}
+
+    @property
+    def tensors_sha256(self) -> str:
+        """Over UTF-8 lines "name TYPE [shape] digest", each ended by a line feed."""
+        lines = "".join(
+            f"{name} {kind} {shape} {data}\n" for name, kind, shape, data in self.tensors
+        )
+        return sha256(lines.encode()).hexdigest()
+
 
 def summarize(path: Path) -> GgufSummary:
     """Read a little-endian GGUF v3 file.

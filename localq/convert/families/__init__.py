@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from localq.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from localq.convert.checkpoint import Checkpoint
     from localq.convert.families.decoder import Decoder
 
 __all__ = ["ARCHITECTURES", "family_of"]
@@ -20,18 +22,71 @@ ARCHITECTURES: Mapping[str, str] = {
     # architecture in config.json -> "module:Class" in this package
     "LlamaForCausalLM": "llama:Llama",
     "LLaMAForCausalLM": "llama:Llama",
+    "Gemma2ForCausalLM": "gemma:Gemma2",
+    "Gemma3ForCausalLM": "gemma:Gemma3",
+    "Gemma3ForConditionalGeneration": "gemma:Gemma3",
+    "GemmaForCausalLM": "gemma:Gemma",
+    "GraniteForCausalLM": "granite:Granite",
+    "GraniteMoeForCausalLM": "granite:GraniteMoe",
+    "GraniteMoeSharedForCausalLM": "granite:GraniteMoe",
+    "MistralForCausalLM": "mistral:Mistral",
+    "MixtralForCausalLM": "mistral:Mixtral",
+    "Phi3ForCausalLM": "phi:Phi3",
+    "PhiForCausalLM": "phi:Phi2",
+    "Qwen2ForCausalLM": "qwen:Qwen2",
+    "Qwen2Model": "qwen:Qwen2",
+    "Qwen2MoeForCausalLM": "qwen:Qwen2Moe",
+    "Qwen3ForCausalLM": "qwen:Qwen3",
+    "Qwen3Model": "qwen:Qwen3",
+    "Qwen3MoeForCausalLM": "qwen:Qwen3Moe",
+    "SmolLM3ForCausalLM": "smollm3:SmolLM3",
+    "BertForMaskedLM": "bert:Bert",
+    "BertForSequenceClassification": "bert:Bert",
+    "BertModel": "bert:Bert",
+    "CamembertModel": "bert:Roberta",
+    "DistilBertForMaskedLM": "bert:DistilBert",
+    "DistilBertForSequenceClassification": "bert:DistilBert",
+    "DistilBertModel": "bert:DistilBert",
+    "Glm4ForCausalLM": "glm:Glm4",
+    "GlmForCausalLM": "glm:Glm",
+    "InternLM2ForCausalLM": "internlm2:InternLm2",
+    "MPTForCausalLM": "mpt:Mpt",
+    "MptForCausalLM": "mpt:Mpt",
+    "NomicBertModel": "bert:NomicBert",
+    "RobertaForSequenceClassification": "bert:Roberta",
+    "RobertaModel": "bert:Roberta",
+    "XLMRobertaForSequenceClassification": "bert:Roberta",
+    "XLMRobertaModel": "bert:Roberta",
+    "BloomForCausalLM": "gptneox:Bloom",
+    "BloomModel": "gptneox:Bloom",
+    "Cohere2ForCausalLM": "command_r:Cohere2",
+    "CohereForCausalLM": "command_r:CommandR",
+    "FalconForCausalLM": "falcon:Falcon",
+    "GPT2LMHeadModel": "gpt2:Gpt2",
+    "GPTBigCodeForCausalLM": "gpt2:GptBigCode",
+    "GPTNeoXForCausalLM": "gptneox:GptNeoX",
+    "OLMoForCausalLM": "olmo:Olmo",
+    "Olmo2ForCausalLM": "olmo:Olmo2",
+    "Olmo3ForCausalLM": "olmo:Olmo3",
+    "OlmoForCausalLM": "olmo:Olmo",
+    "OlmoeForCausalLM": "olmo:Olmoe",
+    "RWForCausalLM": "falcon:Falcon",
+    "StableLMEpochForCausalLM": "stablelm:StableLm",
+    "StableLmForCausalLM": "stablelm:StableLm",
+    "Starcoder2ForCausalLM": "starcoder2:StarCoder2",
 }
 
 
-def family_of(architecture: str) -> type[Decoder]:
-    """The converter class for a config's architecture; UnsupportedError names what there is."""
+def family_of(checkpoint: Checkpoint) -> type[Decoder]:
+    """The class that converts the checkpoint; UnsupportedError says who else may."""
+    architecture = checkpoint.architecture
     try:
         module, _, name = ARCHITECTURES[architecture].partition(":")
     except KeyError:
         raise UnsupportedError(
             f"localq cannot convert the architecture {architecture[:100]!r} yet",
-            hint="take a ready GGUF of the model (localq pull REPO:QUANT), or one of: "
-            + ", ".join(sorted(ARCHITECTURES)),
+            hint="llama.cpp's own converter may know it: "
+            f"localq quantize q4_0 {quote(str(checkpoint.root))} --with llama.cpp",
         ) from None
     family: type[Decoder] = getattr(import_module(f"{__name__}.{module}"), name)
     return family

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from localq.convert.families.decoder import Decoder, TensorNames
-from localq.convert.vocabulary.byte_level import write_byte_level
+from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.convert.vocabulary.sentencepiece import write_sentencepiece
-from localq.errors import NotFoundError, UnsupportedError
 from localq.formats.rows import TensorSource
 
 __all__ = ["Llama"]
@@ -25,18 +24,10 @@ __all__ = ["Llama"]
 class Llama(Decoder):
     architecture = "llama"
     names: ClassVar[TensorNames] = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "model.layers.{i}.input_layernorm": "blk.{i}.attn_norm",
-        "model.layers.{i}.self_attn.q_proj": "blk.{i}.attn_q",
-        "model.layers.{i}.self_attn.k_proj": "blk.{i}.attn_k",
-        "model.layers.{i}.self_attn.v_proj": "blk.{i}.attn_v",
-        "model.layers.{i}.self_attn.o_proj": "blk.{i}.attn_output",
-        "model.layers.{i}.post_attention_layernorm": "blk.{i}.ffn_norm",
-        "model.layers.{i}.mlp.gate_proj": "blk.{i}.ffn_gate",
-        "model.layers.{i}.mlp.up_proj": "blk.{i}.ffn_up",
-        "model.layers.{i}.mlp.down_proj": "blk.{i}.ffn_down",
+        **EMBEDDINGS,
+        **ATTENTION,
+        **NORMS,
+        **GATED_MLP,
     }
     config_defaults: ClassVar[Mapping[str, Any]] = {
         "vocab_size": 32000,
@@ -49,43 +40,25 @@ class Llama(Decoder):
         "rope_theta": 10000.0,
     }
 
-    @property
-    def heads(self) -> int:
-        return self.integer("num_attention_heads")
-
-    @property
-    def kv_heads(self) -> int:
-        return self.integer("num_key_value_heads", "num_attention_heads")
-
-    @property
-    def head_dim(self) -> int:
-        if self.config.get("head_dim") is not None:
-            return self.integer("head_dim")
-        hidden = self.integer("hidden_size")
-        if hidden % self.heads:
-            raise self.bad_config(f"hidden_size {hidden} does not divide by {self.heads} heads")
-        return hidden // self.heads
+    writes_head_dim: ClassVar[bool] = True
+    """Whether the width of a head is written although it follows from the number of heads."""
 
     def hyperparameters(self) -> None:
-        # transformers' config class fills these two in, so the converter always writes them.
-        self.config["head_dim"] = self.head_dim
         self.config["num_key_value_heads"] = self.kv_heads
+        if self.writes_head_dim:
+            self.config["head_dim"] = self.head_dim
         super().hyperparameters()
         self.u32("vocab_size", self.integer("vocab_size"))
         self.u32("rope.dimension_count", self.head_dim)
 
     def row_order(self, name: str, rows: int) -> npt.NDArray[np.intp] | None:
-        """Undo the halves-first rotary layout of transformers: llama.cpp rotates neighbours."""
         if name.endswith((".q_proj.weight", ".q_proj.bias")):
             heads = self.heads
         elif name.endswith((".k_proj.weight", ".k_proj.bias")):
             heads = self.kv_heads
         else:
             return None
-        if rows % (2 * heads):
-            raise self.bad_config(f"{rows} rows of {name[:200]!r} do not divide by {heads} heads")
-        order = np.arange(rows, dtype=np.intp).reshape(heads, 2, rows // heads // 2)
-        return order.swapaxes(1, 2).ravel()
+        return self.rotary_rows(name, rows, heads)
 
     def extra_tensors(self) -> Iterator[TensorSource]:
         rope = self.rope_parameters()
@@ -118,30 +91,9 @@ class Llama(Decoder):
         prefix = (files.tokenizer_config or {}).get("add_prefix_space")
         if isinstance(prefix, bool):
             self.fields.boolean("tokenizer.ggml.add_space_prefix", prefix)
-        if files.sentencepiece_path.is_file():
-            write_sentencepiece(files, self.fields)
-        elif files.tokenizer_json is not None:
-            if _is_sentencepiece_json(files):
-                raise UnsupportedError(
-                    f"{files.tokenizer_json_path}: a SentencePiece tokenizer without its "
-                    "tokenizer.model, which localq cannot convert yet",
-                    hint="put the model's tokenizer.model beside it",
-                )
-            self._warn(write_byte_level(files, self.fields))
-        else:
-            raise NotFoundError(
-                f"{files.root}: neither tokenizer.model nor tokenizer.json in it",
-                hint="pull the model again",
-            )
+        self._warn(write_vocabulary(files, self.fields))
         match self.config.get("vocab_size"):
-            case 32016:  # CodeLlama: its fill-in-the-middle tokens
-                for kind, token_id in (("prefix", 32007), ("suffix", 32008), ("middle", 32009)):
-                    self.fields.u32(f"tokenizer.ggml.{kind}_token_id", token_id)
+            case 32016:  # CodeLlama: what ends an infilled middle
                 self.fields.u32("tokenizer.ggml.eot_token_id", 32010)
             case 49152:  # SmolLM and Granite small: their BOS must not be added
                 self.fields.boolean("tokenizer.ggml.add_bos_token", False)
-
-
-def _is_sentencepiece_json(files: TokenizerFiles) -> bool:
-    model = (files.tokenizer_json or {}).get("model")
-    return isinstance(model, dict) and bool(model.get("byte_fallback"))

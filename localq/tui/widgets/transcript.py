@@ -88,10 +88,6 @@ class Reply(Vertical):
         yield self._speaker
         yield self._body
 
-    @property
-    def text(self) -> str:
-        return self._text
-
     def write(self, text: str) -> None:
         self._text += clean_lines(text)
         self._body.update(Text(self._text + _CURSOR))

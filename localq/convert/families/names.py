@@ -1,0 +1,32 @@
+"""The tensor names that transformers uses again and again, in pieces for families to put together.
+
+Without suffix; `{i}` stands for the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["ATTENTION", "EMBEDDINGS", "GATED_MLP", "NORMS"]
+
+EMBEDDINGS: Mapping[str, str] = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+}
+ATTENTION: Mapping[str, str] = {
+    "model.layers.{i}.self_attn.q_proj": "blk.{i}.attn_q",
+    "model.layers.{i}.self_attn.k_proj": "blk.{i}.attn_k",
+    "model.layers.{i}.self_attn.v_proj": "blk.{i}.attn_v",
+    "model.layers.{i}.self_attn.o_proj": "blk.{i}.attn_output",
+}
+NORMS: Mapping[str, str] = {
+    "model.layers.{i}.input_layernorm": "blk.{i}.attn_norm",
+    "model.layers.{i}.post_attention_layernorm": "blk.{i}.ffn_norm",
+}
+"""Before attention and before the feed-forward network."""
+GATED_MLP: Mapping[str, str] = {
+    "model.layers.{i}.mlp.gate_proj": "blk.{i}.ffn_gate",
+    "model.layers.{i}.mlp.up_proj": "blk.{i}.ffn_up",
+    "model.layers.{i}.mlp.down_proj": "blk.{i}.ffn_down",
+}

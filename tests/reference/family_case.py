@@ -1,0 +1,34 @@
+"""What a table of model families holds: a published model's config in a small size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["FamilyCase"]
+
+
+@dataclass(frozen=True)
+class FamilyCase:
+    """`config` is the published config.json, only sizes shrunk.
+
+    `tokenizer` is a folder of the test material: "qwen2.5" under its `tokenizers`, or a path such
+    as "models/stories260K-hf"; None leaves the checkpoint without one. `tensors` names the shapes
+    where transformers has no such model; else it is asked. `rename` gives the name under which
+    the published checkpoints hold a tensor, or None for one they leave out. `dtypes` are those of
+    tensors that are not in `dtype`, by a suffix of their names. `added_tokens` are special tokens
+    that the tokenizer gets besides its own, `files` further JSON files by their paths.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    tokenizer: str | None
+    dtype: str = "BF16"
+    shards: int = 1
+    auto: str = "AutoModelForCausalLM"
+    tensors: Mapping[str, Sequence[int]] | None = None
+    rename: Callable[[str], str | None] | None = None
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    added_tokens: Sequence[str] = ()
+    files: Mapping[str, Any] = field(default_factory=dict)

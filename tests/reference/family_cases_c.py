@@ -1,0 +1,325 @@
+"""InternLM2, GLM, MPT and the encoders: see `family_case.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.reference.family_case import FamilyCase
+
+__all__ = ["FAMILY_CASES_C"]
+
+_Shapes = dict[str, tuple[int, ...]]
+
+_INTERNLM2: Mapping[str, Any] = {
+    "architectures": ["InternLM2ForCausalLM"],
+    "attn_implementation": "eager",
+    "auto_map": {
+        "AutoConfig": "configuration_internlm2.InternLM2Config",
+        "AutoModelForCausalLM": "modeling_internlm2.InternLM2ForCausalLM",
+        "AutoModel": "modeling_internlm2.InternLM2ForCausalLM",
+    },
+    "bias": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 256,
+    "initializer_range": 0.02,
+    "intermediate_size": 768,
+    "max_position_embeddings": 32768,
+    "model_type": "internlm2",
+    "num_attention_heads": 8,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "pad_token_id": 2,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {"type": "dynamic", "factor": 2.0},
+    "rope_theta": 1000000,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.41.0",
+    "use_cache": True,
+    "vocab_size": 512,
+    "pretraining_tp": 1,
+}
+"""internlm/internlm2_5-1_8b-chat."""
+
+_GLM: Mapping[str, Any] = {
+    "architectures": ["GlmForCausalLM"],
+    "attention_bias": True,
+    "attention_dropout": 0.0,
+    "eos_token_id": [151329, 151336, 151338],
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "hidden_size": 128,
+    "initializer_range": 0.02,
+    "intermediate_size": 352,
+    "max_position_embeddings": 131072,
+    "model_type": "glm",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "pad_token_id": 50256,
+    "rms_norm_eps": 1.5625e-07,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.46.0.dev0",
+    "use_cache": True,
+    "vocab_size": 50304,
+}
+"""zai-org/glm-4-9b-chat-hf."""
+
+_GLM4: Mapping[str, Any] = {
+    **_GLM,
+    "architectures": ["Glm4ForCausalLM"],
+    "attention_bias": False,
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "max_position_embeddings": 32768,
+    "model_type": "glm4",
+    "num_attention_heads": 8,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 1e-05,
+    "transformers_version": "4.52.0.dev0",
+}
+"""zai-org/GLM-4-9B-0414."""
+
+_MPT: Mapping[str, Any] = {
+    "architectures": ["MPTForCausalLM"],
+    "attn_config": {
+        "alibi": True,
+        "alibi_bias_max": 8,
+        "attn_impl": "torch",
+        "attn_pdrop": 0,
+        "attn_type": "multihead_attention",
+        "attn_uses_sequence_id": False,
+        "clip_qkv": 6,
+        "prefix_lm": False,
+        "qk_ln": False,
+        "softmax_scale": None,
+    },
+    "d_model": 128,
+    "emb_pdrop": 0,
+    "embedding_fraction": 1.0,
+    "expansion_ratio": 4,
+    "init_device": "cpu",
+    "learned_pos_emb": True,
+    "logit_scale": None,
+    "max_seq_len": 65536,
+    "model_type": "mpt",
+    "n_heads": 4,
+    "n_layers": 2,
+    "no_bias": True,
+    "norm_type": "low_precision_layernorm",
+    "resid_pdrop": 0,
+    "tokenizer_name": "EleutherAI/gpt-neox-20b",
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.28.1",
+    "use_cache": False,
+    "vocab_size": 50432,
+}
+"""mosaicml/mpt-7b-storywriter, whose alibi_bias_max is 16, which transformers overlooks."""
+
+_BERT: Mapping[str, Any] = {
+    "architectures": ["BertModel"],
+    "attention_probs_dropout_prob": 0.1,
+    "classifier_dropout": None,
+    "gradient_checkpointing": False,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 64,
+    "id2label": {"0": "LABEL_0"},
+    "initializer_range": 0.02,
+    "intermediate_size": 256,
+    "label2id": {"LABEL_0": 0},
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "model_type": "bert",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "position_embedding_type": "absolute",
+    "torch_dtype": "float32",
+    "transformers_version": "4.30.0",
+    "type_vocab_size": 2,
+    "use_cache": True,
+    "vocab_size": 30522,
+}
+"""BAAI/bge-small-en-v1.5."""
+
+_POOLING: Mapping[str, Any] = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
+    ],
+    "1_Pooling/config.json": {
+        "word_embedding_dimension": 64,
+        "pooling_mode_cls_token": True,
+        "pooling_mode_mean_tokens": False,
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    },
+}
+
+_RERANKER: Mapping[str, Any] = {
+    **_BERT,
+    "architectures": ["BertForSequenceClassification"],
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+}
+"""cross-encoder/ms-marco-MiniLM-L6-v2."""
+
+_ROBERTA: Mapping[str, Any] = {
+    "architectures": ["RobertaModel"],
+    "attention_probs_dropout_prob": 0.1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "gradient_checkpointing": False,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 64,
+    "initializer_range": 0.02,
+    "intermediate_size": 256,
+    "layer_norm_eps": 1e-05,
+    "max_position_embeddings": 514,
+    "model_type": "roberta",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "pad_token_id": 1,
+    "position_embedding_type": "absolute",
+    "transformers_version": "4.4.2",
+    "type_vocab_size": 1,
+    "use_cache": True,
+    "vocab_size": 50265,
+}
+"""sentence-transformers/stsb-roberta-base."""
+
+_DISTILBERT: Mapping[str, Any] = {
+    "activation": "gelu",
+    "architectures": ["DistilBertForMaskedLM"],
+    "attention_dropout": 0.1,
+    "dim": 64,
+    "dropout": 0.1,
+    "hidden_dim": 256,
+    "initializer_range": 0.02,
+    "max_position_embeddings": 512,
+    "model_type": "distilbert",
+    "n_heads": 4,
+    "n_layers": 2,
+    "pad_token_id": 0,
+    "qa_dropout": 0.1,
+    "seq_classif_dropout": 0.2,
+    "sinusoidal_pos_embds": False,
+    "tie_weights_": True,
+    "transformers_version": "4.10.0.dev0",
+    "vocab_size": 30522,
+}
+"""distilbert/distilbert-base-uncased."""
+
+_NOMIC: Mapping[str, Any] = {
+    "activation_function": "swiglu",
+    "architectures": ["NomicBertModel"],
+    "attn_pdrop": 0.0,
+    "bos_token_id": None,
+    "causal": False,
+    "dense_seq_output": True,
+    "embd_pdrop": 0.0,
+    "eos_token_id": None,
+    "fused_bias_fc": True,
+    "fused_dropout_add_ln": True,
+    "initializer_range": 0.02,
+    "layer_norm_epsilon": 1e-12,
+    "max_trained_positions": 2048,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
+    "model_type": "nomic_bert",
+    "n_embd": 64,
+    "n_head": 4,
+    "n_inner": 256,
+    "n_layer": 2,
+    "n_positions": 8192,
+    "pad_vocab_size_multiple": 64,
+    "parallel_block": False,
+    "parallel_block_tied_norm": False,
+    "prenorm": False,
+    "qkv_proj_bias": False,
+    "reorder_and_upcast_attn": False,
+    "resid_pdrop": 0.0,
+    "rotary_emb_base": 1000,
+    "rotary_emb_fraction": 1.0,
+    "rotary_emb_interleaved": False,
+    "rotary_emb_scale_base": None,
+    "rotary_scaling_factor": None,
+    "scale_attn_by_inverse_layer_idx": False,
+    "scale_attn_weights": True,
+    "torch_dtype": "float32",
+    "transformers_version": "4.37.2",
+    "type_vocab_size": 2,
+    "use_cache": True,
+    "use_flash_attn": True,
+    "use_rms_norm": False,
+    "use_xentropy": True,
+    "vocab_size": 30528,
+}
+"""nomic-ai/nomic-embed-text-v1.5."""
+
+
+def _internlm2_tensors() -> _Shapes:
+    layer: _Shapes = {
+        "attention.wqkv.weight": (384, 256),
+        "attention.wo.weight": (256, 256),
+        "attention_norm.weight": (256,),
+        "feed_forward.w1.weight": (768, 256),
+        "feed_forward.w2.weight": (256, 768),
+        "feed_forward.w3.weight": (768, 256),
+        "ffn_norm.weight": (256,),
+    }
+    return {
+        "model.tok_embeddings.weight": (512, 256),
+        **{f"model.layers.{i}.{name}": shape for i in range(3) for name, shape in layer.items()},
+        "model.norm.weight": (256,),
+        "output.weight": (512, 256),
+    }
+
+
+def _nomic_tensors() -> _Shapes:
+    norms = ("emb_ln", *(f"encoder.layers.{i}.norm{n}" for i in (0, 1) for n in (1, 2)))
+    layer: _Shapes = {
+        "attn.Wqkv.weight": (192, 64),
+        "attn.out_proj.weight": (64, 64),
+        "mlp.fc11.weight": (256, 64),
+        "mlp.fc12.weight": (256, 64),
+        "mlp.fc2.weight": (64, 256),
+    }
+    return {
+        "embeddings.word_embeddings.weight": (30528, 64),
+        "embeddings.token_type_embeddings.weight": (2, 64),
+        **{f"{name}.{part}": (64,) for name in norms for part in ("weight", "bias")},
+        **{f"encoder.layers.{i}.{name}": shape for i in (0, 1) for name, shape in layer.items()},
+    }
+
+
+FAMILY_CASES_C: tuple[FamilyCase, ...] = (
+    FamilyCase("internlm2-tiny", _INTERNLM2, "models/stories260K-hf", tensors=_internlm2_tensors()),
+    FamilyCase("glm-tiny", _GLM, "gpt2", added_tokens=("<|user|>",)),
+    FamilyCase("glm4-tiny", _GLM4, "gpt2", added_tokens=("<|user|>",)),
+    FamilyCase("mpt-tiny", _MPT, "gpt2"),
+    FamilyCase("bge-tiny", _BERT, "bert", dtype="F32", auto="AutoModel", files=_POOLING),
+    FamilyCase(
+        "reranker-tiny",
+        _RERANKER,
+        "bert",
+        dtype="F32",
+        auto="AutoModelForSequenceClassification",
+    ),
+    FamilyCase("roberta-tiny", _ROBERTA, "gpt2", dtype="F32", auto="AutoModel"),
+    FamilyCase("distilbert-tiny", _DISTILBERT, "bert", dtype="F32", auto="AutoModelForMaskedLM"),
+    FamilyCase("nomic-tiny", _NOMIC, "bert", dtype="F32", tensors=_nomic_tensors()),
+)

@@ -1,0 +1,160 @@
+"""Measure every cell of the parity table, and write it to docs/parity.md.
+
+    python -m tests.reference.parity_table
+
+Wants torch and transformers (the extra `torch`) and the test material. The bytes and the metadata
+are compared with the recorded work of llama.cpp's own tools, token ids with the tokenizers
+library, logits with transformers.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
+from localq.engine.client import Engine
+from localq.formats.types import QuantType
+from tests import test_family_logits, test_token_ids
+from tests.families import FAMILIES, read_family
+from tests.reference.make_reference import CASES, Case
+from tests.reference.summary import summarize
+from tests.test_parity import KNOWN_DIFFERENCES, reference, write
+from tests.token_texts import make_texts
+from tests.vocabulary_files import tokenizer_files
+
+__all__ = ["main"]
+
+_ROOT = Path(__file__).parents[2]
+_OUT = _ROOT / "docs" / "parity.md"
+_HEAD = """# Parity with llama.cpp
+
+Made by `python -m tests.reference.parity_table`; every cell was measured. Each case is a checkpoint
+with the true config of its family in small sizes and random weights (stories260K is trained).
+
+- **files**: whole GGUF files equal, byte for byte, to those of llama.cpp's converter (F32, F16,
+  BF16) and of `llama-quantize` (the others), of those compared.
+- **tensors**: whether all tensors' names, types, shapes and bytes are equal in the files compared.
+- **metadata**: keys and values equal; otherwise the keys that differ, explained below.
+- **ids**: of the texts compared, how many become the same ids in llama.cpp, reading localq's
+  vocabulary, as in the tokenizers library. Differences are llama.cpp's own and named in
+  `tests/test_token_ids.py`.
+- **logits**: largest difference from transformers' float32 logits over 64 tokens, beside the
+  largest logit.
+
+| case | architecture | files | tensors | metadata | ids | logits |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    compared: int
+    equal: int
+    tensors_equal: bool
+    different_keys: tuple[str, ...]
+
+
+def main() -> None:
+    material = Path(os.environ.get("LOCALQ_MATERIAL", _ROOT.parent / "shared" / "material"))
+    texts = make_texts(material)
+    ids: dict[str, str] = {}
+    rows: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, Engine() as engine:
+        for case in CASES:
+            work = Path(folder) / case.name
+            checkpoint = work / case.name
+            work.mkdir()
+            case.make(checkpoint, material)
+            model = convert_checkpoint(open_checkpoint(checkpoint))
+            tokenizer = _tokenizer(case)
+            if tokenizer not in ids:
+                ids[tokenizer] = _ids(engine, material / tokenizer, texts, work)
+            architecture = open_checkpoint(checkpoint).architecture
+            files = _compare(case, model, work)
+            keys = ", ".join(f"`{key}`" for key in files.different_keys) or "equal"
+            cells = (
+                case.name,
+                architecture,
+                f"{files.equal} of {files.compared}",
+                "equal" if files.tensors_equal else "**different**",
+                keys,
+                ids[tokenizer],
+                _logits(case, checkpoint, architecture, work),
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+            print(rows[-1], flush=True)
+    _OUT.parent.mkdir(exist_ok=True)
+    _OUT.write_text(_HEAD + "\n".join([*rows, "", *_reasons()]) + "\n", encoding="utf-8")
+
+
+def _tokenizer(case: Case) -> str:
+    path = FAMILIES / f"{case.name}.json"
+    if path.is_file():
+        return f"tokenizers/{read_family(case.name).tokenizer}"
+    prefix = case.name.partition("-")[0]
+    return {
+        "stories260K": "models/stories260K-hf",
+        "smollm2": "tokenizers/smollm2",
+        "llama32": "tokenizers/llama3",
+        "llama2": "tokenizers/llama2",
+    }[prefix]
+
+
+def _compare(case: Case, model: ConvertedModel, work: Path) -> _Files:
+    outputs = reference(case.name)["outputs"]
+    equal, tensors_equal, keys = 0, True, set[str]()
+    for name, expected in outputs.items():
+        path = write(model, QuantType.parse(name), work)
+        mine = summarize(path)
+        path.unlink()
+        if mine.sha256 == expected["sha256"]:
+            equal += 1
+            continue
+        tensors_equal &= expected.get("tensors_sha256", mine.tensors_sha256) == mine.tensors_sha256
+        if "metadata" in expected:
+            theirs = {key: rest for key, *rest in expected["metadata"]}
+            ours = {key: rest for key, *rest in mine.metadata}
+            keys |= {key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)}
+    return _Files(len(outputs), equal, tensors_equal, tuple(sorted(keys)))
+
+
+def _ids(engine: Engine, folder: Path, texts: dict[str, str], work: Path) -> str:
+    files = tokenizer_files(folder)
+    theirs = test_token_ids.reference(files)
+    ours = test_token_ids.llama_cpp(engine, files, work)
+    found = test_token_ids.different(texts, ours, theirs)
+    if folder.name == "bert":
+        separator = theirs("")[-1]
+        found = test_token_ids.different(texts, lambda text: [*ours(text), separator], theirs)
+    return f"{len(texts) - len(found)} of {len(texts)}"
+
+
+def _logits(case: Case, checkpoint: Path, architecture: str, work: Path) -> str:
+    if reason := test_family_logits.WITHOUT_LOGITS.get(case.name):
+        return reason
+    words = np.random.default_rng(7).integers(3, 500, test_family_logits.TOKENS - 1)
+    ids = [1, *(int(word) for word in words)]
+    expected = test_family_logits.reference_logits(checkpoint, architecture, ids)
+    logits = test_family_logits.engine_logits(checkpoint, ids, work)
+    return f"{np.abs(logits - expected).max():.1e} of {np.abs(expected).max():.1f}"
+
+
+def _reasons() -> Iterator[str]:
+    if not KNOWN_DIFFERENCES:
+        yield "No metadata differs."
+        return
+    yield "## Metadata that differs on purpose\n"
+    yield "| case | key | why |\n| --- | --- | --- |"
+    for case, keys in sorted(KNOWN_DIFFERENCES.items()):
+        for key, why in keys.items():
+            yield f"| {case} | `{key}` | {why} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Configs that lie, one key at a time: every family converts or refuses, and never crashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localq.convert import Checkpoint, open_checkpoint
+from localq.convert.families import family_of
+from localq.convert.families.decoder import Decoder
+from localq.convert.vocabulary.files import TokenizerFiles
+from localq.errors import BadFileError, LocalqError, UnsupportedError
+from localq.formats.gguf import encode_header
+from localq.formats.rows import FilePiece, TensorSource
+from tests.families import FAMILIES, read_family
+
+LIES: tuple[Any, ...] = (
+    *(None, True, "", "x", -1, 0, 1, 3, 10**30, 0.5, float("inf"), float("nan"), 1e300),
+    *([], [1], [[]], {}, {"a": 1}, {"0": []}, "\ud800"),
+)
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}
+
+
+def without_weights(
+    root: Path,
+    case: str,
+    config: Mapping[str, Any] | None = None,
+    more: Mapping[str, tuple[int, ...]] | None = None,
+) -> Checkpoint:
+    """The case's checkpoint with a file that is nothing but its header and a hole.
+
+    `config` changes its config, `more` names further tensors.
+    """
+    family = read_family(case)
+    root.mkdir(parents=True)
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in {**family.tensors, **(more or {})}.items():
+        dtype = next((d for s, d in family.dtypes.items() if name.endswith(s)), family.dtype)
+        start, end = end, end + _BYTES[dtype] * _product(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with (root / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    (root / "config.json").write_text(json.dumps({**family.config, **(config or {})}))
+    return open_checkpoint(root)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    count = 1
+    for length in shape:
+        count *= length
+    return count
+
+
+def converter(checkpoint: Checkpoint) -> type[Decoder]:
+    """The family's, without the tokenizer, which has tests of its own."""
+
+    def vocabulary(self: Decoder, files: TokenizerFiles) -> None:
+        pass
+
+    family = family_of(checkpoint)
+    return type(family.__name__, (family,), {"vocabulary": vocabulary})
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in FAMILIES.glob("*.json")))
+def test_a_lying_config_is_converted_or_refused(case: str, tmp_path: Path) -> None:
+    checkpoint = without_weights(tmp_path / case, case)
+    family = converter(checkpoint)
+    assert family(checkpoint).convert().tensors
+    refused = 0
+    for i, key in enumerate(sorted(checkpoint.config)):
+        for lie in LIES[i % 3 :: 3]:
+            config = {**checkpoint.config, key: lie}
+            try:
+                model = family(replace(checkpoint, config=config)).convert()
+                encode_header(model.fields.items(), ())
+            except LocalqError:
+                refused += 1
+    assert refused
+
+
+def converted(root: Path, case: str, **changes: Any) -> dict[str, TensorSource]:
+    checkpoint = without_weights(root / case, case, **changes)
+    return {tensor.name: tensor for tensor in converter(checkpoint)(checkpoint).convert().tensors}
+
+
+def test_stablelm_gathers_the_norms_of_its_heads(tmp_path: Path) -> None:
+    norms = {
+        f"model.layers.{layer}.self_attn.{kind}_layernorm.norms.{head}.weight": (32,)
+        for layer in (0, 1)
+        for kind in "qk"
+        for head in range(12)
+    }
+    config = {"num_attention_heads": 12, "num_key_value_heads": 12, "hidden_size": 384}
+    tensors = converted(tmp_path, "stablelm2-tiny", config=config, more=norms)
+    merged = tensors["blk.1.attn_q_norm.weight"]
+    assert merged.shape == (32, 12)
+    offsets = [piece.offset for piece in merged.pieces if isinstance(piece, FilePiece)]
+    assert offsets == sorted(offsets)  # not in the order of names, in which 10 precedes 2
+    del norms["model.layers.1.self_attn.k_layernorm.norms.11.weight"]
+    with pytest.raises(BadFileError, match="norms of heads are missing"):
+        converted(tmp_path / "cut", "stablelm2-tiny", config=config, more=norms)
+
+
+def test_gpt2_leaves_its_masks_out(tmp_path: Path) -> None:
+    masks = {"h.0.attn.bias": (1, 1, 64, 64), "h.0.attn.masked_bias": (1,)}
+    assert len(converted(tmp_path, "gpt2-tiny", more=masks)) == 2 + 2 + 2 * 12
+
+
+@pytest.mark.parametrize(
+    ("case", "config"),
+    [
+        ("falcon7-tiny", {"alibi": True}),
+        ("falcon7-tiny", {"parallel_attn": False}),
+        ("gpt2-tiny", {"scale_attn_by_inverse_layer_idx": True}),
+        ("starcoder-tiny", {"multi_query": False}),
+        ("nomic-tiny", {"prenorm": True}),
+        ("nomic-tiny", {"moe_every_n_layers": 2}),
+    ],
+)
+def test_what_llama_cpp_would_compute_otherwise_is_refused(
+    tmp_path: Path, case: str, config: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsupportedError, match=r"llama\.cpp"):
+        converted(tmp_path, case, config=config)
+
+
+def test_falcon_7b_ignores_its_count_of_key_heads(tmp_path: Path) -> None:
+    checkpoint = without_weights(tmp_path / "x", "falcon7-tiny", {"num_kv_heads": 71})
+    model = converter(checkpoint)(checkpoint).convert()
+    assert model.fields["falcon.attention.head_count_kv"].value == 1
+
+
+def test_cohere2_leaves_out_biases_of_zeros_only(tmp_path: Path) -> None:
+    bias = {"model.layers.0.input_layernorm.bias": (128,)}
+    checkpoint = without_weights(tmp_path / "x", "cohere2-tiny", more=bias)
+    assert converter(checkpoint)(checkpoint).convert()
+    source = checkpoint.tensors["model.layers.0.input_layernorm.bias"]
+    with source.path.open("r+b") as file:
+        file.seek(source.info.offset)
+        file.write(b"\x80\x3f")
+    with pytest.raises(UnsupportedError, match="no bias"):
+        converter(checkpoint)(checkpoint).convert()

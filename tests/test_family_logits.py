@@ -1,0 +1,84 @@
+"""Every family's F32 file through the engine against transformers over its checkpoint.
+
+The proof that what was converted is the model: names, row orders, shifts, scales and metadata.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from localq.convert import convert_checkpoint, open_checkpoint
+from localq.engine.client import Engine, LoadSettings
+from localq.events import ignore
+from localq.formats.types import QuantType
+from localq.quantize.layout import lay_out
+from localq.quantize.options import QuantOptions
+from localq.quantize.writer import write_file
+from tests.families import FAMILIES, read_family, write_family
+
+TOKENS = 64
+TOLERANCE = 1e-3
+"""Of the largest logit, or of 1 if that is smaller."""
+
+WITHOUT_LOGITS: dict[str, str] = {
+    "mistral-fp8": "transformers multiplies 8-bit floats on a GPU only",
+    "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
+}
+"""Case -> why its logits are not compared."""
+
+CASES = sorted(path.stem for path in FAMILIES.glob("*.json") if path.stem not in WITHOUT_LOGITS)
+
+
+def reference_logits(root: Path, architecture: str, ids: list[int]) -> Any:
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    kind = getattr(transformers, architecture, transformers.AutoModelForCausalLM)
+    model = kind.from_pretrained(root, dtype=torch.float32, attn_implementation="eager").eval()
+    for module in model.modules():
+        if "GELU" in type(module).__name__:
+            module.forward = _gelu_by_table(torch, module.forward)
+    with torch.inference_mode():
+        return model(torch.tensor([ids])).logits[0].numpy()
+
+
+def _gelu_by_table(torch: Any, gelu: Any) -> Any:
+    """As llama.cpp computes it on a processor: looked up in a table of half precision."""
+
+    def forward(x: Any) -> Any:
+        looked_up = gelu(x.half().float()).half().float()
+        return torch.where(x >= 10, x, torch.where(x <= -10, torch.zeros_like(x), looked_up))
+
+    return forward
+
+
+def engine_logits(root: Path, ids: list[int], work: Path) -> Any:
+    gguf, output = work / "model.gguf", work / "logits.f32"
+    model = convert_checkpoint(open_checkpoint(root))
+    layout = lay_out(model.fields, model.tensors, QuantOptions(QuantType.F32))
+    write_file(gguf, layout, threads=2, emit=ignore, cancel=threading.Event())
+    with Engine(log=work / "engine.log") as engine:
+        loaded = engine.load(LoadSettings(path=gguf, n_ctx=2 * TOKENS, kv_type="f32"))
+        engine.logits(ids, output)
+    gguf.unlink()
+    return np.fromfile(output, "<f4").reshape(len(ids), loaded.n_vocab)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_transformers(case: str, material: Path, tmp_path: Path) -> None:
+    config = read_family(case).config
+    root = write_family(tmp_path / case, case, material)
+    words = np.random.default_rng(7).integers(3, 500, TOKENS - 1)
+    ids = [1, *(int(word) for word in words)]
+    expected = reference_logits(root, config["architectures"][0], ids)
+    logits = engine_logits(root, ids, tmp_path)
+    assert logits.shape == expected.shape
+    size = float(np.abs(expected).max())
+    assert size > 0.3  # logits of nothing would agree too
+    difference = float(np.abs(logits - expected).max())
+    assert difference < TOLERANCE * max(1.0, size), f"{difference:.2e} of {size:.2f}"
