@@ -65,6 +65,8 @@ def locate_source(library: Library, text: str | None) -> Model:
         return library.find_checkpoint(text)
     except NotFoundError:
         last = library.last_used()
+        if text and Path(text).is_dir():
+            return _checkpoint(Path(text).absolute())  # says what the folder lacks
         if last is None:
             raise
         return library.find(text or last.name)

@@ -95,13 +95,13 @@ def _pull_recommended(library: Library, emit: Emit, cancel: threading.Event) -> 
         emit(Note("no known model fits this machine; taking the demo instead", warning=True))
         return _pull_demo(library, emit, cancel)
     choice = fitting[0]
-    emit(Note(f"taking {choice.repo}: {choice.why}"))
     spec = parse_spec(choice.repo)
     try:
         source = _resolve(library, spec, emit, cancel)
     except OfflineError as error:
         emit(Note(f"{error.message}; taking the demo instead", warning=True))
         return _pull_demo(library, emit, cancel)
+    emit(Note(f"taking {choice.repo}: {choice.why}"))
     return _bring(library, source, spec.quant, emit, cancel)
 
 
