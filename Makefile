@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	$(BIN)/localq path
 
 test: lint types
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check .

@@ -71,6 +71,7 @@ def engine_logits(root: Path, ids: list[int], work: Path) -> Any:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES)
 def test_logits_are_transformers(case: str, material: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     config = read_family(case).config
     root = write_family(tmp_path / case, case, material)
     words = np.random.default_rng(7).integers(3, 500, TOKENS - 1)
