@@ -28,6 +28,12 @@ TOLERANCE = 1e-3
 WITHOUT_LOGITS: dict[str, str] = {
     "mistral-fp8": "transformers multiplies 8-bit floats on a GPU only",
     "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
+    **dict.fromkeys(
+        ("bge-tiny", "distilbert-tiny", "nomic-tiny", "reranker-tiny", "roberta-tiny"),
+        "an encoder has none",
+    ),
+    "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",
+    "internlm2-tiny": "transformers has the model only as code in the checkpoint",
 }
 """Case -> why its logits are not compared."""
 

@@ -96,7 +96,8 @@ def main() -> None:
 def _tokenizer(case: Case) -> str:
     path = FAMILIES / f"{case.name}.json"
     if path.is_file():
-        return f"tokenizers/{read_family(case.name).tokenizer}"
+        tokenizer = read_family(case.name).tokenizer or "none"
+        return tokenizer if "/" in tokenizer else f"tokenizers/{tokenizer}"
     prefix = case.name.partition("-")[0]
     return {
         "stories260K": "models/stories260K-hf",

@@ -1,0 +1,224 @@
+"""From a checkpoint's tensors to GGUF's: names, row orders, stacked experts, fused matrices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from localq.convert.checkpoint import Scales, SourceTensor
+from localq.convert.families.rope import RopeSettings
+from localq.errors import BadFileError, UnsupportedError
+from localq.formats.rows import ArrayPiece, BlockScales, FilePiece, Piece, TensorSource, Transform
+from localq.formats.types import QuantType
+
+__all__ = ["LOSSLESS", "TensorMapping", "TensorNames", "always_f32"]
+
+TensorNames = Mapping[str, str]
+"""Checkpoint name without its suffix -> GGUF name; `{i}` stands for the layer."""
+
+_SUFFIXES = (".weight", ".bias")
+_SKIPPED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+_LAYER = re.compile(r"\.(\d+)\.")
+_EXPERT = re.compile(r"\.experts\.(\d+)\.")
+_ALWAYS_F32 = re.compile(
+    r"(_norm\.weight|ffn_gate_inp(_shexp)?\.weight|position_embd\.weight|token_types\.weight)$"
+)
+LOSSLESS: Mapping[str, QuantType] = {
+    "BF16": QuantType.BF16,
+    "F16": QuantType.F16,
+    "F32": QuantType.F32,
+    "F8_E4M3": QuantType.BF16,
+    "F8_E5M2": QuantType.BF16,
+}
+"""The type that holds each source dtype without loss."""
+
+
+class TensorMapping(RopeSettings):
+    """Where each GGUF tensor's rows come from. Subclasses name the tensors and override what
+    differs; nothing is read but headers."""
+
+    names: ClassVar[TensorNames]
+    optional: ClassVar[frozenset[str]] = frozenset({"output"})
+    """GGUF names in `names` that a checkpoint may lack: tied embeddings need no output."""
+    experts: ClassVar[TensorNames] = {}
+    """As `names`, `{e}` standing for the expert: what is stacked, in the order it is written."""
+
+    # -- what families override ------------------------------------------------------------------
+
+    def row_order(self, name: str, rows: int) -> npt.NDArray[np.intp] | None:
+        """The order in which GGUF wants the rows (of a vector: the elements) of tensor `name`."""
+        return None
+
+    def transform(self, name: str) -> Transform | None:
+        """What happens to the numbers of the checkpoint's tensor `name`, such as adding 1."""
+        return None
+
+    def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
+        """What becomes of one tensor of the checkpoint: one tensor, none, or several.
+
+        Override it to leave tensors out, take fused ones apart, or gather experts, of which the
+        last one yields the stack. llama.cpp's order is kept if each comes where the converter
+        would write it.
+        """
+        yield self.tensor(name, source)
+
+    # -- what they are overridden with -----------------------------------------------------------
+
+    def tensors(self) -> Iterator[TensorSource]:
+        gathered: dict[str, dict[str, SourceTensor]] = {}
+        for name, source in self.checkpoint.tensors.items():
+            if name.endswith(_SKIPPED):
+                continue
+            if (layer := self._layer_of_expert(name)) is None:
+                yield from self.tensors_of(name, source)
+                continue
+            found = gathered.setdefault(layer, {})
+            found[name] = source
+            if len(found) == self.expert_count * len(self.experts):
+                yield from self._stacks(layer, gathered.pop(layer))
+        if gathered:
+            raise BadFileError(
+                self.checkpoint.root,
+                f"experts of layer {min(gathered, key=int)} are missing",
+                hint="pull the model again",
+            )
+
+    def _layer_of_expert(self, name: str) -> str | None:
+        """The layer of a tensor that is to be stacked, None for any other."""
+        if not (self.experts and (expert := _EXPERT.search(name))):
+            return None
+        layer = _LAYER.search(name)
+        if layer is None or layer.start() >= expert.start():
+            return None
+        stem = f"{name[: layer.start()]}.{{i}}.{name[layer.end() : expert.start()]}"
+        stem = f"{stem}.experts.{{e}}.{name[expert.end() :].removesuffix('.weight')}"
+        known = stem in self.experts and int(layer[1]) < self.layers
+        return layer[1] if known and int(expert[1]) < self.expert_count else None
+
+    def _stacks(self, layer: str, found: Mapping[str, SourceTensor]) -> Iterator[TensorSource]:
+        """One tensor for each kind of matrix, its experts one after another."""
+        for pattern, gguf_name in self.experts.items():
+            stem = pattern.replace("{i}", layer)
+            names = [f"{stem.replace('{e}', str(e))}.weight" for e in range(self.expert_count)]
+            if missing := [name for name in names if name not in found]:
+                raise BadFileError(self.checkpoint.root, f"no tensor {missing[0]!r}")
+            shape = found[names[0]].info.shape
+            for name in names:
+                if found[name].info.shape != shape:
+                    raise BadFileError(
+                        found[name].path, f"tensor {name!r} is not of its siblings' shape"
+                    )
+            pieces = [self.piece(name, found[name]) for name in names]
+            name = gguf_name.replace("{i}", layer) + ".weight"
+            yield self.source_of(name, (len(names), *shape), pieces)
+
+    def tensor(self, name: str, source: SourceTensor) -> TensorSource:
+        """The tensor under its GGUF name, with the family's row order and transform."""
+        return self.source_of(
+            self.gguf_name(name, source), source.info.shape, [self.piece(name, source)]
+        )
+
+    def source_of(
+        self, gguf_name: str, shape: Sequence[int], pieces: Sequence[Piece]
+    ) -> TensorSource:
+        """A tensor of `shape` (slowest dimension first, as in checkpoints) made of `pieces`."""
+        return TensorSource(
+            gguf_name, tuple(reversed(shape)), tuple(pieces), always_f32(gguf_name, tuple(shape))
+        )
+
+    def piece(self, name: str, source: SourceTensor) -> FilePiece:
+        """Where the tensor lies, checked; a vector with a row order becomes a column."""
+        info = source.info
+        if info.dtype not in LOSSLESS:
+            raise UnsupportedError(
+                f"{source.path}: tensor {name[:200]!r} is {info.dtype}, unknown to localq",
+                hint="take the original checkpoint in BF16 or F16",
+            )
+        if not info.shape or 0 in info.shape or len(info.shape) > 3:
+            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+        rows, columns = prod(info.shape[:-1]), info.shape[-1]
+        order = self.row_order(name, rows if len(info.shape) > 1 else columns)
+        if order is not None and len(info.shape) == 1:
+            rows, columns = columns, 1
+        transform, scales = self.transform(name), None
+        if source.scales is not None:
+            scales = self._scales(source.scales, info.shape)
+        return FilePiece(
+            *(source.path, info.offset, info.dtype, rows, columns, order),
+            transform=transform,
+            scales=scales,
+        )
+
+    def _scales(self, scales: Scales, shape: tuple[int, ...]) -> BlockScales:
+        path, info = scales.tensor.path, scales.tensor.info
+        if info.dtype not in LOSSLESS:
+            raise BadFileError(path, f"tensor {info.name[:200]!r} is {info.dtype}")
+        columns = info.shape[-1] if len(info.shape) > 1 else 1
+        rows = prod(info.shape) // columns
+        factors = FilePiece(path, info.offset, info.dtype, rows, columns)
+        height = shape[-2] if scales.rows <= shape[-2] else prod(shape[:-1])
+        return BlockScales(factors, scales.rows, scales.columns, height)
+
+    def gguf_name(self, name: str, source: SourceTensor) -> str:
+        stem, suffix = name, ""
+        for ending in _SUFFIXES:
+            if name.endswith(ending):
+                stem, suffix = name.removesuffix(ending), ending
+        layer = _LAYER.search(stem)
+        pattern = stem if layer is None else stem.replace(layer[0], ".{i}.", 1)
+        mapped = self.names.get(pattern)
+        if mapped is None or (layer and int(layer[1]) >= self.layers):
+            raise UnsupportedError(
+                f"{source.path}: localq does not know the tensor {name[:200]!r} "
+                f"of {self.checkpoint.architecture}",
+                hint="the checkpoint may be of another model than its config.json says",
+            )
+        return mapped.replace("{i}", layer[1] if layer else "") + suffix
+
+    def halves(
+        self, name: str, source: SourceTensor, first: str, second: str
+    ) -> Iterator[TensorSource]:
+        """A matrix, or each of a stack, taken apart: the upper rows, then the lower ones."""
+        info = source.info
+        if len(info.shape) not in (2, 3) or info.shape[-2] % 2:
+            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+        piece = self.piece(name, source)
+        shape = (*info.shape[:-2], info.shape[-2] // 2, info.shape[-1])
+        rows = np.arange(piece.file_rows, dtype=np.intp).reshape(-1, 2, shape[-2])
+        for i, gguf_name in enumerate((first, second)):
+            yield self.source_of(gguf_name, shape, [replace(piece, order=rows[:, i].ravel())])
+
+    def rotary_rows(self, name: str, rows: int, heads: int) -> npt.NDArray[np.intp]:
+        """Undo the halves-first rotary layout of transformers: llama.cpp rotates neighbours."""
+        if rows % (2 * heads):
+            raise self.bad_config(f"{rows} rows of {name[:200]!r} do not divide by {heads} heads")
+        order = np.arange(rows, dtype=np.intp).reshape(heads, 2, rows // heads // 2)
+        return order.swapaxes(1, 2).ravel()
+
+    def split_qkv(
+        self, name: str, rows: int, heads: int, kv_heads: int
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Which rows of a fused matrix are queries, keys and values.
+
+        In it the query heads that share a key come together, then that key, then its value.
+        """
+        if heads % kv_heads or rows % (heads + 2 * kv_heads):
+            raise self.bad_config(
+                f"{rows} rows of {name[:200]!r} are not of {heads} and twice {kv_heads} heads"
+            )
+        order = np.arange(rows, dtype=np.intp).reshape(kv_heads, heads // kv_heads + 2, -1)
+        return order[:, :-2].ravel(), order[:, -2].ravel(), order[:, -1].ravel()
+
+    def computed(self, name: str, values: npt.NDArray[np.float32]) -> TensorSource:
+        return TensorSource(name, (values.size,), (ArrayPiece(values.reshape(1, -1)),), True)
+
+
+def always_f32(name: str, shape: tuple[int, ...]) -> bool:
+    """What the converter keeps in float32: vectors, norms, routers, all that is no weight."""
+    return len(shape) <= 1 or not name.endswith(".weight") or _ALWAYS_F32.search(name) is not None

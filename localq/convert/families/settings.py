@@ -1,0 +1,112 @@
+"""A model's config.json read, and its GGUF fields written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from localq.convert.checkpoint import Checkpoint
+from localq.convert.fields import FieldBuilder
+from localq.errors import BadFileError
+
+__all__ = ["EXPERT_KEYS", "Settings"]
+
+_LAYER_KEYS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+_MAX_F32 = float(np.finfo(np.float32).max)
+_MAX_LAYERS = 4096
+_MAX_EXPERTS = 1 << 16
+
+
+class Settings:
+    """The config, every value checked as it is asked for, and the fields made of it so far."""
+
+    architecture: ClassVar[str]
+    config_defaults: ClassVar[Mapping[str, Any]] = {}
+    """What transformers' config class assumes where config.json is silent."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        text = checkpoint.config.get("text_config")  # of a model that also sees or hears
+        self.config: dict[str, Any] = {
+            **self.config_defaults,
+            **checkpoint.config,
+            **(text if isinstance(text, dict) else {}),
+        }
+        self.fields = FieldBuilder()
+        self.warnings: list[str] = []
+        self.layers = self.integer(*_LAYER_KEYS, most=_MAX_LAYERS)
+
+    @property
+    def head_dim(self) -> int:
+        if self.config.get("head_dim") is not None:
+            return self.integer("head_dim")
+        hidden = self.integer("hidden_size")
+        if hidden % self.heads:
+            raise self.bad_config(f"hidden_size {hidden} does not divide by {self.heads} heads")
+        return hidden // self.heads
+
+    @property
+    def heads(self) -> int:
+        return self.integer("num_attention_heads")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.integer("num_key_value_heads", "num_attention_heads")
+
+    def integer(self, *keys: str, most: int = 1 << 31) -> int:
+        """The first of the config's keys that is set, which must be a sane positive integer."""
+        for key in keys:
+            value = self.config.get(key)
+            if value is not None:
+                if type(value) is not int or not 0 < value <= most:
+                    raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+                return value
+        raise self.bad_config(f"has no {' or '.join(keys)}")
+
+    def number(self, mapping: Mapping[str, Any], key: str, default: float | None = None) -> float:
+        value = mapping.get(key, default)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not -_MAX_F32 <= value <= _MAX_F32
+        ):
+            raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+        return float(value)
+
+    def bad_config(self, problem: str) -> BadFileError:
+        return BadFileError(self.checkpoint.root / "config.json", problem)
+
+    def u32(self, key: str, value: int) -> None:
+        if not 0 <= value < 1 << 32:
+            raise self.bad_config(f"gives {value} for {key}")
+        self.fields.u32(f"{self.architecture}.{key}", value)
+
+    def f32(self, key: str, value: float) -> None:
+        self.fields.f32(f"{self.architecture}.{key}", value)
+
+    def flag(self, key: str, value: bool) -> None:
+        self.fields.boolean(f"{self.architecture}.{key}", value)
+
+    def text(self, key: str, value: str) -> None:
+        self.fields.string(f"{self.architecture}.{key}", value)
+
+    def _u32_from(self, key: str, *config_keys: str) -> None:
+        if any(self.config.get(k) is not None for k in config_keys):
+            self.u32(key, self.integer(*config_keys))
+
+    def _f32_from(self, key: str, *config_keys: str) -> None:
+        for config_key in config_keys:
+            if self.config.get(config_key) is not None:
+                self.f32(key, self.number(self.config, config_key))
+                return
+
+    @property
+    def expert_count(self) -> int:
+        return self.integer(*EXPERT_KEYS, most=_MAX_EXPERTS)
+
+    def _warn(self, warning: str | None) -> None:
+        if warning:
+            self.warnings.append(warning)
