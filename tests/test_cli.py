@@ -102,7 +102,6 @@ def test_an_empty_library(home: Paths, capsys: Capture) -> None:
     [
         (["quantize", "q9", "."], 2, "unknown quantization type 'q9'"),
         (["quantize", "q4_0", "/no/such/folder"], 1, "no such file or folder"),
-        (["quantize"], 2, "Missing argument 'TYPE'"),
         (["show", "nothing-like-it"], 1, "nothing-like-it"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
         (["list", "--bogus"], 2, "No such option"),
@@ -223,3 +222,34 @@ def test_options_that_make_no_sense(
     said = capsys.readouterr()
     assert said.out == ""
     assert message in said.err.splitlines()[0]
+
+
+def test_a_recipe_says_how(
+    quantized: str,
+    home: Paths,
+    capsys: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert main(["quantize"]) == 2
+    assert "localq.toml" in capsys.readouterr().err
+    recipe = folder / "localq.toml"
+    recipe.write_text('[model]\nrepo = "demo/stories260K"\n[quantize]\ntype = "q8_0"\n')
+    assert main(["quantize", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "demo/stories260K:Q8_0"
+    recipe.write_text(
+        '[model]\nrepo = "demo/stories260K"\n[quantize]\ntype = "q4_0"\nembedding_type = "f16"\n'
+        'tensor_types = { "blk\\\\.0\\\\.attn_v" = "q5_1", attn_v = "q8_0" }\n'
+    )
+    assert main(["quantize", "-o", "made.gguf"]) == 0
+    assert main(["show", "made.gguf", "--json"]) == 0
+    said = capsys.readouterr().out
+    shown = json.loads(said[said.index("{") :])
+    types = {tensor["name"]: tensor["type"] for tensor in shown["tensors"]}
+    assert types["token_embd.weight"] == "F16"
+    assert types["blk.0.attn_v.weight"] == "Q5_1"
+    assert types["blk.1.attn_v.weight"] == "Q8_0"
+    assert types["blk.1.attn_k.weight"] == "Q4_0"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
 from localq.errors import UnsupportedError
 from localq.events import ignore
 from localq.formats.types import QuantType
+from localq.quantize.imatrix import Imatrix, read_imatrix
 from localq.quantize.layout import lay_out
 from localq.quantize.options import QuantOptions
 from localq.quantize.writer import write_file
 from tests.reference.make_reference import CASES, Case
+from tests.reference.make_weighed import MATRIX, RECORD, TYPES, make_checkpoint, make_matrix
 from tests.reference.summary import summarize
 
 _REFERENCE = Path(__file__).parent / "data" / "reference"
@@ -36,6 +40,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
 
 
 QUICK_IN_EVERY_TYPE = ("stories260K", "smollm2-tiny")
+WEIGHED_QUICKLY = (QuantType.Q2_K_S, QuantType.Q4_0, QuantType.Q4_K_M)
 USUAL_TYPES = ("f32", "bf16", "f16", "Q8_0", "Q4_0", "Q5_1", "Q4_K_M")
 
 
@@ -104,3 +109,32 @@ def test_what_llama_cpp_refuses_localq_refuses(case: Case, converted: ConvertedM
     for name in reference(case.name)["refused"]:
         with pytest.raises(UnsupportedError, match=r"importance matrix|no other type stands in"):
             lay_out(converted.fields, converted.tensors, QuantOptions(QuantType.parse(name)))
+
+
+@pytest.fixture(scope="module")
+def weighed(
+    material: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ConvertedModel, Imatrix]:
+    """A checkpoint and an importance matrix, made as for the record."""
+    work = tmp_path_factory.mktemp("weighed")
+    model = make_checkpoint(work / "weighed", material)
+    make_matrix(work / MATRIX, model)
+    return model, replace(read_imatrix(work / MATRIX), path=Path(MATRIX))
+
+
+@pytest.mark.parametrize(
+    "quant",
+    [
+        pytest.param(q, id=q.name, marks=() if q in WEIGHED_QUICKLY else pytest.mark.slow)
+        for q in TYPES
+    ],
+)
+def test_weighed_files_are_llama_cpps(
+    weighed: tuple[ConvertedModel, Imatrix], quant: QuantType, tmp_path: Path
+) -> None:
+    model, imatrix = weighed
+    layout = lay_out(model.fields, model.tensors, QuantOptions(quant), imatrix)
+    path = tmp_path / "weighed.gguf"
+    write_file(path, layout, threads=2, emit=ignore, cancel=threading.Event())
+    expected = json.loads(RECORD.read_text())[quant.name]
+    assert sha256(path.read_bytes()).hexdigest() == expected

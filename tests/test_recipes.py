@@ -10,7 +10,7 @@ from localq.errors import BadFileError, NotFoundError
 from localq.formats.types import QuantType
 from localq.hub import parse_spec
 from localq.recipes import KnownModel, known_models, load_recipe, models_that_fit
-from localq.recipes.recipe import Recipe
+from localq.recipes.recipe import QuantizeRecipe, Recipe
 
 GB = 1_000_000_000
 
@@ -31,7 +31,7 @@ def test_a_recipe_says_revision_and_type(tmp_path: Path) -> None:
     recipe = load(
         tmp_path, '[model]\nrepo = "org/name"\nrevision = "v1"\n[quantize]\ntype = "q4_k_m"\n'
     )
-    assert (recipe.revision, recipe.quantize) == ("v1", QuantType.Q4_K_M)
+    assert (recipe.revision, recipe.quantize) == ("v1", QuantizeRecipe(QuantType.Q4_K_M))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,15 @@ def test_a_recipe_says_revision_and_type(tmp_path: Path) -> None:
         ('[model]\nrepo = "a/b"\n[other]', "other is not a key"),
         ('[model]\nrepo = "a/b"\n[quantize]\ntype = "q9"', "quantize.type: unknown quantization"),
         ('[model]\nrepo = "a/b"\n[quantize]\nbits = 4', "quantize.bits is not a key"),
+        ('[model]\nrepo = "a/b"\n[quantize]\npure = true', "quantize.type is missing"),
+        (
+            '[model]\nrepo = "a/b"\n[quantize]\ntype = "q4_0"\npure = 1',
+            "quantize.pure must be true or false",
+        ),
+        (
+            '[model]\nrepo = "a/b"\n[quantize]\ntype = "q4_0"\ntensor_types = {x = "q77"}',
+            "quantize.tensor_types.x: unknown tensor type",
+        ),
         ('[model]\nrepo = "a/b"\ntitle = "T"', "model.parameters is missing"),
         ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = -1', "must be a number above 0"),
         ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = true', "must be a number above 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command(short_help="Convert a checkpoint to GGUF and quantize it.")
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="[TYPE]", required=False)
 @optional_model
 @click.option("-o", "--output", "target", type=_FILE, help="Write the file here, not the library.")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
@@ -54,7 +55,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
 @json_option
 def command(
-    type_: str,
+    type_: str | None,
     model: str | None,
     target: Path | None,
     force: bool,
@@ -74,24 +75,25 @@ def command(
 
     TYPE is q4_0, q5_1, q8_0, q4_k_m, f16, bf16, f32 or any other type of llama.cpp. MODEL is a
     model of the library, a checkpoint folder or a .gguf file; without it, the model pulled or
-    used last. Stopped or killed, the same command goes on where it was.
+    used last. Without TYPE too: what the recipe (localq.toml) in this folder says. Stopped or
+    killed, the same command goes on where it was.
     """
-    from localq.formats.types import QuantType
-    from localq.quantize.options import parse_tensor_type, parse_type_rule
+    from localq.formats.types import QuantType, TensorType
+    from localq.quantize.options import parse_type_rule
 
-    request = QuantizeRequest(
-        QuantType.parse(type_),
-        model,
-        target,
-        force,
-        imatrix,
-        tuple(parse_type_rule(rule) for rule in rules),
-        parse_tensor_type(output_type) if output_type else None,
-        parse_tensor_type(embedding_type) if embedding_type else None,
-        pure,
-        allow_requantize,
-        _size(split_max_size) if split_max_size else None,
-        converter == "llama.cpp",
+    given = _by_recipe() if type_ is None else QuantizeRequest(QuantType.parse(type_), model)
+    request = replace(
+        given,
+        output=target,
+        force=force,
+        imatrix=imatrix or given.imatrix,
+        rules=(*(parse_type_rule(rule) for rule in rules), *given.rules),
+        output_type=TensorType.parse(output_type) if output_type else given.output_type,
+        embedding_type=TensorType.parse(embedding_type) if embedding_type else given.embedding_type,
+        pure=pure or given.pure,
+        allow_requantize=allow_requantize,
+        split_bytes=_size(split_max_size) if split_max_size else None,
+        with_llama_cpp=converter == "llama.cpp",
     )
     if dry_run:
         _dry_run(request, as_json)
@@ -104,6 +106,19 @@ def command(
     if not result.already_there:
         output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
     output.line(str(result.name or result.path))
+
+
+def _by_recipe() -> QuantizeRequest:
+    from localq.services.pull import recipe_here
+    from localq.services.quantize import request_by_recipe
+
+    recipe = recipe_here()
+    if recipe is None:
+        raise UsageError(
+            "which TYPE? There is no recipe (localq.toml) in this folder that says",
+            hint="for example: localq quantize q4_k_m",
+        )
+    return request_by_recipe(recipe)
 
 
 def _size(text: str) -> int:

@@ -58,6 +58,17 @@ class TensorType(Enum):
         self.block_elements = block_elements
         self.block_bytes = block_bytes
 
+    @classmethod
+    def parse(cls, text: str) -> TensorType:
+        """The type a user wrote, in any case; UsageError names the ones there are."""
+        try:
+            return cls[text.strip().upper()]
+        except KeyError:
+            known = ", ".join(type_.name.lower() for type_ in cls)
+            raise UsageError(
+                f"unknown tensor type {text!r}", hint=f"choose one of: {known}"
+            ) from None
+
     @property
     def is_quantized(self) -> bool:
         return self.block_elements > 1

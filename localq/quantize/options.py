@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from localq.errors import UsageError
 from localq.formats.types import QuantType, TensorType
 
-__all__ = ["QuantOptions", "TypeRule", "parse_tensor_type", "parse_type_rule"]
+__all__ = ["QuantOptions", "TypeRule", "parse_type_rule", "type_rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +33,19 @@ class QuantOptions:
     pure: bool = False
 
 
-def parse_tensor_type(text: str) -> TensorType:
-    """A storage type in any case, such as q6_k; UsageError names the ones there are."""
-    try:
-        return TensorType[text.strip().upper()]
-    except KeyError:
-        known = ", ".join(type_.name.lower() for type_ in TensorType)
-        raise UsageError(f"unknown tensor type {text!r}", hint=f"choose one of: {known}") from None
-
-
 def parse_type_rule(text: str) -> TypeRule:
     """PATTERN=TYPE, such as attn_v=q6_k."""
     pattern, separator, type_ = text.rpartition("=")
     if not separator or not pattern:
         raise UsageError(f"{text!r} is not PATTERN=TYPE", hint="for example: attn_v=q6_k")
+    return type_rule(pattern, TensorType.parse(type_))
+
+
+def type_rule(pattern: str, type_: TensorType) -> TypeRule:
+    """A rule for a pattern a user wrote; UsageError for what is no regular expression."""
     pattern = pattern.lower()
     try:
         re.compile(pattern)
     except (re.error, RecursionError) as error:
         raise UsageError(f"{pattern!r} is no regular expression: {error}") from None
-    return TypeRule(pattern, parse_tensor_type(type_))
+    return TypeRule(pattern, type_)

@@ -2,12 +2,13 @@
 
 from localq.recipes.fit import Choice, models_that_fit
 from localq.recipes.known import known_models
-from localq.recipes.recipe import RECIPE_FILE, KnownModel, Recipe, load_recipe
+from localq.recipes.recipe import RECIPE_FILE, KnownModel, QuantizeRecipe, Recipe, load_recipe
 
 __all__ = [
     "RECIPE_FILE",
     "Choice",
     "KnownModel",
+    "QuantizeRecipe",
     "Recipe",
     "known_models",
     "load_recipe",

@@ -6,8 +6,14 @@
 
     [quantize]
     type = "q4_0"
+    imatrix = "imatrix.gguf"            # from the recipe's folder
+    output_type = "q8_0"
+    embedding_type = "q8_0"
+    pure = false
+    tensor_types = { attn_v = "q6_k" }  # of several patterns that match, the first counts
 
-The recipes that localq carries also describe their model under [model]; see `KnownModel`.
+Only `type` must be there if the table is. The recipes that localq carries also describe their
+model under [model]; see `KnownModel`.
 """
 
 from __future__ import annotations
@@ -19,9 +25,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localq.errors import BadFileError, NotFoundError, UsageError
-from localq.formats.types import QuantType
+from localq.formats.types import QuantType, TensorType
 
-__all__ = ["RECIPE_FILE", "KnownModel", "Recipe", "load_recipe"]
+__all__ = ["RECIPE_FILE", "KnownModel", "QuantizeRecipe", "Recipe", "load_recipe"]
 
 RECIPE_FILE = "localq.toml"
 """What a recipe is called in a folder of the user's."""
@@ -30,6 +36,7 @@ _MAX_BYTES = 1 << 20
 _TABLES = ("model", "quantize")
 _ABOUT = ("title", "parameters", "download_bytes", "license", "context", "languages")
 _MODEL_KEYS = ("repo", "revision", *_ABOUT)
+_QUANTIZE_KEYS = ("type", "imatrix", "output_type", "embedding_type", "pure", "tensor_types")
 
 T = TypeVar("T")
 
@@ -52,13 +59,25 @@ class KnownModel:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizeRecipe:
+    """How the model is to be quantized; the fields are the options of `localq quantize`."""
+
+    type: QuantType
+    imatrix: Path | None = None
+    output_type: TensorType | None = None
+    embedding_type: TensorType | None = None
+    pure: bool = False
+    tensor_types: tuple[tuple[str, TensorType], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe and the file it came from."""
 
     path: Path
     repo: str
     revision: str | None
-    quantize: QuantType | None
+    quantize: QuantizeRecipe | None
     about: KnownModel | None
 
 
@@ -69,7 +88,7 @@ def load_recipe(path: Path) -> Recipe:
     model = _Table(path, "model", _value(path, content, "model", dict, ""))
     quantize = _Table(path, "quantize", _value(path, content, "quantize", dict, "", default={}))
     _refuse_unknown(path, model.content, _MODEL_KEYS, "model.")
-    _refuse_unknown(path, quantize.content, ("type",), "quantize.")
+    _refuse_unknown(path, quantize.content, _QUANTIZE_KEYS, "quantize.")
     repo = model.text("repo")
     revision = model.text("revision") if "revision" in model.content else None
     about = _about(model, repo) if any(key in model.content for key in _ABOUT) else None
@@ -109,6 +128,14 @@ class _Table:
             raise BadFileError(self.path, f"{self.name}.{key} must be a number above 0")
         return value
 
+    def flag(self, key: str) -> bool:
+        """False where it is not there."""
+        return _value(self.path, self.content, key, bool, f"{self.name}.", default=False)
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        """Empty where it is not there."""
+        return _value(self.path, self.content, key, dict, f"{self.name}.", default={})
+
     def texts(self, key: str) -> tuple[str, ...]:
         values = self._value(key, list)
         if not values or not all(isinstance(value, str) for value in values):
@@ -131,15 +158,36 @@ def _about(model: _Table, repo: str) -> KnownModel:
     )
 
 
-def _quant(quantize: _Table) -> QuantType | None:
-    if "type" not in quantize.content:
+def _quant(quantize: _Table) -> QuantizeRecipe | None:
+    if not quantize.content:
         return None
     try:
-        return QuantType.parse(quantize.text("type"))
+        type_ = QuantType.parse(quantize.text("type"))
     except UsageError as error:
         raise BadFileError(
             quantize.path, f"quantize.type: {error.message}", hint=error.hint
         ) from None
+    types = _Table(quantize.path, "quantize.tensor_types", quantize.table("tensor_types"))
+    return QuantizeRecipe(
+        type_,
+        quantize.path.parent / quantize.text("imatrix") if "imatrix" in quantize.content else None,
+        _tensor_type(quantize, "output_type"),
+        _tensor_type(quantize, "embedding_type"),
+        quantize.flag("pure"),
+        tuple((pattern, _required_type(types, pattern)) for pattern in types.content),
+    )
+
+
+def _tensor_type(table: _Table, key: str) -> TensorType | None:
+    return _required_type(table, key) if key in table.content else None
+
+
+def _required_type(table: _Table, key: str) -> TensorType:
+    try:
+        return TensorType.parse(table.text(key))
+    except UsageError as error:
+        problem = f"{table.name}.{key[:80]}: {error.message}"
+        raise BadFileError(table.path, problem, hint=error.hint) from None
 
 
 def _value(
@@ -159,7 +207,13 @@ def _value(
     return value
 
 
-_KINDS = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+_KINDS = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
 
 
 def _refuse_unknown(

@@ -17,6 +17,7 @@ from localq.errors import (
     LibraryError,
     LocalqError,
     UnsupportedError,
+    UsageError,
     storage_errors,
 )
 from localq.events import Emit, Note, Started
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from localq.quantize.layout import FileLayout
     from localq.quantize.options import TypeRule
 
-__all__ = ["Consent", "Preflight", "QuantizeRequest", "QuantizeResult", "preflight", "quantize"]
+__all__ = [
+    "Consent",
+    "Preflight",
+    "QuantizeRequest",
+    "QuantizeResult",
+    "preflight",
+    "quantize",
+    "request_by_recipe",
+]
 
 Consent = Callable[[str], bool]
 """Shown what is about to happen, whether the user agrees."""
@@ -157,6 +166,28 @@ def quantize(
         plan.size_bytes,
         plan.model.parameters,
         time.monotonic() - began,
+    )
+
+
+def request_by_recipe(path: Path) -> QuantizeRequest:
+    """What the recipe at `path` asks for; UsageError where it has no [quantize]."""
+    from localq.quantize.options import type_rule
+    from localq.recipes import load_recipe
+
+    recipe = load_recipe(path)
+    wanted = recipe.quantize
+    if wanted is None:
+        raise UsageError(
+            f"{path} does not say how to quantize", hint="name the type: localq quantize q4_k_m"
+        )
+    return QuantizeRequest(
+        wanted.type,
+        recipe.repo,
+        imatrix=wanted.imatrix,
+        rules=tuple(type_rule(pattern, type_) for pattern, type_ in wanted.tensor_types),
+        output_type=wanted.output_type,
+        embedding_type=wanted.embedding_type,
+        pure=wanted.pure,
     )
 
 
