@@ -56,13 +56,17 @@ class ModelTraits:
             return value if isinstance(value, int) else 0
 
         layers, heads = number("block_count"), number("attention.head_count")
+        if architecture == "nanbeige":  # goes through its layers several times
+            layers *= number("num_loops") or 1
+        elif architecture == "graniteswitch":  # one more chooses the adapter
+            layers += 1 - number("nextn_predict_layers")
         kv_heads = number("attention.head_count_kv") or heads
         return cls(
             architecture,
             layers,
             number("expert_count"),
             heads // kv_heads if kv_heads else 0,
-            (architecture == "llama" and layers == 80 and heads != kv_heads)
+            (architecture in ("llama", "llama-embed") and layers == 80 and heads != kv_heads)
             or (architecture in ("qwen2", "olmo", "deci") and layers == 80)
             or (architecture == "jais2" and layers == 68),
         )
@@ -101,8 +105,17 @@ _KEPT = re.compile(
     r"|per_layer_model_proj|^position_embd\.weight$|^token_types\.weight$|ssm_conv1d"
     r"|shortconv\.conv\.weight|indexer\.[kq]_proj\.weight|attn_rel_b\.weight"
     r"|time_mix_(first|w[012]|v[012]|a[012]|g[12]|decay_w[12]|lerp_fused)\.weight"
+    r"|\.position_embd|sam\.(pos_embd|neck\.|net_)|\.rel_pos|\.patch_(embd|merger)"
+    r"|a\.rvq\.codebook|mm\.a\.code_embd"
 )
 """Tensors that stay as they are: small, or too delicate."""
+
+_GLM5_NEXT = "glm5-next"
+_GLM5_NEXT_KEPT = re.compile(
+    r"hc_|indexer\.(attn_q_b|attn_k|proj)|indexer_compressor_(gate|ape)"
+    r"|(ssm_[fg]_[ab]|ssm_beta|attn_kv_a_mqa|attn_[kv]_b)\.weight"
+)
+_GLM5_NEXT_EIGHT_BITS = re.compile(r"attn_q_[ab]|nextn\.eh_proj")
 
 _FALLBACKS = {
     T.IQ1_S: T.IQ4_NL,
@@ -139,13 +152,14 @@ def choose_types(
     `weighed` holds the tensors an importance matrix speaks of (None: there is no matrix). Raises
     UnsupportedError where llama.cpp would insist on one.
     """
-    rules = _Rules(options, traits, tensors, has_imatrix=weighed is not None)
+    roles = [_role(tensor.name) for tensor in tensors]
+    rules = _Rules(options, traits, roles, has_imatrix=weighed is not None)
     types = []
-    for tensor in tensors:
-        chosen = rules.choose(tensor) if _is_quantizable(tensor) else tensor.type
+    for tensor, role in zip(tensors, roles, strict=True):
+        chosen = rules.choose(tensor, role) if _is_quantizable(tensor, traits) else tensor.type
         if (
             chosen is not tensor.type
-            and _requires_imatrix(tensor.name, chosen, options.type)
+            and _requires_imatrix(role, chosen, options.type)
             and (weighed is None or tensor.name not in weighed)
         ):
             lacking = "an importance matrix" if weighed is None else "it in the importance matrix"
@@ -166,15 +180,17 @@ def _role(name: str) -> _Role:
     return next((role for mark, role in _ROLE_MARKS if mark in name), _Role.OTHER)
 
 
-def _is_quantizable(tensor: TensorShape) -> bool:
+def _is_quantizable(tensor: TensorShape, traits: ModelTraits) -> bool:
     dimensions = len(tensor.shape)
     while dimensions > 1 and tensor.shape[dimensions - 1] == 1:
         dimensions -= 1
-    return dimensions > 1 and tensor.name.endswith("weight") and not _KEPT.search(tensor.name)
+    if dimensions < 2 or not tensor.name.endswith("weight") or _KEPT.search(tensor.name):
+        return False
+    return traits.architecture != _GLM5_NEXT or not _GLM5_NEXT_KEPT.search(tensor.name)
 
 
-def _requires_imatrix(name: str, type_: TensorType, quant: QuantType) -> bool:
-    if _role(name) in (_Role.OUTPUT, _Role.EMBEDDING):
+def _requires_imatrix(role: _Role, type_: TensorType, quant: QuantType) -> bool:
+    if role is _Role.OUTPUT or role is _Role.EMBEDDING:
         return False
     return type_ in _NEEDS_IMATRIX or (type_ is T.Q2_K and quant is Q.Q2_K_S)
 
@@ -186,7 +202,7 @@ class _Rules:
         self,
         options: QuantOptions,
         traits: ModelTraits,
-        tensors: Sequence[TensorShape],
+        roles: Sequence[_Role],
         *,
         has_imatrix: bool,
     ) -> None:
@@ -194,14 +210,14 @@ class _Rules:
         self.quant = options.type
         self.traits = traits
         self.has_imatrix = has_imatrix
-        self.tied = all(tensor.name != "output.weight" for tensor in tensors)
+        self.tied = _Role.OUTPUT not in roles
         self.falcon = traits.architecture == "falcon"
-        self.values_total = sum(_role(tensor.name) in _VALUES for tensor in tensors)
+        self.values_total = sum(role in _VALUES for role in roles)
         self.values_seen = 0
         self.seen = {_Role.DOWN: 0, _Role.GATE: 0, _Role.UP: 0}
 
-    def choose(self, tensor: TensorShape) -> TensorType:
-        options, default, role = self.options, self.quant.default, _role(tensor.name)
+    def choose(self, tensor: TensorShape, role: _Role) -> TensorType:
+        options, default = self.options, self.quant.default
         rule = next((r for r in options.rules if re.search(r.pattern, tensor.name)), None)
         # Per-layer embeddings are a table of their own, which a rule may name.
         named = rule is not None and tensor.name != "token_embd.weight"
@@ -213,7 +229,7 @@ class _Rules:
             return default
         if rule is not None:
             return _fitting(rule.type, tensor.shape[0])
-        return _fitting(default if options.pure else self.mixture(tensor), tensor.shape[0])
+        return _fitting(default if options.pure else self.mixture(tensor, role), tensor.shape[0])
 
     def unchecked(self, type_: TensorType, tensor: TensorShape) -> TensorType:
         """A type the user insists on: nothing stands in for it where it does not fit."""
@@ -224,12 +240,16 @@ class _Rules:
             )
         return type_
 
-    def mixture(self, tensor: TensorShape) -> TensorType:
-        quant, role, default = self.quant, _role(tensor.name), self.quant.default
+    def mixture(self, tensor: TensorShape, role: _Role) -> TensorType:
+        quant, default, architecture = self.quant, self.quant.default, self.traits.architecture
+        if architecture == _GLM5_NEXT and _GLM5_NEXT_EIGHT_BITS.search(tensor.name):
+            return T.Q8_0
         if role is _Role.OUTPUT or (self.tied and role is _Role.EMBEDDING):
             return self.options.output_type or self.output(tensor.shape[0])
         if quant is Q.MXFP4_MOE:
             experts = len(tensor.shape) > 2 and tensor.shape[2] > 1
+            if architecture == "bailingmoe3":  # whose attention has stacks of matrices too
+                experts = experts and role in (_Role.UP, _Role.GATE, _Role.DOWN)
             return T.MXFP4 if experts else T.Q8_0
         if role is _Role.EMBEDDING:
             return _EMBEDDINGS.get(quant, default)
