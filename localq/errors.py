@@ -106,7 +106,7 @@ class Cancelled(LocalqError):
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, hint: str = "choose another place with -o") -> Iterator[None]:
     """Turn the operating system's refusals while writing `path` into a StorageError."""
     try:
         yield
@@ -116,6 +116,4 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full", hint="free some space, then run the same command again"
             ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StorageError(
-            f"{path}: cannot be written: {reason}", hint="choose another place with -o"
-        ) from error
+        raise StorageError(f"{path}: cannot be written: {reason}", hint=hint) from error

@@ -126,6 +126,14 @@ def test_errors_are_one_line_and_a_code(
     assert not home.data.exists()
 
 
+def test_what_the_system_refuses_is_one_line_too(home: Paths, capsys: Capture) -> None:
+    name = "a" * 300
+    assert main(["quantize", "q4_0", str(DEMO), "-o", f"{name}.gguf"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert name in line
+
+
 def test_help_names_every_verb(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from localq.convert import Checkpoint, open_checkpoint
@@ -16,7 +17,7 @@ from localq.convert.families.decoder import Decoder
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError, LocalqError, UnsupportedError
 from localq.formats.gguf import encode_header
-from localq.formats.rows import FilePiece, TensorSource
+from localq.formats.rows import ArrayPiece, FilePiece, TensorSource
 from tests.families import FAMILIES, read_family
 
 LIES: tuple[Any, ...] = (
@@ -123,6 +124,8 @@ def test_gpt2_leaves_its_masks_out(tmp_path: Path) -> None:
         ("starcoder-tiny", {"multi_query": False}),
         ("nomic-tiny", {"prenorm": True}),
         ("nomic-tiny", {"moe_every_n_layers": 2}),
+        ("qwen2-moe", {"mlp_only_layers": [1]}),
+        ("qwen3-moe", {"decoder_sparse_step": 2}),
     ],
 )
 def test_what_llama_cpp_would_compute_otherwise_is_refused(
@@ -148,3 +151,30 @@ def test_cohere2_leaves_out_biases_of_zeros_only(tmp_path: Path) -> None:
         file.write(b"\x80\x3f")
     with pytest.raises(UnsupportedError, match="no bias"):
         converter(checkpoint)(checkpoint).convert()
+
+
+def test_llama3_factors_agree_with_torch_to_the_last_bit(tmp_path: Path) -> None:
+    """What `conversion/llama.py` computes of this config; float32 powers would give others."""
+    rope = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 3.0,
+        "original_max_position_embeddings": 64,
+    }
+    config = {"rope_scaling": rope, "rope_theta": 50000.0, "head_dim": 32}
+    (piece,) = converted(tmp_path, "mistral-tiny", config=config)["rope_freqs.weight"].pieces
+    assert isinstance(piece, ArrayPiece)
+    between = [float.fromhex("0x1.30cb70p+0"), float.fromhex("0x1.d3f3dep+1")]
+    assert piece.values[0].tolist() == [1.0, 1.0, *between, *[8.0] * 12]
+
+
+@pytest.mark.parametrize("case", ["gemma-tiny", "gemma2-tiny", "gemma3-tiny"])
+def test_gemma_adds_one_in_the_precision_of_the_checkpoint(case: str, tmp_path: Path) -> None:
+    checkpoint = without_weights(tmp_path / "x", case)
+    family = converter(checkpoint)(checkpoint)
+    weights = np.array([[0.1, -0.3, 7.0]], np.float32)
+    for dtype, stored in (("F16", np.float16), ("BF16", np.float32), ("F32", np.float32)):
+        add = family.transform("model.norm.weight", dtype)
+        assert add is not None
+        assert (add(0, weights) == (weights + 1).astype(stored)).all()

@@ -106,6 +106,51 @@ def test_output_elsewhere_is_not_the_librarys(
     assert read_gguf(target).quant == "Q8_0"
 
 
+def test_one_at_a_time_makes_a_file(home: Paths, checkpoint: Path, tmp_path: Path) -> None:
+    target, other = tmp_path / "a.gguf", tmp_path / "b.gguf"
+    refused: list[LocalqError] = []
+
+    def meanwhile(event: JobEvent) -> None:
+        if isinstance(event, Progress) and not other.exists():
+            run(QuantizeRequest(QuantType.F16, str(checkpoint), other))
+            try:
+                run(QuantizeRequest(QuantType.F16, str(checkpoint), target))
+            except LocalqError as error:
+                refused.append(error)
+
+    run(QuantizeRequest(QuantType.F16, str(checkpoint), target), emit=meanwhile)
+    assert [error.message for error in refused] == ["another localq is making this very file"]
+    assert target.read_bytes() == other.read_bytes()
+
+
+def test_a_home_that_cannot_be_is_named(
+    home: Paths, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALQ_HOME", str(checkpoint / "config.json"))
+    with pytest.raises(StorageError, match=r"config\.json.*Not a directory") as caught:
+        run(QuantizeRequest(QuantType.F16, str(checkpoint), tmp_path / "a.gguf"))
+    assert "LOCALQ_HOME" in str(caught.value.hint)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json", "config.json"])
+def test_a_pipe_is_not_waited_for(home: Paths, checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink(missing_ok=True)
+    os.mkfifo(checkpoint / name)
+    with pytest.raises(BadFileError, match=f"{name}: is not a file"):
+        run(QuantizeRequest(QuantType.F16, str(checkpoint)))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer_config.json"])
+def test_a_link_to_what_was_deleted_is_no_absent_file(
+    home: Paths, checkpoint: Path, name: str
+) -> None:
+    (checkpoint / name).unlink()
+    (checkpoint / name).symlink_to(checkpoint / "gone")
+    with pytest.raises(BadFileError, match=f"{name}: is a link to a file that is gone"):
+        run(QuantizeRequest(QuantType.F16, str(checkpoint)))
+
+
 def test_never_over_its_input(home: Paths, checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     with pytest.raises(UsageError, match=r"must be named \*\.gguf"):

@@ -14,7 +14,7 @@ from importlib import import_module
 
 import click
 
-from localq.errors import Cancelled, LocalqError, UsageError
+from localq.errors import Cancelled, LocalqError, StorageError, UsageError
 from localq.version import __version__
 
 __all__ = ["cli", "main"]
@@ -86,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(Cancelled("stopped"))
     except LocalqError as error:
         return _failed(error)
+    except OSError as error:
+        # What the system refuses before anyone expected it to: a name too long, a folder gone.
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(StorageError(f"{where}{error.strerror or error}"))
     return 0
 
 

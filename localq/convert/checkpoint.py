@@ -9,6 +9,7 @@ from typing import Any
 
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.json_file import read_json_object
+from localq.formats.presence import is_there
 from localq.formats.safetensors import TensorInfo, read_safetensors_header
 from localq.formats.torch_zip import read_torch_header
 
@@ -74,7 +75,7 @@ def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
-    if not (root / "config.json").is_file():
+    if not is_there(root / "config.json"):
         raise NotFoundError(
             f"{root}: no config.json in it",
             hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
@@ -119,6 +120,7 @@ def _shards(root: Path) -> list[Path]:
 
 
 def _header(shard: Path) -> Sequence[TensorInfo]:
+    is_there(shard)  # or why it is none
     if shard.suffix == _PICKLED_SUFFIX:
         return read_torch_header(shard)
     return sorted(read_safetensors_header(shard), key=lambda info: info.name)
@@ -127,7 +129,7 @@ def _header(shard: Path) -> Sequence[TensorInfo]:
 def _refuse_missing(root: Path, tensors: Mapping[str, SourceTensor]) -> None:
     pickled = any(source.path.suffix == _PICKLED_SUFFIX for source in tensors.values())
     index = root / (_PICKLED_INDEX if pickled else _INDEX)
-    if not index.is_file():
+    if not is_there(index):
         return
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict):

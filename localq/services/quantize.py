@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -335,7 +337,7 @@ def _write(
         if request.output is None:
             folder.mkdir(parents=True, exist_ok=True)
         sweep_partials(folder)
-        with _Lock(library.paths.cache / "locks" / f"{keys[0][:32]}.lock"):
+        with _Lock(library.paths.cache / "locks", partials[0]):
             require_space(folder, plan.size_bytes, partials)
             done = 0
             try:
@@ -388,22 +390,24 @@ def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
 class _Lock:
     """Keeps a second process from writing the same file; gone with the process that holds it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path, partial: Path) -> None:
         from filelock import FileLock
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._lock = FileLock(path)
+        name = sha256(os.fsencode(partial.resolve())).hexdigest()[:32]
+        self._path = folder / f"{name}.lock"
+        self._lock = FileLock(self._path)
 
     def __enter__(self) -> None:
         from filelock import Timeout
 
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise LocalqError(
-                "another localq is making this very file", hint="wait for it to end"
-            ) from None
+        with storage_errors(self._path, hint="let LOCALQ_HOME name another folder"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                raise LocalqError(
+                    "another localq is making this very file", hint="wait for it to end"
+                ) from None
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)

@@ -36,6 +36,10 @@ def _one_more(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     return rows + np.float32(1)
 
 
+def _one_more_in_half(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return (rows + np.float32(1)).astype(np.float16).astype(np.float32)
+
+
 class Gemma(Decoder):
     architecture = "gemma"
     names: ClassVar[TensorNames] = {**EMBEDDINGS, **ATTENTION, **NORMS, **GATED_MLP}
@@ -64,16 +68,18 @@ class Gemma(Decoder):
         self.u32("attention.value_length", self.head_dim)
         self.file_type()
 
-    def transform(self, name: str) -> Transform | None:
+    def transform(self, name: str, dtype: str) -> Transform | None:
         """transformers' norms multiply by one more than their weights."""
-        return _one_more if name.endswith("norm.weight") else None
+        if not name.endswith("norm.weight"):
+            return None
+        return _one_more_in_half if dtype == "F16" else _one_more
 
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
         if name != "lm_head.weight":  # always tied; some tools write it all the same
             yield self.tensor(name, source)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
-        self._warn(write_vocabulary(files, self.fields))
+        self._warn(write_vocabulary(files, self.fields, prefix=False))
         self.fields.u32("tokenizer.ggml.eot_token_id", _END_OF_TURN)
         self.fields.boolean("tokenizer.ggml.add_space_prefix", False)
 
@@ -119,7 +125,7 @@ class Gemma2(Gemma):
             )
 
     def vocabulary(self, files: TokenizerFiles) -> None:
-        self._warn(write_vocabulary(files, self.fields))
+        self._warn(write_vocabulary(files, self.fields, prefix=False))
         self.fields.boolean("tokenizer.ggml.add_space_prefix", False)
 
 
@@ -163,6 +169,6 @@ class Gemma3(Gemma2):
             yield self.tensor(name.replace("language_model.", "", 1), source)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
-        self._warn(write_vocabulary(files, self.fields))
+        self._warn(write_vocabulary(files, self.fields, prefix=False))
         if files.sentencepiece_path.is_file():
             self.fields.boolean("tokenizer.ggml.add_space_prefix", False)

@@ -13,7 +13,7 @@ from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.convert.vocabulary.sentencepiece import write_sentencepiece
+from localq.convert.vocabulary.sentencepiece import adds_space, write_sentencepiece
 from localq.convert.vocabulary.token import TokenType
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.rows import TensorSource
@@ -68,7 +68,7 @@ class InternLm2(Decoder):
         if not files.sentencepiece_path.is_file():
             raise NotFoundError(f"{files.root}: no tokenizer.model in it", hint="pull it again")
         found = FieldBuilder()
-        write_sentencepiece(files, found)
+        self._warn(write_sentencepiece(files, found))
         tokens, types = found.get("tokenizer.ggml.tokens"), found.get("tokenizer.ggml.token_type")
         if not (isinstance(tokens, list) and isinstance(types, list)):
             raise BadFileError(files.sentencepiece_path, "has no tokens")
@@ -84,16 +84,7 @@ class InternLm2(Decoder):
         for key, field in found:
             self.fields.field(key, field)
             if key == "tokenizer.ggml.token_type":
-                self.fields.boolean("tokenizer.ggml.add_space_prefix", _adds_space(files))
+                self.fields.boolean("tokenizer.ggml.add_space_prefix", adds_space(files))
         if _TURN_END in tokens:
             # A chat ends with its turn, which the published checkpoints do not say.
             self.fields.u32("tokenizer.ggml.eos_token_id", tokens.index(_TURN_END))
-
-
-def _adds_space(files: TokenizerFiles) -> bool:
-    """Whether the tokenizer puts a space before every text."""
-    from sentencepiece import SentencePieceProcessor
-
-    processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(files.sentencepiece_path.read_bytes())
-    return "".join(processor.EncodeAsPieces("a")).startswith("▁")

@@ -74,13 +74,17 @@ class Llama(Decoder):
         context = self.number(rope, "original_max_position_embeddings", 8192)
         if min(base, factor, low, context) <= 0 or low >= high:
             raise self.bad_config("impossible llama3 rope_scaling")
+        # In float32 as torch computes them, so that the last bit agrees too: it rounds the power
+        # alone, and divides by multiplying with the reciprocal. The float64 power does not depend
+        # on the processor, as numpy's float32 one does.
+        one, turn = np.float32(1), np.float32(2 * pi)
         dim = self.head_dim
         exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
-        # In float32 as torch computes them, so that the last bit agrees too.
-        frequencies = np.float32(1.0) / np.power(np.float32(base), exponents)
-        wavelengths = np.float32(2 * pi) / frequencies
-        smooth = (np.float32(context) / wavelengths - np.float32(low)) / np.float32(high - low)
-        between = 1 / ((1 - smooth) / np.float32(factor) + smooth)
+        powers = np.power(np.float64(np.float32(base)), exponents.astype(np.float64))
+        wavelengths = one / (one / powers.astype(np.float32)) * turn
+        turns = one / wavelengths * np.float32(context)
+        smooth = (turns - np.float32(low)) / np.float32(high - low)
+        between = one / ((one - smooth) / np.float32(factor) + smooth)
         return np.where(
             wavelengths < np.float32(context / high),
             np.float32(1),

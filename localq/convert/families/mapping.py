@@ -55,8 +55,11 @@ class TensorMapping(RopeSettings):
         """The order in which GGUF wants the rows (of a vector: the elements) of tensor `name`."""
         return None
 
-    def transform(self, name: str) -> Transform | None:
-        """What happens to the numbers of the checkpoint's tensor `name`, such as adding 1."""
+    def transform(self, name: str, dtype: str) -> Transform | None:
+        """What happens to the numbers of the checkpoint's tensor `name`, such as adding 1.
+
+        `dtype` is that of the checkpoint: torch calculates in it.
+        """
         return None
 
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
@@ -146,7 +149,7 @@ class TensorMapping(RopeSettings):
         order = self.row_order(name, rows if len(info.shape) > 1 else columns)
         if order is not None and len(info.shape) == 1:
             rows, columns = columns, 1
-        transform, scales = self.transform(name), None
+        transform, scales = self.transform(name, info.dtype), None
         if source.scales is not None:
             scales = self._scales(source.scales, info.shape)
         return FilePiece(

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.json_file import read_json_array, read_json_object
+from localq.formats.presence import is_there
 
 __all__ = ["pooling_type"]
 
@@ -23,7 +24,7 @@ _POOLINGS = (
 def pooling_type(root: Path) -> int | None:
     """GGUF's number for what the checkpoint's modules.json says; None where there is none."""
     modules = root / "modules.json"
-    if not modules.is_file():
+    if not is_there(modules):
         return None
     for module in read_json_array(modules):
         if not (isinstance(module, dict) and str(module.get("type")).endswith("Pooling")):

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import SourceTensor
+from localq.convert.checkpoint import Checkpoint, SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.families.pooling import pooling_type
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
 
 __all__ = ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"]
 
 _MATRICES = ("down", "gate", "up")
-_ROUTED: TensorNames = {
-    "model.layers.{i}.mlp.gate": "blk.{i}.ffn_gate_inp",
-    **GATED_MLP,
-}
+_ROUTER: TensorNames = {"model.layers.{i}.mlp.gate": "blk.{i}.ffn_gate_inp"}
 _STACKED: TensorNames = {
     f"model.layers.{{i}}.mlp.experts.{{e}}.{kind}_proj": f"blk.{{i}}.ffn_{kind}_exps"
     for kind in _MATRICES
@@ -32,7 +30,6 @@ _QUERY_KEY_NORMS: TensorNames = {
     "model.layers.{i}.self_attn.q_norm": "blk.{i}.attn_q_norm",
     "model.layers.{i}.self_attn.k_norm": "blk.{i}.attn_k_norm",
 }
-_NOT_IN_EVERY_LAYER = frozenset({*_ROUTED.values(), *_STACKED.values()})
 
 
 class Qwen2(Decoder):
@@ -85,15 +82,16 @@ class Qwen2Moe(Qwen2):
     norms_shares: ClassVar[bool] = False
     """Whether llama.cpp makes the chosen experts' shares add up to one."""
     names: ClassVar[TensorNames] = {
-        **Qwen2.names,
-        **_ROUTED,
+        **EMBEDDINGS,
+        **ATTENTION,
+        **NORMS,
+        **_ROUTER,
         "model.layers.{i}.mlp.shared_expert_gate": "blk.{i}.ffn_gate_inp_shexp",
         **{
             f"model.layers.{{i}}.mlp.shared_expert.{kind}_proj": f"blk.{{i}}.ffn_{kind}_shexp"
             for kind in _MATRICES
         },
     }
-    optional: ClassVar[frozenset[str]] = Qwen2.optional | _NOT_IN_EVERY_LAYER
     experts: ClassVar[TensorNames] = _STACKED
     config_defaults: ClassVar[Mapping[str, Any]] = {
         **Qwen2.config_defaults,
@@ -107,6 +105,15 @@ class Qwen2Moe(Qwen2):
         "num_experts_per_tok": 4,
         "num_experts": 60,
     }
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        if self.config.get("decoder_sparse_step", 1) != 1 or self.config.get("mlp_only_layers"):
+            raise UnsupportedError(
+                f"{checkpoint.root}: llama.cpp's {self.architecture} has experts in every layer; "
+                "this model has them in some only",
+                hint="take another model",
+            )
 
     def hyperparameters(self) -> None:
         super().hyperparameters()
@@ -124,7 +131,13 @@ class Qwen3Moe(Qwen2Moe):
 
     architecture = "qwen3moe"
     norms_shares = True
-    names: ClassVar[TensorNames] = {**Qwen3.names, **_ROUTED}
+    names: ClassVar[TensorNames] = {
+        **EMBEDDINGS,
+        **ATTENTION,
+        **NORMS,
+        **_ROUTER,
+        **_QUERY_KEY_NORMS,
+    }
     config_defaults: ClassVar[Mapping[str, Any]] = {
         **Qwen2.config_defaults,
         "hidden_size": 2048,

@@ -7,7 +7,7 @@ import re
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.convert.vocabulary.sentencepiece import write_sentencepiece
+from localq.convert.vocabulary.sentencepiece import adds_space, write_sentencepiece
 from localq.convert.vocabulary.sentencepiece_json import (
     adds_space_prefix,
     is_sentencepiece_json,
@@ -16,23 +16,27 @@ from localq.convert.vocabulary.sentencepiece_json import (
 from localq.convert.vocabulary.unigram import write_unigram
 from localq.convert.vocabulary.wordpiece import write_wordpiece
 from localq.errors import NotFoundError
+from localq.formats.presence import is_there
 
 __all__ = ["write_vocabulary"]
 
 _TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d{1,7}\r?\n")
 
 
-def write_vocabulary(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
+def write_vocabulary(
+    files: TokenizerFiles, fields: FieldBuilder, *, prefix: bool = True
+) -> str | None:
     """Write the `tokenizer.*` fields from tokenizer.model, else tokenizer.json.
 
-    Returns a warning where one is due. Raises NotFoundError where neither file is there.
+    `prefix` says whether a tokenizer.model's space before every text is to be told where it is
+    not llama.cpp's default; some families tell it by themselves. Returns a warning where one is
+    due. Raises NotFoundError where neither file is there.
     """
     if _has_sentencepiece(files):
-        write_sentencepiece(files, fields)
-        if is_sentencepiece_json(files) and not adds_space_prefix(files.tokenizer_json or {}):
-            # The tokenizer that transformers runs, where the checkpoint has both.
+        warning = write_sentencepiece(files, fields)
+        if prefix and not _adds_prefix(files, fields):
             fields.boolean("tokenizer.ggml.add_space_prefix", False)
-        return None
+        return warning
     if files.tokenizer_json is None:
         raise NotFoundError(
             f"{files.root}: neither tokenizer.model nor tokenizer.json in it",
@@ -49,10 +53,18 @@ def write_vocabulary(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
     return write_byte_level(files, fields)
 
 
+def _adds_prefix(files: TokenizerFiles, fields: FieldBuilder) -> bool:
+    if is_sentencepiece_json(files):
+        # The tokenizer that transformers runs, where the checkpoint has both.
+        return adds_space_prefix(files.tokenizer_json or {})
+    told = fields.get("tokenizer.ggml.add_space_prefix")
+    return adds_space(files) if told is None else bool(told)
+
+
 def _has_sentencepiece(files: TokenizerFiles) -> bool:
     """Some checkpoints call a list of tiktoken's ranks tokenizer.model too."""
     path = files.sentencepiece_path
-    if not path.is_file():
+    if not is_there(path):
         return False
     with path.open("rb") as file:
         return _TIKTOKEN_LINE.match(file.readline(4096)) is None

@@ -11,6 +11,7 @@ from typing import Any
 
 from localq.errors import BadFileError
 from localq.formats.json_file import read_json_object
+from localq.formats.presence import is_there
 
 __all__ = ["TokenizerFiles"]
 
@@ -92,7 +93,7 @@ class TokenizerFiles:
         return beside if isinstance(beside, str | list) else None
 
     def _json(self, path: Path) -> dict[str, Any] | None:
-        if not path.is_file():
+        if not is_there(path):
             return None
         value = read_json_object(path)
         if _LONE_SURROGATES.search(path.read_bytes()):
@@ -100,7 +101,7 @@ class TokenizerFiles:
         return value
 
     def _text(self, path: Path) -> str | None:
-        if not path.is_file():
+        if not is_there(path):
             return None
         # Text mode would do the same: files made on Windows end their lines with CR LF.
         text = self.read_text(path, max_bytes=_MAX_TEXT_BYTES)

@@ -1,12 +1,14 @@
 """The vocabulary of a SentencePiece model (tokenizer.model).
 
-Same result as llama.cpp `conversion/base.py`, `_set_vocab_sentencepiece`.
+Same result as llama.cpp `conversion/base.py`, `_set_vocab_sentencepiece`, but for a Unigram model:
+that one writes it as if its pieces were to be merged, which gives other ids than the tokenizer.
 """
 
 from __future__ import annotations
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.sentencepiece_model import SentencePieceTraits, read_traits
 from localq.convert.vocabulary.special import read_special_tokens
 from localq.convert.vocabulary.token import (
     TokenType,
@@ -14,17 +16,18 @@ from localq.convert.vocabulary.token import (
     refuse_twins,
     vocabulary_size,
 )
+from localq.convert.vocabulary.unigram import write_normalization
 from localq.errors import BadFileError
 
-__all__ = ["write_sentencepiece"]
+__all__ = ["adds_space", "write_sentencepiece"]
 
 _UNUSED_SCORE = -10000.0
 _ADDED_SCORE = -1000.0
 _MAX_MODEL_BYTES = 256 << 20
 
 
-def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> None:
-    """Add tokens, scores, types and special tokens to `fields`."""
+def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | None:
+    """Add tokens, scores, types and special tokens to `fields`; a warning where one is due."""
     from sentencepiece import SentencePieceProcessor
 
     path = files.sentencepiece_path
@@ -33,6 +36,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> None:
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(path.read_bytes())
+        traits = read_traits(path.read_bytes())
     except (RuntimeError, ValueError) as error:
         raise BadFileError(path, f"not a SentencePiece model: {error}") from None
 
@@ -73,9 +77,45 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> None:
         tokens[i], scores[i] = text, _ADDED_SCORE
 
     refuse_twins(path, tokens)
-    fields.string("tokenizer.ggml.model", "llama")
+    fields.string("tokenizer.ggml.model", "t5" if traits.unigram else "llama")
     fields.string("tokenizer.ggml.pre", "default")
     fields.strings("tokenizer.ggml.tokens", tokens)
     fields.f32s("tokenizer.ggml.scores", scores)
     fields.i32s("tokenizer.ggml.token_type", types)
-    read_special_tokens(files, n_vocab=size).write(fields)
+    if traits.unigram:
+        fields.boolean("tokenizer.ggml.add_space_prefix", traits.adds_space)
+        write_normalization(path, fields, traits.joins_spaces, traits.charsmap)
+    special = read_special_tokens(files, n_vocab=size)
+    if traits.unigram:
+        # What llama.cpp assumes of a merged vocabulary, and otherwise of this kind.
+        for kind, token_id in (
+            ("bos", processor.bos_id()),
+            ("eos", processor.eos_id()),
+            ("unk", processor.unk_id()),
+        ):
+            if token_id >= 0:
+                special.ids.setdefault(kind, token_id)
+        special.add.setdefault("bos", True)
+        special.add.setdefault("eos", False)
+    special.write(fields)
+    if problem := _problem(traits):
+        return f"{path}: llama.cpp {problem}; some texts may become other tokens"
+    return None
+
+
+def adds_space(files: TokenizerFiles) -> bool:
+    """Whether the tokenizer puts a space before every text."""
+    return read_traits(files.sentencepiece_path.read_bytes()).adds_space
+
+
+def _problem(traits: SentencePieceTraits) -> str | None:
+    """What llama.cpp does otherwise than the tokenizer."""
+    if traits.unigram:
+        if traits.byte_fallback:
+            return "takes unknown characters as such, and not as their bytes"
+        return None
+    if not traits.byte_fallback:
+        return "ends its process at characters that the tokenizer has no token for"
+    if traits.charsmap or traits.joins_spaces:
+        return "does not normalise characters and spaces as this tokenizer does"
+    return None

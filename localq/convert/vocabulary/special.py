@@ -17,6 +17,7 @@ from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.steps import objects, steps
 from localq.errors import BadFileError
+from localq.formats.presence import is_there
 
 __all__ = ["SpecialTokens", "read_merges", "read_special_tokens"]
 
@@ -240,7 +241,7 @@ def read_merges(files: TokenizerFiles, tokenizer: Mapping[str, Any]) -> list[str
 
 def _merges_txt(files: TokenizerFiles) -> list[str]:
     path = files.root / "merges.txt"
-    if not path.is_file():
+    if not is_there(path):
         return []
     try:
         lines = path.read_text("utf-8").split("\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from localq.convert.fields import FieldBuilder
@@ -21,7 +22,7 @@ from localq.convert.vocabulary.token import TokenType, looks_special, refuse_twi
 from localq.errors import BadFileError
 from localq.formats.gguf import Field, ValueType
 
-__all__ = ["write_unigram"]
+__all__ = ["write_normalization", "write_unigram"]
 
 _ADDED_SCORE = 0.0
 _UNUSED_SCORE = -10000.0
@@ -74,14 +75,27 @@ def write_unigram(
     fields.boolean("tokenizer.ggml.add_space_prefix", adds_space_prefix(description))
     if token_types is not None:
         fields.u32(*token_types)
-    fields.boolean("tokenizer.ggml.remove_extra_whitespaces", _joins_spaces(description))
-    if charsmap := _charsmap(files, description):
+    write_normalization(path, fields, _joins_spaces(description), _charsmap(path, description))
+    read_special_tokens(files, n_vocab=len(tokens)).write(fields)
+    return None
+
+
+def write_normalization(
+    path: Path, fields: FieldBuilder, joins_spaces: bool, charsmap: bytes
+) -> None:
+    """What becomes of a text before it is cut; `charsmap` is SentencePiece's table of normalised
+    characters: a trie, its length first, and texts.
+
+    llama.cpp follows the trie without looking, so a table that lies about its length is refused.
+    """
+    if charsmap and int.from_bytes(charsmap[:4], "little") + 4 >= len(charsmap):
+        raise BadFileError(path, "precompiled_charsmap is cut short")
+    fields.boolean("tokenizer.ggml.remove_extra_whitespaces", joins_spaces)
+    if charsmap:
         fields.field(
             "tokenizer.ggml.precompiled_charsmap",
             Field(ValueType.ARRAY, list(charsmap), ValueType.UINT8),
         )
-    read_special_tokens(files, n_vocab=len(tokens)).write(fields)
-    return None
 
 
 def _joins_spaces(description: Mapping[str, Any]) -> bool:
@@ -95,22 +109,13 @@ def _joins_spaces(description: Mapping[str, Any]) -> bool:
     return bool(kinds & {"WhitespaceSplit", "Whitespace"})
 
 
-def _charsmap(files: TokenizerFiles, description: Mapping[str, Any]) -> bytes:
-    """SentencePiece's table of normalised characters: a trie, its length first, and texts.
-
-    llama.cpp follows the trie without looking, so a table that lies about its length is refused.
-    """
+def _charsmap(path: Path, description: Mapping[str, Any]) -> bytes:
     for step in steps(description.get("normalizer")):
         text = step.get("precompiled_charsmap")
         if step.get("type") != "Precompiled" or not isinstance(text, str):
             continue
         try:
-            table = b64decode(text, validate=True)
+            return b64decode(text, validate=True)
         except Base64Error as error:
-            raise BadFileError(
-                files.tokenizer_json_path, f"precompiled_charsmap is not base64: {error}"
-            ) from None
-        if table and int.from_bytes(table[:4], "little") + 4 >= len(table):
-            raise BadFileError(files.tokenizer_json_path, "precompiled_charsmap is cut short")
-        return table
+            raise BadFileError(path, f"precompiled_charsmap is not base64: {error}") from None
     return b""
