@@ -116,6 +116,6 @@ def _problem(traits: SentencePieceTraits) -> str | None:
         return None
     if not traits.byte_fallback:
         return "ends its process at characters that the tokenizer has no token for"
-    if traits.charsmap or traits.joins_spaces:
-        return "does not normalise characters and spaces as this tokenizer does"
+    if traits.charsmap:
+        return "does not normalise characters as this tokenizer does"
     return None
