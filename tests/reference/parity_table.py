@@ -52,6 +52,21 @@ with the true config of its family in small sizes and random weights (stories260
 """
 
 
+_NOT_IN_A_CASE = """
+Not in one of these cases, and also on purpose:
+
+- GPT-NeoX, Falcon and StableLM with a rope base or scaling that is not llama.cpp's default:
+  localq writes it, llama.cpp's converter drops it, which makes another model.
+- A Unigram `tokenizer.model` of a decoder is written as "t5", whose rules are Unigram's;
+  llama.cpp writes "llama", which merges as BPE does and gives other ids.
+- A `tokenizer.model` or SentencePiece-like tokenizer.json that puts no space before a text gets
+  `add_space_prefix` false; where there is only the tokenizer.json, scores are the merges' ranks
+  and added special tokens are control tokens, without which llama.cpp gives other ids.
+
+Not on purpose: the rope factors of Llama 3.1's scaling are torch's float32 arithmetic; of random
+settings some 6 % have a factor whose last bit is another, since torch rounds powers its own way."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Files:
     compared: int
@@ -155,6 +170,7 @@ def _reasons() -> Iterator[str]:
     for case, keys in sorted(KNOWN_DIFFERENCES.items()):
         for key, why in keys.items():
             yield f"| {case} | `{key}` | {why} |"
+    yield _NOT_IN_A_CASE
 
 
 if __name__ == "__main__":
