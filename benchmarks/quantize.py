@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import os
 import shutil
 import statistics
 import sys
@@ -105,7 +106,9 @@ def _localq(checkpoint: Path, output: Path, type_: str) -> Measured:
 
 
 def _warm(checkpoint: Path) -> None:
-    """Both begin with the checkpoint in the page cache."""
+    """Both begin with the checkpoint in the page cache, and a disk that has nothing left to do."""
+    if hasattr(os, "sync"):
+        os.sync()
     with (checkpoint / "model.safetensors").open("rb") as file:
         while file.read(1 << 24):
             pass
