@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.library import Library
@@ -60,9 +60,4 @@ def command(
     request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = convert(library, request, emit, cancel, consent_by(yes=yes))
-    if as_json:
-        output.json_document(result)
-        return
-    if not result.already_there:
-        output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
-    output.line(str(result.name or result.path))
+    report_made(result, as_json=as_json)

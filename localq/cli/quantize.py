@@ -11,6 +11,7 @@ import click
 from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.errors import StorageError, UsageError
@@ -100,12 +101,7 @@ def command(
         return
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = quantize(library, request, emit, cancel, consent_by(yes=yes))
-    if as_json:
-        output.json_document(result)
-        return
-    if not result.already_there:
-        output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
-    output.line(str(result.name or result.path))
+    report_made(result, as_json=as_json)
 
 
 def _by_recipe() -> QuantizeRequest:

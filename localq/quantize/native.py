@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,18 +20,13 @@ import numpy.typing as npt
 from localq.errors import EngineError, UnsupportedError
 from localq.formats.types import TensorType
 
-__all__ = ["Bytes", "Codecs", "Floats", "engine_version", "load_codecs"]
+__all__ = ["Bytes", "Codecs", "Floats", "load_codecs"]
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 _NAMES = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}
 _REPAIR = "reinstall the engine: pip install --force-reinstall --no-cache-dir llama-cpp-python"
-
-
-def engine_version() -> str:
-    """The version of llama-cpp-python whose codecs are used."""
-    return version("llama-cpp-python")
 
 
 @cache

@@ -115,35 +115,22 @@ def _on_disk(text: str | None) -> Model | None:
 
 def _gguf(path: Path) -> Model:
     file = read_gguf(path)
-    return Model(
-        name=str(path),
-        format=ModelFormat.GGUF,
-        quant=file.quant,
-        architecture=file.architecture,
-        parameters=file.parameters,
-        size_bytes=file.size_bytes,
-        path=path,
-        source=ModelSource(None, None),
-        created_at=path.stat().st_mtime,
-        used_at=path.stat().st_mtime,
+    return _unlisted(
+        path, ModelFormat.GGUF, file.quant, file.architecture, file.parameters, file.size_bytes
     )
 
 
 def _checkpoint(path: Path) -> Model:
     from localq.convert import open_checkpoint
 
-    checkpoint = open_checkpoint(path)
-    return Model(
-        name=str(path),
-        format=ModelFormat.SAFETENSORS,
-        quant=checkpoint.dtype,
-        architecture=checkpoint.architecture,
-        parameters=checkpoint.parameters,
-        size_bytes=checkpoint.size_bytes,
-        path=path,
-        source=ModelSource(None, None),
-        created_at=path.stat().st_mtime,
-        used_at=path.stat().st_mtime,
+    found = open_checkpoint(path)
+    return _unlisted(
+        path,
+        ModelFormat.SAFETENSORS,
+        found.dtype,
+        found.architecture,
+        found.parameters,
+        found.size_bytes,
     )
 
 
@@ -155,15 +142,30 @@ def _unread_checkpoint(root: Path) -> Model:
     named = architectures[0] if isinstance(architectures, list) and architectures else None
     dtype = config.get("dtype") or config.get("torch_dtype")
     weights = [path for end in ("*.bin", "*.safetensors", "*.pt") for path in root.glob(end)]
-    changed = root.stat().st_mtime
+    quant = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(str(dtype), "unknown")
+    size = sum(path.stat().st_size for path in weights)
+    architecture = named if isinstance(named, str) else "unknown"
+    return _unlisted(root, ModelFormat.SAFETENSORS, quant, architecture, 0, size)
+
+
+def _unlisted(
+    path: Path,
+    format_: ModelFormat,
+    quant: str,
+    architecture: str,
+    parameters: int,
+    size_bytes: int,
+) -> Model:
+    """What is on disk but in no library: its path is its name, it is as old as it was changed."""
+    changed = path.stat().st_mtime
     return Model(
-        name=str(root),
-        format=ModelFormat.SAFETENSORS,
-        quant={"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(str(dtype), "unknown"),
-        architecture=named if isinstance(named, str) else "unknown",
-        parameters=0,
-        size_bytes=sum(path.stat().st_size for path in weights),
-        path=root,
+        name=str(path),
+        format=format_,
+        quant=quant,
+        architecture=architecture,
+        parameters=parameters,
+        size_bytes=size_bytes,
+        path=path,
         source=ModelSource(None, None),
         created_at=changed,
         used_at=changed,

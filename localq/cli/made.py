@@ -1,0 +1,18 @@
+"""What `quantize` and `convert` say when a file is made."""
+
+from __future__ import annotations
+
+from localq.cli import output
+from localq.services.quantize import QuantizeResult
+
+__all__ = ["report_made"]
+
+
+def report_made(result: QuantizeResult, *, as_json: bool) -> None:
+    """The model's name, or the path of a file outside the library; how large and how fast."""
+    if as_json:
+        output.json_document(result)
+        return
+    if not result.already_there:
+        output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
+    output.line(str(result.name or result.path))
