@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from localq.database import Database, connection, schema
+from localq.database import database as database_module
 from localq.errors import LibraryError, StorageError
-from localq.library import Library, catalogue, database, schema
+from localq.library import Library
+from localq.library.catalogue import Catalogue
 from localq.paths import Paths
 from tests.test_library_model import stored
 
@@ -151,7 +154,7 @@ def test_an_error_in_the_middle_undoes_all(home: Paths, monkeypatch: pytest.Monk
 def test_readers_do_not_wait_for_a_writer(home: Paths) -> None:
     library = Library()
     model = stored(library, "org/model")
-    with catalogue.Catalogue(home.database, home.models).write() as transaction:
+    with Catalogue(Database(home.database), home.models).write() as transaction:
         transaction.delete("org/model")
         started = time.perf_counter()
         assert Library().models() == [model]  # as it was before the change
@@ -169,7 +172,7 @@ def test_a_second_writer_waits_for_the_first(home: Paths) -> None:
         Library(clock=lambda: 9.0).touch("model")
 
     other = threading.Thread(target=second)
-    with catalogue.Catalogue(home.database, home.models).write() as transaction:
+    with Catalogue(Database(home.database), home.models).write() as transaction:
         other.start()
         began.wait()
         transaction.touch("org/model", 5.0)
@@ -211,7 +214,7 @@ def test_losing_the_race_to_make_the_catalogue(
             won.append("org/other:Q4_0")
             stored(Library(), won[0])
 
-    monkeypatch.setattr(catalogue, "migrate", beaten)
+    monkeypatch.setattr(database_module, "migrate", beaten)
     stored(Library(), "org/model:Q4_0")
     assert [model.name for model in Library().models()] == ["org/model:Q4_0", "org/other:Q4_0"]
     assert sorted(path.name for path in home.data.iterdir()) == ["localq.db", "models"]
@@ -229,9 +232,9 @@ def test_a_home_that_may_not_be_looked_into(home: Paths, monkeypatch: pytest.Mon
 def test_waiting_for_a_writer_ends(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     model = stored(library, "org/model")
-    monkeypatch.setattr(catalogue, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(database_module, "_WRITE_SECONDS", 0.0)
     with (
-        catalogue.Catalogue(home.database, home.models).write(),
+        Catalogue(Database(home.database), home.models).write(),
         pytest.raises(LibraryError, match="another localq is writing"),
     ):
         library.add(model, [model.path / "config.json"])
@@ -242,9 +245,9 @@ def test_sqlites_refusals_in_our_words(tmp_path: Path) -> None:
     run_sql(path, "CREATE TABLE t (x)")
 
     def run(mode: str, *statements: str) -> None:
-        with database.connected(path, mode, 0.0) as connection:
+        with connection.connected(path, mode, 0.0) as opened:
             for statement in statements:
-                connection.execute(statement)
+                opened.execute(statement)
 
     with pytest.raises(StorageError, match="the disk is full"):
         run("rw", "PRAGMA max_page_count = 2", "INSERT INTO t VALUES (zeroblob(100000))")

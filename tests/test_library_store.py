@@ -17,8 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localq.errors import LibraryError, StorageError, UsageError
-from localq.library.partials import sync_folder
 from localq.library.store import Store, finish, partial_path, safe_component, sweep_partials
+from localq.partials import sync_folder
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX file systems")
 

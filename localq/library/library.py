@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from localq.database import Database
 from localq.errors import LibraryError, NotFoundError, StorageError
 from localq.library import names
 from localq.library.catalogue import Catalogue
@@ -31,7 +32,7 @@ class Library:
     ) -> None:
         self.paths = paths or Paths.from_environment()
         self._clock = clock
-        self._catalogue = Catalogue(self.paths.database, self.paths.models)
+        self._catalogue = Catalogue(Database(self.paths.database), self.paths.models)
         self._store = Store(self.paths.models)
 
     def __enter__(self) -> Library:

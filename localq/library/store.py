@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from localq.errors import LibraryError, StorageError, UsageError, storage_errors
 from localq.library.filenames import component_problem, safe_component
-from localq.library.partials import finish, partial_path, sweep_partials, sync_folder
+from localq.partials import finish, partial_path, sweep_partials, sync_folder
 
 __all__ = ["Store", "finish", "partial_path", "safe_component", "sweep_partials"]
 

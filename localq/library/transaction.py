@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from localq.library.database import damaged
+from localq.database.connection import damaged
 from localq.library.model import Model, ModelFormat, ModelSource
 
 __all__ = ["Transaction"]

@@ -125,7 +125,7 @@ def _with_llama_cpp(
     consent: Callable[[str], bool],
 ) -> QuantizeResult:
     from localq.formats.gguf import read_gguf
-    from localq.library.partials import finish, partial_path, sweep_partials
+    from localq.partials import finish, partial_path, sweep_partials
 
     began = time.monotonic()
     source = locate_convertible(library, request.model)

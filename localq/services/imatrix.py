@@ -220,7 +220,7 @@ def _target(library: Library, request: ImatrixRequest, model: Model) -> Path:
 @contextmanager
 def _partials(target: Path) -> Iterator[tuple[Path, Path]]:
     """Two names beside `target` for what is being made; gone afterwards."""
-    from localq.library.partials import partial_path, sweep_partials
+    from localq.partials import partial_path, sweep_partials
 
     with storage_errors(target):
         sweep_partials(target.parent)
@@ -233,7 +233,7 @@ def _partials(target: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _finish(partial: Path, target: Path, *, force: bool) -> None:
-    from localq.library.partials import finish
+    from localq.partials import finish
 
     finish(partial, target, replace=force)
 

@@ -254,7 +254,7 @@ def _by_llama_cpp(
     consent: Consent | None,
 ) -> Iterator[Path]:
     """The checkpoint as a lossless GGUF that llama.cpp's converter made, while the block runs."""
-    from localq.library.partials import partial_path
+    from localq.partials import partial_path
     from localq.services.convert import convert_with_llama_cpp, own_type
 
     refuse: Consent = lambda question: False  # noqa: E731 - a default that reads as what it is
@@ -319,7 +319,7 @@ def _write(
     library: Library, request: QuantizeRequest, plan: _Plan, emit: Emit, cancel: threading.Event
 ) -> None:
     from localq.hardware import cpu_threads
-    from localq.library.partials import (
+    from localq.partials import (
         finish,
         journal_path,
         resumable_path,

@@ -1,45 +1,16 @@
-"""The tables of the catalogue, and how an older catalogue gets to them."""
+"""Bringing the tables of an older database up to date."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
+from localq.database.migrations import ALL
 from localq.errors import LibraryError
 
 __all__ = ["VERSION", "migrate"]
 
-# One tuple of statements per version; a released one never changes, new ones go to the end.
-# `key` is the case-folded name: names that differ in capitals alone are the same model.
-_MIGRATIONS = (
-    (
-        """
-        CREATE TABLE models (
-            id INTEGER PRIMARY KEY,
-            key TEXT NOT NULL UNIQUE,
-            name TEXT NOT NULL,
-            format TEXT NOT NULL,
-            quant TEXT NOT NULL,
-            architecture TEXT NOT NULL,
-            parameters INTEGER NOT NULL CHECK (parameters >= 0),
-            size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
-            path TEXT NOT NULL,
-            source_repo TEXT,
-            source_revision TEXT,
-            created_at REAL NOT NULL,
-            used_at REAL NOT NULL
-        )
-        """,
-        """
-        CREATE TABLE files (
-            path TEXT PRIMARY KEY,
-            model_id INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
-            size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0)
-        ) WITHOUT ROWID
-        """,
-        "CREATE INDEX files_of_model ON files (model_id)",
-    ),
-)
+_MIGRATIONS = ALL
 VERSION = len(_MIGRATIONS)
 """What `PRAGMA user_version` says in a catalogue of today."""
 

@@ -1,0 +1,97 @@
+"""The database's file: made whole or not at all, opened for one transaction at a time.
+
+Every use opens the file, does one transaction and closes it again: that takes about a
+millisecond, works from any thread or process, and leaves nothing open to go stale. The database
+is in WAL mode, so those who read never wait for the one who writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from localq.database.connection import connected
+from localq.database.schema import migrate
+from localq.errors import LibraryError, storage_errors
+from localq.partials import finish, partial_path, sweep_partials
+
+__all__ = ["Database"]
+
+_READ_SECONDS = 2.0
+_WRITE_SECONDS = 15.0
+"""How long to wait for other writers: deleting a large model holds them up for seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The database in the file `path`.
+
+    LibraryError names the file where it is damaged, or was made by a newer localq.
+    """
+
+    path: Path
+
+    def exists(self) -> bool:
+        """Whether anything was ever stored; LibraryError where that cannot be seen."""
+        try:
+            self.path.stat()  # exists() says no, from Python 3.14 on, where it cannot tell
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise LibraryError(f"{self.path}: cannot be read: {error.strerror}") from error
+        return True
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection to read with until the block ends; None, and nothing made, where there is
+        no database yet."""
+        if not self.exists():
+            yield None
+            return
+        with self._open(self._mode_to_read(), _READ_SECONDS) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """The only writer until the block ends; an error in the block undoes all of it."""
+        if not self.exists():
+            self._create()
+        with self._open("rw", _WRITE_SECONDS) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def _create(self) -> None:
+        """Make the database under another name and give it its own when it is whole.
+
+        So nobody ever opens a half-made one, and of two processes that come first together, one
+        wins and the other uses the winner's.
+        """
+        folder = self.path.parent
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        sweep_partials(folder)
+        partial = partial_path(self.path)
+        try:
+            with connected(partial, "rwc", _WRITE_SECONDS) as connection:
+                migrate(connection, partial)
+            finish(partial, self.path, replace=False)
+        except LibraryError:
+            if not self.exists():
+                raise
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _mode_to_read(self) -> str:
+        # In a folder that may not be written SQLite cannot keep its lock files, and needs none.
+        return "rw" if os.access(self.path.parent, os.W_OK) else "ro&immutable=1"
+
+    @contextmanager
+    def _open(self, mode: str, seconds: float) -> Iterator[sqlite3.Connection]:
+        with connected(self.path, mode, seconds) as connection:
+            migrate(connection, self.path)
+            yield connection

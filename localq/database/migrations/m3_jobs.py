@@ -1,0 +1,5 @@
+"""Long work, as records."""
+
+__all__ = ["STATEMENTS"]
+
+STATEMENTS: tuple[str, ...] = ()
