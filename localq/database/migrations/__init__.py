@@ -3,7 +3,7 @@
 A released module never changes; a new one comes after the last, and into `ALL`.
 """
 
-from localq.database.migrations import m1_models, m2_library, m3_jobs, m4_measurements
+from localq.database.migrations import m1_models, m2_library, m3_jobs, m4_memory, m5_tuning
 
 __all__ = ["ALL"]
 
@@ -11,5 +11,6 @@ ALL: tuple[tuple[str, ...], ...] = (
     m1_models.STATEMENTS,
     m2_library.STATEMENTS,
     m3_jobs.STATEMENTS,
-    m4_measurements.STATEMENTS,
+    m4_memory.STATEMENTS,
+    m5_tuning.STATEMENTS,
 )

@@ -1,0 +1,5 @@
+"""What was measured with models on this machine: benchmarks and tunings."""
+
+__all__ = ["STATEMENTS"]
+
+STATEMENTS: tuple[str, ...] = ()
