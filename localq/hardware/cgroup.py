@@ -2,20 +2,22 @@
 
 Both versions are read: docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/. A limit of any
 group above the process's own counts too, so the whole chain is walked and the tightest taken.
-Every function takes the root of the filesystem, for tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-__all__ = ["MemoryLimit", "cpu_quota", "memory_limit", "read_int", "read_text"]
+from localq.hardware.machine import Machine, decimal
 
-_ROOT = Path("/")
+__all__ = ["MemoryLimit", "cpu_quota", "memory_limit"]
+
+_CGROUP = "/sys/fs/cgroup"
 _V1_UNLIMITED = 1 << 62
 """Version 1 says "no limit" with a number near 2**63."""
+_MAX_HIERARCHIES = 64
 _MAX_DEPTH = 64
 
 
@@ -27,71 +29,62 @@ class MemoryLimit:
     used: int
 
 
-def cpu_quota(root: Path = _ROOT) -> float | None:
+def cpu_quota(machine: Machine) -> float | None:
     """How many processors' worth of time the process gets; None where nothing limits it."""
-    quotas = [q for folder in _folders(root, "cpu") if (q := _quota(folder)) is not None]
-    return min(quotas, default=None)
+    quotas = (_quota(machine, folder) for folder in _folders(machine, "cpu"))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def memory_limit(root: Path = _ROOT) -> MemoryLimit | None:
+def memory_limit(machine: Machine) -> MemoryLimit | None:
     """The limit that leaves least free memory; None where nothing limits it."""
-    limits = [m for folder in _folders(root, "memory") if (m := _memory(folder)) is not None]
-    return min(limits, key=lambda m: m.limit - m.used, default=None)
+    limits = (_memory(machine, folder) for folder in _folders(machine, "memory"))
+    known = [limit for limit in limits if limit is not None]
+    return min(known, key=lambda m: m.limit - m.used, default=None)
 
 
-def read_text(path: Path) -> str | None:
-    """A small file of /proc or /sys; None where there is none or it may not be read."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
-
-
-def read_int(path: Path) -> int | None:
-    text = read_text(path)
-    return int(text) if text is not None and text.isdecimal() else None
-
-
-def _quota(folder: Path) -> float | None:
-    if (text := read_text(folder / "cpu.max")) is not None:  # "150000 100000", "max 100000"
+def _quota(machine: Machine, folder: str) -> float | None:
+    if (text := machine.text(f"{folder}/cpu.max")) is not None:  # "150000 100000", "max 100000"
         quota, _, period = text.partition(" ")
-        if quota.isdecimal() and period.isdecimal() and int(period):
-            return int(quota) / int(period)
-        return None
-    microseconds = read_int(folder / "cpu.cfs_quota_us")  # -1: unlimited
-    period_us = read_int(folder / "cpu.cfs_period_us")
+        microseconds, period_us = decimal(quota), decimal(period)
+    else:
+        microseconds = machine.integer(f"{folder}/cpu.cfs_quota_us")  # -1: unlimited
+        period_us = machine.integer(f"{folder}/cpu.cfs_period_us")
     return microseconds / period_us if microseconds and period_us else None
 
 
-def _memory(folder: Path) -> MemoryLimit | None:
-    limit = read_int(folder / "memory.max")  # "max": unlimited
-    used = read_int(folder / "memory.current")
+def _memory(machine: Machine, folder: str) -> MemoryLimit | None:
+    limit = machine.integer(f"{folder}/memory.max")  # "max": unlimited
+    used = machine.integer(f"{folder}/memory.current")
     inactive = "inactive_file"
     if limit is None:
-        limit = read_int(folder / "memory.limit_in_bytes")
-        used = read_int(folder / "memory.usage_in_bytes")
+        limit = machine.integer(f"{folder}/memory.limit_in_bytes")
+        used = machine.integer(f"{folder}/memory.usage_in_bytes")
         inactive = "total_inactive_file"
     if limit is None or limit >= _V1_UNLIMITED:
         return None
     # File cache that nobody touched lately is given back before anything is killed.
-    reclaimable = _statistics(folder / "memory.stat").get(inactive, 0)
+    reclaimable = _statistics(machine, f"{folder}/memory.stat").get(inactive, 0)
     return MemoryLimit(limit, min(max((used or 0) - reclaimable, 0), limit))
 
 
-def _statistics(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in (read_text(path) or "").splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+def _statistics(machine: Machine, path: str) -> dict[str, int]:
+    pairs = (line.split() for line in (machine.text(path) or "").splitlines())
+    return {
+        pair[0]: number
+        for pair in pairs
+        if len(pair) == 2 and (number := decimal(pair[1])) is not None
+    }
 
 
-def _folders(root: Path, controller: str) -> Iterator[Path]:
+def _folders(machine: Machine, controller: str) -> Iterator[str]:
     """The process's group of `controller` and those above it, in both hierarchies."""
-    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
+    for line in (machine.text("/proc/self/cgroup") or "").splitlines()[:_MAX_HIERARCHIES]:
         number, _, rest = line.partition(":")
         controllers, _, place = rest.partition(":")
         if number == "0" and not controllers:
-            mount = root / "sys/fs/cgroup"
+            mount = _CGROUP
         elif controller in controllers.split(","):
-            mount = root / "sys/fs/cgroup" / controller
+            mount = f"{_CGROUP}/{controller}"
         else:
             continue
         group = PurePosixPath(place)
@@ -99,4 +92,4 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
             group = PurePosixPath("/")
         # A container often sees only its own part, mounted at the top: the top is always read.
         for ancestor in [group, *group.parents][:_MAX_DEPTH]:
-            yield mount / ancestor.as_posix().lstrip("/")
+            yield f"{mount}/{ancestor.as_posix().lstrip('/')}".rstrip("/")

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from localq.hardware.cgroup import memory_limit
+from localq.hardware.machine import LocalMachine, Machine, decimal
+from localq.hardware.macos import macos_memory
+from localq.hardware.profile import Memory
 
-from localq.hardware.cgroup import memory_limit, read_text
-
-__all__ = ["Memory", "linux_memory", "memory", "parse_meminfo"]
-
-_ROOT = Path("/")
+__all__ = ["memory", "parse_meminfo"]
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes that this process could use: physical memory, or less where a container limits it."""
-
-    total: int
-    available: int
-
-
-def memory() -> Memory | None:
-    """This machine's memory; None where the system does not say."""
-    if sys.platform == "linux":
-        return linux_memory()
-    if sys.platform == "darwin":
-        from localq.hardware.macos import macos_memory, sysctl_int
-
-        found = macos_memory(sysctl_int)
-        return Memory(*found) if found else None
-    if sys.platform == "win32":
-        from localq.hardware.windows import windows_memory
-
-        found = windows_memory()
-        return Memory(*found) if found else None
+def memory(machine: Machine | None = None) -> Memory | None:
+    """The machine's memory, by default this one's; None where the system does not say."""
+    machine = machine or LocalMachine()
+    if machine.os == "linux":
+        return _linux_memory(machine)
+    if machine.os == "macos":
+        return macos_memory(machine)
+    if machine.os == "windows":
+        return _windows_memory(machine)
     return None
-
-
-def linux_memory(root: Path = _ROOT) -> Memory | None:
-    """The memory of a Linux with the filesystem `root`."""
-    fields = parse_meminfo(read_text(root / "proc/meminfo") or "")
-    total = fields.get("MemTotal")
-    if total is None:
-        return None
-    available = min(fields.get("MemAvailable", fields.get("MemFree", 0)), total)
-    if limit := memory_limit(root):
-        total = min(total, limit.limit)
-        available = min(available, limit.limit - limit.used)
-    return Memory(total, available)
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
@@ -57,6 +28,31 @@ def parse_meminfo(text: str) -> dict[str, int]:
     for line in text.splitlines():
         name, _, value = line.partition(":")
         words = value.split()
-        if len(words) == 2 and words[0].isdecimal() and words[1] == "kB":
-            fields[name] = int(words[0]) * 1024
+        if len(words) == 2 and words[1] == "kB" and (number := decimal(words[0])) is not None:
+            fields[name] = number * 1024
     return fields
+
+
+def _linux_memory(machine: Machine) -> Memory | None:
+    fields = parse_meminfo(machine.text("/proc/meminfo") or "")
+    total = fields.get("MemTotal")
+    if not total:
+        return None
+    available = min(fields.get("MemAvailable", fields.get("MemFree", 0)), total)
+    swap_total, swap_free = fields.get("SwapTotal"), fields.get("SwapFree")
+    limit = memory_limit(machine)
+    if limit is None or limit.limit >= total:
+        return Memory(total, available, swap_total, swap_free)
+    available = min(available, limit.limit - limit.used)
+    return Memory(limit.limit, available, swap_total, swap_free, limit.limit)
+
+
+def _windows_memory(machine: Machine) -> Memory | None:
+    found = machine.windows().memory
+    if found is None or found.total <= 0:
+        return None
+    available = min(max(found.available, 0), found.total)
+    page_files = max(found.commit_limit - found.total, 0)
+    # Page files are filled after memory: what may still be committed beyond it is free in them.
+    free = min(max(found.commit_available - available, 0), page_files)
+    return Memory(found.total, available, page_files, free)

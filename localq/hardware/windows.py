@@ -1,48 +1,51 @@
-"""Numbers that Windows gives through kernel32. None of it exists on other systems."""
+"""What Windows says through kernel32 and the registry. None of it can be had on other systems."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
-__all__ = ["processor_cores", "windows_memory"]
-
-_RELATION_PROCESSOR_CORE = 0
-
-
-def windows_memory() -> tuple[int, int] | None:
-    """Total and available bytes of physical memory."""
-    if sys.platform != "win32":
-        return None
-    import ctypes
-    from ctypes import wintypes
-
-    class MemoryStatus(ctypes.Structure):
-        _fields_ = (
-            ("length", wintypes.DWORD),
-            ("load", wintypes.DWORD),
-            ("total", ctypes.c_uint64),
-            ("available", ctypes.c_uint64),
-            ("others", ctypes.c_uint64 * 5),
-        )
-
-    status = MemoryStatus()
-    status.length = ctypes.sizeof(status)
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return None
-    return int(status.total), int(status.available)
+__all__ = ["Adapter", "WindowsAnswers", "WindowsMemory", "ask_windows"]
 
 
-def processor_cores() -> bytes:
-    """The answer of GetLogicalProcessorInformationEx about cores; empty where it refuses."""
-    if sys.platform != "win32":
-        return b""
-    import ctypes
-    from ctypes import wintypes
+@dataclass(frozen=True, slots=True)
+class WindowsMemory:
+    """Bytes, as GlobalMemoryStatusEx gives them; the commit limit holds memory and page files."""
 
-    ask = ctypes.windll.kernel32.GetLogicalProcessorInformationEx
-    size = wintypes.DWORD(0)
-    ask(_RELATION_PROCESSOR_CORE, None, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    if not size.value or not ask(_RELATION_PROCESSOR_CORE, buffer, ctypes.byref(size)):
-        return b""
-    return buffer.raw[: size.value]
+    total: int
+    available: int
+    commit_limit: int
+    commit_available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A display adapter of the registry; `memory_bytes` as its driver wrote it there."""
+
+    name: str
+    provider: str | None = None
+    driver: str | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsAnswers:
+    processors: bytes = b""
+    """The answer of GetLogicalProcessorInformationEx to RelationAll."""
+    allowed_cpus: frozenset[int] | None = None
+    """Group times 64 plus number."""
+    features: frozenset[int] = frozenset()
+    """The PF_ constants of winnt.h for which IsProcessorFeaturePresent says yes."""
+    processor: str | None = None
+    vendor: str | None = None
+    memory: WindowsMemory | None = None
+    adapters: tuple[Adapter, ...] = ()
+
+
+def ask_windows() -> WindowsAnswers:
+    """This Windows's answers; on another system there are none."""
+    if sys.platform == "win32":
+        from localq.hardware.windows_calls import ask
+
+        return ask()
+    return WindowsAnswers()
