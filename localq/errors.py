@@ -113,7 +113,8 @@ def storage_errors(path: Path, hint: str = "choose another place with -o") -> It
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{path}: the disk is full", hint="free some space, then run the same command again"
+                f"{path}: the disk is full",
+                hint="free some space (localq trash empty), then run the same command again",
             ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise StorageError(f"{path}: cannot be written: {reason}", hint=hint) from error

@@ -21,9 +21,11 @@ from localq.errors import LibraryError, storage_errors
 
 __all__ = [
     "finish",
+    "is_unfinished",
     "journal_path",
     "partial_path",
     "resumable_path",
+    "stale_partials",
     "sweep_partials",
     "sync_folder",
 ]
@@ -84,17 +86,29 @@ def finish(partial: Path, final: Path, *, replace: bool) -> None:
 
 
 def sweep_partials(folder: Path) -> list[Path]:
-    """Delete what dead processes left half-made in `folder`, and say what that was.
-
-    Files of running processes stay, and for a week what may be gone on with. Whether a process
-    of another machine (a shared disk, a container) runs cannot be seen: its files go when nothing
-    was written to them for a week.
-    """
+    """Delete what `stale_partials` finds in `folder`, and say what that was."""
     swept: list[Path] = []
+    for path in stale_partials(folder):
+        try:
+            path.unlink()
+        except OSError:
+            continue  # another process swept it first, or Windows still has it open
+        swept.append(path)
+    return swept
+
+
+def stale_partials(folder: Path) -> list[Path]:
+    """What dead processes left half-made in `folder`.
+
+    Files of running processes are not, nor for a week what may be gone on with. Whether a process
+    of another machine (a shared disk, a container) runs cannot be seen: its files are stale when
+    nothing was written to them for a week.
+    """
+    stale: list[Path] = []
     try:
         entries = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        return swept
+        return stale
     for path in entries:
         match = _PARTIAL.fullmatch(path.name)
         if match is None and _RESUMABLE.fullmatch(path.name) is None:
@@ -104,11 +118,15 @@ def sweep_partials(folder: Path) -> list[Path]:
                 continue
             if _in_use(path, match) if match else not _is_abandoned(path):
                 continue
-            path.unlink()
         except OSError:
-            continue  # another process swept it first, or Windows still has it open
-        swept.append(path)
-    return swept
+            continue
+        stale.append(path)
+    return stale
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the name is one that this module gives to a file still being made."""
+    return bool(_PARTIAL.fullmatch(path.name) or _RESUMABLE.fullmatch(path.name))
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from localq.errors import LibraryError, NotFoundError, StorageError, UsageError
 from localq.library import Library, ModelFormat, ModelSource
 from localq.library.model import Model
+from localq.library.store import TRASH
 from localq.paths import Paths
 from tests.test_library_model import entry, stored
 
@@ -30,7 +31,9 @@ class Clock:
 
 
 def everything(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    """All there is below, but for what is in a trash."""
+    found = {path.relative_to(folder) for path in folder.rglob("*")}
+    return {path.as_posix() for path in found if TRASH not in path.parts}
 
 
 def test_looking_creates_nothing(home: Paths, tmp_path: Path) -> None:
@@ -75,7 +78,7 @@ def test_a_moved_home_still_works(home: Paths, tmp_path: Path) -> None:
     library = Library(Paths(moved / "data", moved, moved, moved))
     path = library.find("model").path
     assert path == moved / "data" / "models" / "org" / "model" / "model-Q4_0.gguf"
-    assert library.remove("model").freed_bytes == 10
+    assert library.remove("model").frees_bytes == 10
     assert not path.exists()
 
 
@@ -97,7 +100,7 @@ def test_an_entry_of_the_same_name_gives_way(home: Paths) -> None:
     assert library.models() == [new]
     # What only the old one had is gone: an index of weights that are no more would mislead.
     assert everything(old.path) == {"config.json", weights.name}
-    assert library.remove("org/model").freed_bytes == 11
+    assert library.remove("org/model").frees_bytes == 11
     assert not old.path.exists()
 
 
@@ -168,7 +171,7 @@ def test_shards_are_one_model(home: Paths) -> None:
         shard.write_bytes(b"12345")
     library.add(entry("org/big:Q4_0", path=shards[0]), shards)
     assert library.find_gguf("big").path == shards[0]
-    assert library.remove("big").freed_bytes == 10
+    assert library.remove("big").frees_bytes == 10
     assert everything(home.models) == set()
 
 
@@ -221,11 +224,11 @@ def test_removing_deletes_exactly_its_files(home: Paths) -> None:
     stored(library, "org/model:Q4_0")
     stored(library, "org/other:Q4_0")
     removed = library.remove("model")
-    assert (removed.model, removed.freed_bytes) == (checkpoint, 20)
+    assert (removed.model, removed.frees_bytes) == (checkpoint, 20)
     assert [model.name for model in library.models()] == ["org/model:Q4_0", "org/other:Q4_0"]
     assert everything(checkpoint.path) == {"model-Q4_0.gguf"}
     (checkpoint.path / "notes.txt").write_text("mine")
-    assert library.remove("model:q4_0").freed_bytes == 10
+    assert library.remove("model:q4_0").frees_bytes == 10
     assert everything(checkpoint.path) == {"notes.txt"}
     library.remove("other")
     assert everything(home.models) == {"org", "org/model", "org/model/notes.txt"}
@@ -245,7 +248,7 @@ def test_a_vanished_model_is_listed_and_can_be_removed(home: Paths) -> None:
     model = stored(library, "org/model:Q4_0")
     shutil.rmtree(home.models / "org")
     assert library.models() == [model]
-    assert library.remove("model").freed_bytes == 0
+    assert library.remove("model").frees_bytes == 0
     assert library.models() == []
 
 
@@ -254,7 +257,7 @@ def test_a_file_with_another_link_frees_nothing(home: Paths, tmp_path: Path) -> 
     library = Library()
     model = stored(library, "org/model:Q4_0")
     (tmp_path / "mine.gguf").hardlink_to(model.path)
-    assert library.remove("model").freed_bytes == 0
+    assert library.remove("model").frees_bytes == 0
     assert (tmp_path / "mine.gguf").read_bytes() == b"0123456789"
 
 
@@ -310,7 +313,8 @@ def test_a_linked_file_loses_the_link_alone(home: Paths, tmp_path: Path) -> None
     model.path.symlink_to(mine)
     with pytest.raises(LibraryError, match="not a plain file"):
         library.add(model, [model.path])
-    assert library.remove("model").freed_bytes == 0
+    assert library.remove("model").frees_bytes == 0
+    library.trash.empty(library.trash.entries())
     assert mine.exists()
     assert everything(home.models) == set()
 
@@ -329,6 +333,10 @@ def test_the_models_folder_itself_may_be_a_link(home: Paths, tmp_path: Path) -> 
     assert library.add(replace(model, path=real), [real]) == model
     library.remove("model")
     assert everything(disk) == set()
+    assert library.trash.restore(library.trash.find("model")) == model
+    library.remove("model")
+    library.trash.empty(library.trash.entries())
+    assert list(disk.iterdir()) == []
     assert home.models.is_symlink()
 
 
@@ -358,21 +366,29 @@ def test_a_file_that_cannot_be_deleted_stays_removable(
 ) -> None:
     library = Library()
     model = stored(library, "org/model")
-    unlink = Path.unlink
+    unlink, rename = Path.unlink, Path.rename
 
-    def refuse(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".safetensors":
+    def refuse_deleting(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".json":
             raise PermissionError(13, "Permission denied")
         unlink(path, missing_ok)
 
+    def refuse_moving(path: Path, target: Path) -> Path:
+        if path.suffix == ".safetensors":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", refuse)
-        with pytest.raises(StorageError, match=r"model\.safetensors: cannot be deleted: Perm"):
+        patch.setattr(Path, "unlink", refuse_deleting)
+        patch.setattr(Path, "rename", refuse_moving)
+        with pytest.raises(StorageError, match=r"model\.safetensors: cannot be moved: Perm"):
             library.remove("model")
         assert library.models() == [model]
+        assert everything(model.path) == {"config.json", "model.safetensors"}
+        assert library.trash.entries() == []
         # Nor does it keep a new entry out.
         assert library.add(model, [model.path / "model.safetensors"]) == model
-    assert library.remove("model").freed_bytes == 10
+    assert library.remove("model").frees_bytes == 10
     assert library.models() == []
 
 

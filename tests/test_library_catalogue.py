@@ -30,7 +30,9 @@ def test_a_new_catalogue_is_as_designed(home: Paths) -> None:
     state = run_sql(home.database, "PRAGMA journal_mode", "PRAGMA user_version")
     assert state == [("wal",), (schema.VERSION,)]
     tables = run_sql(home.database, "SELECT name FROM sqlite_schema WHERE type = 'table'")
-    assert {name for (name,) in tables} == {"models", "files"}
+    assert {"models", "files", "aliases", "tags", "hashes", "adoptions", "trash"} <= {
+        name for (name,) in tables
+    }
     assert sorted(path.name for path in home.data.iterdir()) == ["localq.db", "models"]
 
 
@@ -116,12 +118,12 @@ def test_an_older_catalogue_is_brought_up_to_date(
 ) -> None:
     library = Library()
     model = stored(library, "org/model")
-    later = (*schema._MIGRATIONS, ("ALTER TABLE models ADD COLUMN note TEXT",))
+    later = (*schema._MIGRATIONS, ("ALTER TABLE models ADD COLUMN mood TEXT",))
     with monkeypatch.context() as patch:
         patch.setattr(schema, "_MIGRATIONS", later)
         patch.setattr(schema, "VERSION", len(later))
         assert library.models() == [model]
-    assert run_sql(home.database, "SELECT note FROM models") == [(None,)]
+    assert run_sql(home.database, "SELECT mood FROM models") == [(None,)]
     with pytest.raises(LibraryError, match="newer"):
         library.models()
 
@@ -131,7 +133,7 @@ def test_a_migration_that_fails_changes_nothing(
 ) -> None:
     library = Library()
     model = stored(library, "org/model")
-    wrong = (*schema._MIGRATIONS, ("ALTER TABLE models ADD COLUMN note TEXT", "nonsense"))
+    wrong = (*schema._MIGRATIONS, ("ALTER TABLE models ADD COLUMN mood TEXT", "nonsense"))
     with monkeypatch.context() as patch:
         patch.setattr(schema, "_MIGRATIONS", wrong)
         patch.setattr(schema, "VERSION", len(wrong))
@@ -144,7 +146,7 @@ def test_an_error_in_the_middle_undoes_all(home: Paths, monkeypatch: pytest.Monk
     library = Library()
     model = stored(library, "org/model")
     with monkeypatch.context() as patch:
-        patch.setattr("localq.library.store.Store.delete", lambda *_: 1 / 0)
+        patch.setattr("localq.library.store.Store.trashed", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             library.remove("model")
     assert library.models() == [model]

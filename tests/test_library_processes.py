@@ -15,6 +15,7 @@ import pytest
 
 from localq.errors import NotFoundError
 from localq.library import Library
+from localq.library.store import TRASH
 from localq.paths import Paths
 from tests.test_library_model import entry, stored
 
@@ -69,7 +70,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         assert names == ["own/model0:Q4_0", "own/model1:Q4_0"]
         # Nothing half-made and nothing of the removed model.
         assert sorted(path.name for path in folder.iterdir()) == ["localq.db", "models"]
-        assert sorted(path.name for path in (folder / "models").iterdir()) == ["own"]
+        assert sorted(path.name for path in (folder / "models").iterdir()) == [TRASH, "own"]
 
 
 _DYING = """
@@ -85,13 +86,21 @@ def prepare(step):
     library = Library()
     if act != "create":
         stored(library, "org/kept")
-    if act == "remove":
+    if act not in ("create", "add"):
         stored(library, "org/new")
+    if act in ("restore", "empty"):
+        library.remove("org/new")
     return library
 
 def perform(library):
     if act == "remove":
         library.remove("org/new")
+        return
+    if act == "restore":
+        library.trash.restore(library.trash.find("org/new"))
+        return
+    if act == "empty":
+        library.trash.empty(library.trash.entries())
         return
     folder = library.checkpoint_folder("org/new")
     parts = [library.paths.partial / name for name in ("config.json", "model.safetensors")]
@@ -130,7 +139,9 @@ print(step)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
-@pytest.mark.parametrize(("act", "stride"), [("create", 13), ("add", 11), ("remove", 7)])
+@pytest.mark.parametrize(
+    ("act", "stride"), [("create", 29), ("add", 37), ("remove", 61), ("restore", 67), ("empty", 41)]
+)
 def test_killed_at_any_line_the_library_lists_whole_models(
     tmp_path: Path, act: str, stride: int
 ) -> None:
@@ -146,6 +157,7 @@ def test_killed_at_any_line_the_library_lists_whole_models(
     )
     assert int(done.stdout) > 20
     seen: set[bool] = set()
+    whole = ["config.json", "model.safetensors"]
     for folder in tmp_path.iterdir():
         library = Library(_home(folder / "data"))
         names = [model.name for model in library.models()]
@@ -153,16 +165,24 @@ def test_killed_at_any_line_the_library_lists_whole_models(
         assert ("org/kept" in names) == (act != "create")
         seen.add("org/new" in names)
         for model in library.models():
-            files = sorted(path.name for path in model.path.glob("*"))
-            if act == "remove" and model.name == "org/new":
-                library.remove("org/new")  # what was begun can be ended
-                assert not model.path.exists()
-            else:
-                assert files == ["config.json", "model.safetensors"]
+            assert sorted(path.name for path in model.path.glob("*")) == whole
+        if act in ("remove", "restore"):
+            # Either there, or in the trash and whole again from there: never anything between.
+            if "org/new" not in names:
+                library.trash.settle()
+                (gone,) = library.trash.entries()
+                assert [path.is_file() for path in gone.files] == [True, True]
+                assert not list(library.checkpoint_folder("org/new").glob("*"))
+                library.trash.restore(gone)
+            assert library.trash.entries() == []
+            assert sorted(p.name for p in library.find("org/new").path.glob("*")) == whole
+            library.remove("org/new")
+        library.trash.empty(library.trash.entries())
+        assert not (folder / "data" / "models" / TRASH).exists()
         # The same again succeeds.
         model = stored(library, "org/new")
         assert library.find("org/new") == model
-    assert seen == {True, False}
+    assert seen == ({False} if act == "empty" else {True, False})
 
 
 def test_a_killed_writer_leaves_no_lock(home: Paths) -> None:

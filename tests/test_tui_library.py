@@ -151,7 +151,7 @@ class TestTable:
             text = screen_text(pilot.app)
             assert "[bold]evil/[link=x]na[31mme[/]" in text
             await pilot.press("d")
-            assert "Delete [bold]evil/[link=x]na[31mme[/]:F16?" in screen_text(pilot.app)
+            assert "Move [bold]evil/[link=x]na[31mme[/]:F16 to" in screen_text(pilot.app)
 
     @asynchronous
     async def test_checkpoint_alone_cannot_chat(self, tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ class TestDelete:
             await pilot.press("d")
             assert isinstance(pilot.app.screen, ConfirmDialog)
             text = screen_text(pilot.app)
-        assert f"Delete {QWEN.name}?" in text
-        assert "This frees 986 MB on the disk" in text
+        assert f"Move {QWEN.name} to the" in text
+        assert "986 MB until the trash is emptied" in text
 
     @pytest.mark.parametrize("keys", [["n"], ["escape"], ["enter"]])
     @asynchronous
@@ -240,7 +240,9 @@ class TestDelete:
         async with fakes.running() as pilot:
             await pilot.press("d", *keys)
             await until(pilot, lambda: "2 models" in screen_text(pilot.app))
-            assert "986 MB freed" in screen_text(pilot.app)
+            said = " ".join(screen_text(pilot.app).split())
+            assert "emptying it" in said.replace("▌", "")
+            assert "986" in said
         assert fakes.removed == [QWEN.name]
 
     @asynchronous

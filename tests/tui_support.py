@@ -295,7 +295,7 @@ class Fakes:
         model = next(model for model in self.listed if model.name == name)
         self.listed.remove(model)
         self.removed.append(name)
-        return Removed(model, model.size_bytes)
+        return Removed(model, None if model.external else 1, model.size_bytes)
 
     def _choices(self) -> Sequence[Choice]:
         if self.offer_error is not None:

@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import click
 
 from localq.cli import output
 from localq.cli.options import json_option
-from localq.library import Library
+from localq.library import Library, Model
 
 __all__ = ["command"]
 
+_SORTS: Mapping[str, Callable[[Model], object]] = {
+    "name": lambda model: model.name.casefold(),
+    "size": lambda model: -model.size_bytes,
+    "parameters": lambda model: -model.parameters,
+    "used": lambda model: -model.used_at,
+    "created": lambda model: -model.created_at,
+}
+
 
 @click.command(name="list")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only models that have it.")
+@click.option(
+    "--sort",
+    type=click.Choice(list(_SORTS)),
+    default="name",
+    show_default=True,
+    help="In which order: the largest, and the latest, come first.",
+)
 @json_option
-def command(as_json: bool) -> None:
+def command(tags: tuple[str, ...], sort: str, as_json: bool) -> None:
     """List the models of the library."""
     with Library() as library:
         models = library.models()
+    wanted = {tag.casefold() for tag in tags}
+    shown = [model for model in models if wanted.issubset(model.tags)]
+    if sort != "name":
+        shown.sort(key=_SORTS[sort])  # type: ignore[arg-type]  # each gives one kind of key
     if as_json:
-        output.json_document(models)
+        output.json_document(shown)
     elif not models:
         output.narrate("no models yet; get one with: localq pull")
+    elif not shown:
+        output.narrate(f"no model is tagged {' and '.join(tags)}")
     else:
-        output.table(
-            ("NAME", "QUANT", "PARAMETERS", "SIZE", "ARCHITECTURE"),
-            (
-                (
-                    model.name,
-                    model.quant,
-                    output.count(model.parameters),
-                    output.byte_count(model.size_bytes),
-                    model.architecture,
-                )
-                for model in models
-            ),
-        )
+        _table(shown)
+
+
+def _table(models: Sequence[Model]) -> None:
+    columns: list[tuple[str, Callable[[Model], str]]] = [
+        ("NAME", lambda model: model.name),
+        ("QUANT", lambda model: model.quant),
+        ("PARAMETERS", lambda model: output.count(model.parameters)),
+        ("SIZE", lambda model: output.byte_count(model.size_bytes)),
+        ("ARCHITECTURE", lambda model: model.architecture),
+    ]
+    # Columns for what few libraries have come only where there is something to show.
+    if any(model.aliases for model in models):
+        columns.append(("CALLED", lambda model: ", ".join(model.aliases)))
+    if any(model.tags for model in models):
+        columns.append(("TAGS", lambda model: ", ".join(model.tags)))
+    if any(model.external for model in models):
+        columns.append(("PLACE", lambda model: "elsewhere" if model.external else ""))
+    output.table(
+        [heading for heading, _ in columns],
+        ([cell(model) for _, cell in columns] for model in models),
+    )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from localq.cli.columns import NUMERIC, lay_out
 from localq.errors import LocalqError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["byte_count", "count", "error", "json_document", "line", "narrate", "plain", "table"]
 
@@ -96,26 +101,29 @@ def to_json(value: object) -> Any:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns for people: numbers to the right; as wide as they need when not on a terminal."""
-    from rich.console import Console
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    cells = ([plain(cell) for cell in row] for row in rows)
+    first, *rest = lay_out(headings, cells, width)
+    click.echo("\n".join([click.style(first, dim=True), *rest]))
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """The columns of `table`, for who draws them anew again and again."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    grid = Table(box=None, pad_edge=False, header_style="dim")
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
     for heading in headings:
-        numeric = heading in ("SIZE", "PARAMETERS", "BYTES")
-        grid.add_column(
+        drawn.add_column(
             heading,
-            justify="right" if numeric else "left",
+            justify="right" if heading in NUMERIC else "left",
             no_wrap=True,
             overflow="ellipsis",
             ratio=None,
         )
     for row in rows:
-        grid.add_row(*(Text(plain(cell)) for cell in row))
-    if not sys.stdout.isatty():
-        console.width = 1000
-    console.print(grid)
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    return drawn
 
 
 def byte_count(size: int) -> str:

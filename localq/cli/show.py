@@ -32,14 +32,20 @@ def command(model: str, tensors: bool, as_json: bool) -> None:
     found = details.model
     source = found.source.repo or "a folder on this machine"
     revision = f" at {found.source.revision}" if found.source.revision else ""
+    labels = [
+        ("also called", ", ".join(found.aliases)),
+        ("tags", ", ".join(found.tags)),
+        ("note", found.note),
+    ]
     for label, value in (
         ("name", found.name),
+        *((label, value) for label, value in labels if value),
         ("format", f"{found.format.value}, {found.quant}"),
         ("architecture", found.architecture),
         ("parameters", f"{found.parameters:,}"),
         ("size", f"{found.size_bytes:,} bytes ({output.byte_count(found.size_bytes)})"),
         ("source", source + revision),
-        ("path", str(found.path)),
+        ("path", f"{found.path} (not localq's own)" if found.external else str(found.path)),
     ):
         output.line(f"{label:<13} {value}")
     output.line("")

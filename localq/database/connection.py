@@ -29,7 +29,7 @@ def connected(path: Path, mode: str, seconds: float) -> Iterator[sqlite3.Connect
 def damaged(path: Path, problem: str) -> LibraryError:
     return LibraryError(
         f"{path}: the catalogue is damaged ({problem})",
-        hint="your models are untouched: move this file away, then run localq pull again",
+        hint="your models are untouched: move this file away, then: localq doctor --repair",
     )
 
 
@@ -62,7 +62,7 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
         case sqlite3.SQLITE_FULL:
             return StorageError(
                 f"{path}: the disk is full",
-                hint="free some space, then run the same command again",
+                hint="free some space (localq trash empty), then run the same command again",
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
             return StorageError(f"{path}: cannot be opened: {error}")

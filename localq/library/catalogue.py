@@ -26,10 +26,18 @@ class Catalogue:
 
     def models(self) -> list[Model]:
         """All entries, by name; none, and nothing made on disk, where there is no catalogue."""
+        with self.read() as transaction:
+            return transaction.models() if transaction else []
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction | None]:
+        """One state to read until the block ends, or None where there is no catalogue yet."""
         with self.database.read() as connection:
             if connection is None:
-                return []
-            return Transaction(connection, self.database.path, self.root).models()
+                yield None
+                return
+            connection.execute("BEGIN")
+            yield Transaction(connection, self.database.path, self.root)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from localq.database import Database
 from localq.errors import LibraryError, NotFoundError, StorageError
@@ -15,7 +16,14 @@ from localq.library.catalogue import Catalogue
 from localq.library.filenames import component_problem, safe_component
 from localq.library.model import Model, Removed
 from localq.library.store import Store
+from localq.library.transaction import Transaction
 from localq.paths import Paths
+
+if TYPE_CHECKING:
+    from localq.library.adoptions import Adoption, Adoptions
+    from localq.library.hashes import Hashes
+    from localq.library.labels import Labels
+    from localq.library.trash import Trash
 
 __all__ = ["Library"]
 
@@ -55,6 +63,11 @@ class Library:
 
         NotFoundError, or LibraryError where the name may mean several.
         """
+        with self._catalogue.read() as transaction:
+            if transaction is not None:
+                whole = names.in_full(name)
+                if found := transaction.get(whole) or transaction.get_by_alias(whole):
+                    return found
         return names.find(self.models(), name)
 
     def find_gguf(self, name: str | None) -> Model:
@@ -78,18 +91,55 @@ class Library:
         except StorageError:
             return  # a full or read-only disk must not keep anyone from using the model
 
-    def add(self, model: Model, files: Sequence[Path]) -> Model:
+    @property
+    def trash(self) -> Trash:
+        """What was removed, and the way back."""
+        from localq.library.trash import Trash
+
+        return Trash(self._catalogue, self._store, self._clock)
+
+    @property
+    def labels(self) -> Labels:
+        """Aliases, tags and notes."""
+        from localq.library.labels import Labels
+
+        return Labels(self._catalogue)
+
+    @property
+    def hashes(self) -> Hashes:
+        """What the files' contents should be."""
+        from localq.library.hashes import Hashes
+
+        return Hashes(self._catalogue)
+
+    @property
+    def adoptions(self) -> Adoptions:
+        """Which files came from another program's folder, and how."""
+        from localq.library.adoptions import Adoptions
+
+        return Adoptions(self._catalogue)
+
+    def add(
+        self,
+        model: Model,
+        files: Sequence[Path],
+        hashes: Mapping[Path, str] | None = None,
+        *,
+        adopted: Mapping[Path, Adoption] | None = None,
+    ) -> Model:
         """Enter a model with all its finished files, which lie inside `paths.models`.
 
-        An entry of the same name gives way; files of it that the new one lacks are deleted.
-        LibraryError for files that are missing, outside or another model's, and for entries
-        that contradict themselves. Returns the entry as it now stands.
+        An entry of the same name gives way, but for what the user said of it; files of it that the
+        new one lacks are deleted. `hashes` are SHA-256 of files that were just compared with them,
+        `adopted` says where files came from. The files of an external model lie outside instead.
+        LibraryError for files that are missing, in the wrong place or another model's, and for
+        entries that contradict themselves. Returns the entry as it now stands.
         """
         _check_entry(model)
         with self._catalogue.write() as transaction:
             # Inside the transaction, so that no removal can come between the look and the entry.
-            sizes = self._store.measure(files)
-            place = self._store.relative(model.path)
+            sizes = self._store.measure(files, outside=model.external)
+            place = self._store.place(model.path, outside=model.external)
             within = place in sizes or all(place in file.parents for file in sizes)
             if not sizes or not within:
                 raise LibraryError(f"{model.name}: its files do not lie at {model.path}")
@@ -97,14 +147,42 @@ class Library:
                 owner = transaction.owner(file)
                 if owner is not None and owner.casefold() != model.name.casefold():
                     raise LibraryError(f"{self.paths.models / file}: belongs to {owner}")
-            outdated = set(transaction.files(model.name)) - {str(file) for file in sizes}
-            stale = self._store.owned(sorted(outdated))
+            stale = self._outdated(transaction, model, {str(file) for file in sizes})
             transaction.put(model, place, sizes)
+            self._note_facts(transaction, model, hashes or {}, adopted or {})
             entered = transaction.get(model.name)
             assert entered is not None
             with suppress(StorageError):  # in use: rather a file too many than no new entry
                 self._store.delete(stale)
         return entered
+
+    def _outdated(self, transaction: Transaction, model: Model, new: set[str]) -> list[Path]:
+        """The files of an entry that gives way, if they are localq's to delete."""
+        old = transaction.get(model.name)
+        if old is None or old.external:
+            return []
+        return self._store.owned(sorted(set(transaction.files(model.name)) - new))
+
+    def _note_facts(
+        self,
+        transaction: Transaction,
+        model: Model,
+        hashes: Mapping[Path, str],
+        adopted: Mapping[Path, Adoption],
+    ) -> None:
+        if not hashes and not adopted:
+            return
+        from localq.library.adoptions import put_adoption
+        from localq.library.hashes import SaidBy, put_hash, verified
+
+        for path, sha256 in hashes.items():
+            place = str(self._store.place(path, outside=model.external))
+            known = verified(sha256, SaidBy.HUB, path.lstat(), self._clock())
+            put_hash(transaction, place, known)
+        for path, adoption in adopted.items():
+            put_adoption(
+                transaction, str(self._store.place(path, outside=model.external)), adoption
+            )
 
     def find_removable(self, name: str) -> Model:
         """The model that `remove` would take; LibraryError where `name` is a path."""
@@ -119,22 +197,40 @@ class Library:
             raise
 
     def remove(self, name: str) -> Removed:
-        """Delete exactly the files the catalogue holds for a model, then folders left empty.
+        """Move a model and exactly the files the catalogue holds for it into the trash.
 
-        LibraryError, and nothing deleted, where `name` is a path or a file lies elsewhere.
-        StorageError where a file cannot be deleted: the entry stays, and can be removed again.
+        LibraryError, and nothing moved, where `name` is a path or a file lies elsewhere.
+        StorageError where a file cannot be moved: the model stays, and can be removed again.
         """
-        wanted = self.find_removable(name)
-        with self._catalogue.write() as transaction:
-            model = transaction.get(wanted.name)
-            if model is None:
-                raise NotFoundError(f"{wanted.name}: removed by another localq just now")
-            files = self._store.owned(transaction.files(model.name))
-            transaction.delete(model.name)
-            # Before the commit: a crash here leaves an entry that can be removed again, while
-            # the other order would leave files that nobody owns.
-            freed = self._store.delete(files)
-        return Removed(model, freed)
+        return self.trash.put(self.find_removable(name).name)
+
+    def files(self, model: Model) -> list[Path]:
+        """The files the catalogue holds for a model, whether they are there or not."""
+        return list(self.sizes(model))
+
+    def sizes(self, model: Model) -> dict[Path, int]:
+        """The same with the bytes that each had when it was entered."""
+        with self._catalogue.read() as transaction:
+            if transaction is None:
+                return {}
+            sizes = transaction.sizes(model.name)
+        return {self.paths.models / place: size for place, size in sizes.items()}
+
+    def all_sizes(self) -> dict[str, dict[Path, int]]:
+        """What `sizes` says of every model, by name."""
+        with self._catalogue.read() as transaction:
+            found = transaction.all_sizes() if transaction else {}
+        root = self.paths.models
+        return {
+            name: {root / place: size for place, size in sizes.items()}
+            for name, sizes in found.items()
+        }
+
+    def place(self, path: Path) -> str:
+        """How the catalogue writes a file's path: relative to the models folder if it is inside."""
+        with suppress(LibraryError):
+            return str(self._store.relative(path))
+        return str(path)
 
     def admit(self, partial: Path, final: Path, *, replace: bool = False) -> None:
         """Move a finished file into `paths.models` in one step that survives a power cut.
@@ -142,6 +238,7 @@ class Library:
         `partial` lies on the same filesystem, as everything under `paths.partial` does. It is
         then ready for `add`. LibraryError where `final` is taken (unless `replace`) or outside.
         """
+        self.trash.settle()  # what a killed removal left there is not to be overwritten
         self._store.admit(partial, final, replace=replace)
 
     def checkpoint_folder(self, repo: str) -> Path:

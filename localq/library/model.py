@@ -50,12 +50,20 @@ class Model:
     """Unix seconds when it was pulled or made."""
     used_at: float
     """Unix seconds when it was last pulled, made or used."""
+    aliases: tuple[str, ...] = ()
+    """Other names that the user gave it."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    """What the user wrote about it."""
+    external: bool = False
+    """Its files lie outside localq's folder and are another's: never changed, never deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a removal did."""
+    """What a removal did. A model whose files are another's is forgotten, and `trash_id` None."""
 
     model: Model
-    freed_bytes: int
-    """Bytes the disk got back; a file that has another hard link gives none."""
+    trash_id: int | None
+    frees_bytes: int
+    """Bytes the disk gets back when the trash is emptied; a file with another link gives none."""

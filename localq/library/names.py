@@ -2,7 +2,8 @@
 
 A name is "org/base" (a checkpoint) or "org/base:QUANT" (a GGUF). Users may leave out the
 organisation, the quantization and capitals: the first of these readings that fits any entry wins:
-the full name, without the organisation, without the quantization, without both.
+the full name, a name the user gave (an alias, also of the checkpoint before ":QUANT"), without the
+organisation, without the quantization, without both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.formats.types import QuantType
 from localq.library.model import Model, ModelFormat
 
-__all__ = ["DEMO", "find", "find_checkpoint", "find_gguf", "looks_like_path", "newest"]
+__all__ = [
+    "DEMO",
+    "find",
+    "find_checkpoint",
+    "find_gguf",
+    "in_full",
+    "looks_like_path",
+    "newest",
+]
 
 DEMO = "demo/stories260K"
 """What the name "demo" stands for."""
@@ -23,6 +32,7 @@ _SHOWN = 6  # of an ambiguous name's meanings; more would not fit one line
 
 def find(models: Sequence[Model], name: str) -> Model:
     """The one model that `name` means. NotFoundError, or LibraryError if it may be several."""
+    name = _by_alias(models, name)
     found = _matches(models, name)
     if not found:
         raise _not_found(models, name)
@@ -41,6 +51,7 @@ def find_gguf(models: Sequence[Model], name: str | None) -> Model:
         if checkpoint := newest(checkpoints):
             raise _unquantized(checkpoint, None)
         raise _empty()
+    name = _by_alias(models, name)
     found = _matches(ggufs, name)
     if len({_base(model) for model in found}) > 1:
         raise _ambiguous(name, found)
@@ -62,6 +73,7 @@ def find_checkpoint(models: Sequence[Model], name: str | None) -> Model:
         if last is None:
             raise _empty()
         return _origin(models, last)
+    name = _by_alias(models, name)
     found = _matches(_of(models, ModelFormat.SAFETENSORS), name)
     if not found:
         ggufs = _matches(_of(models, ModelFormat.GGUF), name)
@@ -73,6 +85,14 @@ def find_checkpoint(models: Sequence[Model], name: str | None) -> Model:
     if len(found) > 1:
         raise _ambiguous(name, found)
     return found[0]
+
+
+def in_full(name: str) -> str:
+    """`name` in small letters, and "demo" as what it stands for."""
+    wanted = name.casefold()
+    if wanted == "demo" or wanted.startswith("demo:"):
+        return DEMO.casefold() + wanted[len("demo") :]
+    return wanted
 
 
 def newest(models: Iterable[Model]) -> Model | None:
@@ -110,10 +130,23 @@ def _short_base(model: Model) -> str:
 _READINGS: tuple[Callable[[Model], str], ...] = (_full, _short, _base, _short_base)
 
 
-def _matches(models: Sequence[Model], name: str) -> list[Model]:
+def _by_alias(models: Sequence[Model], name: str) -> str:
+    """The full name of the model that a user calls `name`; other names as they are."""
     wanted = name.casefold()
-    if wanted == "demo" or wanted.startswith("demo:"):
-        wanted = DEMO.casefold() + wanted[len("demo") :]
+    called = {alias.casefold(): model for model in models for alias in model.aliases}
+    if not called or any(_full(model) == wanted for model in models):
+        return name
+    if wanted in called:
+        return called[wanted].name
+    base, colon, quant = name.partition(":")
+    checkpoint = called.get(base.casefold())
+    if colon and checkpoint is not None and checkpoint.format is ModelFormat.SAFETENSORS:
+        return f"{checkpoint.name}:{quant}"
+    return name
+
+
+def _matches(models: Sequence[Model], name: str) -> list[Model]:
+    wanted = in_full(name)
     for reading in _READINGS:
         if found := [model for model in models if reading(model) == wanted]:
             return found
@@ -188,6 +221,8 @@ def _closest(models: Sequence[Model], name: str) -> list[str]:
 
     spelled: dict[str, str] = {}
     for model in models:
+        for alias in model.aliases:
+            spelled.setdefault(alias.casefold(), model.name)
         for reading in _READINGS:
             spelled.setdefault(reading(model), model.name)
     likest = get_close_matches(name.casefold(), spelled, n=6)

@@ -6,13 +6,18 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from localq.errors import LibraryError, StorageError, UsageError, storage_errors
 from localq.library.filenames import component_problem, safe_component
 from localq.partials import finish, partial_path, sweep_partials, sync_folder
 
-__all__ = ["Store", "finish", "partial_path", "safe_component", "sweep_partials"]
+__all__ = ["TRASH", "Store", "finish", "partial_path", "safe_component", "sweep_partials"]
+
+TRASH = ".trash"
+"""The folder under the root for what was removed: on the same disk as the models by nature."""
+
+_BUSY = "close what uses it, then run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Store:
             raise UsageError(
                 f"{repo[:120]!r} is not the name of a model", hint="write it as org/name"
             )
+        if parts[0].casefold() == TRASH:
+            raise UsageError(f"{repo[:120]!r}: localq keeps that name for itself")
         return self.root.joinpath(*map(safe_component, parts))
 
     def admit(self, partial: Path, final: Path, *, replace: bool = False) -> None:
@@ -52,16 +59,17 @@ class Store:
                 folder = folder.parent
                 sync_folder(folder)
 
-    def measure(self, files: Iterable[Path]) -> dict[PurePosixPath, int]:
-        """Each file's place under the root and its bytes.
+    def measure(self, files: Iterable[Path], *, outside: bool = False) -> dict[PurePath, int]:
+        """Each file's place and its bytes; see `place`.
 
-        LibraryError for a file that is missing, unfinished, no plain file, or outside.
+        LibraryError for a file that is missing, unfinished, no plain file, or in the wrong place.
         """
-        sizes: dict[PurePosixPath, int] = {}
+        sizes: dict[PurePath, int] = {}
         for file in files:
-            place = self.relative(file)
+            place = self.place(file, outside=outside)
             try:
-                status = file.lstat()
+                # Other programs' folders may hold links, as the cache of Hugging Face's does.
+                status = file.stat() if outside else file.lstat()
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
                 raise LibraryError(f"{file}: cannot enter the library: {reason}") from error
@@ -71,6 +79,18 @@ class Store:
                 raise LibraryError(f"{file}: cannot enter the library: it is unfinished")
             sizes[place] = status.st_size
         return sizes
+
+    def place(self, path: Path, *, outside: bool) -> PurePath:
+        """How the catalogue writes `path`: relative to the root, or (`outside`) absolute.
+
+        LibraryError for one that is on the other side.
+        """
+        if not outside:
+            return self.relative(path)
+        real = path.parent.resolve() / path.name
+        if not path.is_absolute() or real.is_relative_to(self.root.resolve()):
+            raise LibraryError(f"{path}: is inside localq's own folder")
+        return path
 
     def relative(self, path: Path) -> PurePosixPath:
         """Where `path` lies under the root; LibraryError if any part of it leads outside."""
@@ -84,6 +104,8 @@ class Store:
             place = PurePosixPath(real.relative_to(real_root).as_posix())
         if not place.parts or not real.is_relative_to(real_root):
             raise _outside(path)
+        if place.parts[0].casefold() == TRASH:
+            raise LibraryError(f"{path}: refused: it is in the trash")
         for part in place.parts:
             if problem := component_problem(part):
                 raise LibraryError(f"{path}: not a name the library gives: {problem}")
@@ -105,33 +127,65 @@ class Store:
             files.append(file)
         return files
 
-    def delete(self, files: Iterable[Path]) -> int:
-        """Delete files that `owned` returned, then the folders left empty; the bytes freed.
+    def delete(self, files: Iterable[Path]) -> None:
+        """Delete files that `owned` returned, then the folders left empty.
 
-        Files that are gone already count nothing. StorageError where the system refuses.
+        Files that are gone already are no matter. StorageError where the system refuses.
         """
-        freed = 0
         folders: set[Path] = set()
         for file in files:
             folders.add(file.parent)
             try:
-                status = file.lstat()
                 file.unlink()
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
-                raise StorageError(
-                    f"{file}: cannot be deleted: {reason}",
-                    hint="close what uses it, then run the same command again",
-                ) from error
-            if status.st_nlink == 1 and stat.S_ISREG(status.st_mode):
-                freed += status.st_size
+                raise StorageError(f"{file}: cannot be deleted: {reason}", hint=_BUSY) from error
         for folder in folders:
-            self._prune(folder)
-        return freed
+            self.prune(folder)
 
-    def _prune(self, folder: Path) -> None:
+    def trash_folder(self, number: int) -> Path:
+        """Where the files of the trash's entry `number` lie, each at its place under the root."""
+        return self.root / TRASH / str(number)
+
+    def trashed(self, number: int, places: Iterable[str]) -> list[Path]:
+        """As `owned`, for the files of the trash's entry `number`."""
+        folder = self.trash_folder(number)
+        real_folder = self.root.resolve() / TRASH / str(number)
+        files: list[Path] = []
+        for place in places:
+            self.relative(self.root / place)
+            file = folder / place
+            if file.parent.resolve() != real_folder.joinpath(place).parent:
+                raise _outside(file)
+            if file.is_dir() and not file.is_symlink():
+                raise LibraryError(f"{file}: the catalogue says file, but it is a folder")
+            files.append(file)
+        return files
+
+    def move(self, source: Path, target: Path) -> None:
+        """Rename a file on the same disk; LibraryError where the target is taken.
+
+        Nobody else may write there meanwhile: callers hold the catalogue's only writer.
+        """
+        if os.path.lexists(target):
+            raise LibraryError(f"{target}: is there already", hint="localq doctor looks into it")
+        try:
+            with storage_errors(target.parent):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
+            sync_folder(target.parent)
+            sync_folder(source.parent)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StorageError(f"{source}: cannot be moved: {reason}", hint=_BUSY) from error
+        finally:
+            self.prune(target.parent)
+        self.prune(source.parent)
+
+    def prune(self, folder: Path) -> None:
+        """Take `folder`, and those above it, away where they are empty; never the root."""
         while folder != self.root and folder.is_relative_to(self.root):
             try:
                 folder.rmdir()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any
 
 from localq.database.connection import damaged
@@ -14,10 +15,20 @@ from localq.library.model import Model, ModelFormat, ModelSource
 __all__ = ["Transaction"]
 
 _SELECT = """
-    SELECT name, format, quant, architecture, parameters, size_bytes, path,
-           source_repo, source_revision, created_at, used_at
+    SELECT id, name, format, quant, architecture, parameters, size_bytes, path,
+           source_repo, source_revision, created_at, used_at, note, external
     FROM models
 """
+_COLUMNS = (
+    "key, name, format, quant, architecture, parameters, size_bytes, path,"
+    " source_repo, source_revision, created_at, used_at, external"
+)
+# All but `id` and `note`: what the user said of a model outlives its files.
+_PUT = (
+    f"INSERT INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.replace(" ", "").split(","))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +42,47 @@ class Transaction:
 
     def models(self) -> list[Model]:
         """All entries, by name."""
-        return [self._model(row) for row in self.connection.execute(f"{_SELECT} ORDER BY key")]
+        aliases = self._labels("SELECT model_id, alias FROM aliases ORDER BY key")
+        tags = self._labels("SELECT model_id, tag FROM tags ORDER BY tag")
+        rows = self.connection.execute(f"{_SELECT} ORDER BY key")
+        return [self._model(row, aliases.get(row[0], ()), tags.get(row[0], ())) for row in rows]
 
     def get(self, name: str) -> Model | None:
         """The entry of exactly this name, whatever its capitals."""
-        rows = self.connection.execute(f"{_SELECT} WHERE key = ?", (name.casefold(),))
-        return next((self._model(row) for row in rows), None)
+        return self._one(f"{_SELECT} WHERE key = ?", name.casefold())
+
+    def get_by_alias(self, alias: str) -> Model | None:
+        """The entry that a user calls so, whatever the capitals."""
+        return self._one(
+            f"{_SELECT} WHERE id = (SELECT model_id FROM aliases WHERE key = ?)", alias.casefold()
+        )
 
     def files(self, name: str) -> list[str]:
-        """The places under the models folder that belong to the entry of this name."""
+        """The places that belong to the entry of this name: under the models folder, or (of an
+        external one) absolute."""
+        return list(self.sizes(name))
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """The places that belong to the entry of this name, and each file's bytes."""
         rows = self.connection.execute(
-            "SELECT files.path FROM files JOIN models ON models.id = model_id"
+            "SELECT files.path, files.size_bytes FROM files JOIN models ON models.id = model_id"
             " WHERE key = ? ORDER BY files.path",
             (name.casefold(),),
         )
-        return [str(path) for (path,) in rows]
+        return {str(path): int(size) for path, size in rows}
 
-    def owner(self, place: PurePosixPath) -> str | None:
+    def all_sizes(self) -> dict[str, dict[str, int]]:
+        """What `sizes` says, by the name of each entry that has files."""
+        rows = self.connection.execute(
+            "SELECT name, files.path, files.size_bytes FROM files"
+            " JOIN models ON models.id = model_id ORDER BY files.path"
+        )
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for name, path, size in rows:
+            found[str(name)][str(path)] = int(size)
+        return found
+
+    def owner(self, place: PurePath) -> str | None:
         """The name of the entry a file belongs to."""
         row = self.connection.execute(
             "SELECT name FROM models JOIN files ON models.id = model_id WHERE files.path = ?",
@@ -55,23 +90,25 @@ class Transaction:
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def put(self, model: Model, place: PurePosixPath, files: Mapping[PurePosixPath, int]) -> None:
-        """Enter a model whose path is `place`; an entry of the same name gives way."""
-        self.delete(model.name)
+    def put(self, model: Model, place: PurePath, files: Mapping[PurePath, int]) -> None:
+        """Enter a model whose path is `place`; an entry of the same name gives way.
+
+        Its aliases, tags and note stay; what was known of its files' content does not.
+        """
         row = (
             *(model.name.casefold(), model.name, model.format.value, model.quant),
             *(model.architecture, model.parameters, model.size_bytes, str(place)),
             *(model.source.repo, model.source.revision, model.created_at, model.used_at),
+            model.external,
         )
-        entered = self.connection.execute(
-            "INSERT INTO models (key, name, format, quant, architecture, parameters, size_bytes,"
-            " path, source_repo, source_revision, created_at, used_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        self.connection.execute(_PUT, row)
+        (model_id,) = self.connection.execute(
+            "SELECT id FROM models WHERE key = ?", (model.name.casefold(),)
+        ).fetchone()
+        self.connection.execute("DELETE FROM files WHERE model_id = ?", (model_id,))
         self.connection.executemany(
             "INSERT INTO files (path, model_id, size_bytes) VALUES (?, ?, ?)",
-            [(str(file), entered.lastrowid, size) for file, size in files.items()],
+            [(str(file), model_id, size) for file, size in files.items()],
         )
 
     def delete(self, name: str) -> None:
@@ -87,8 +124,28 @@ class Transaction:
             {"now": now, "key": name.casefold()},
         )
 
-    def _model(self, row: tuple[Any, ...]) -> Model:
-        name, kind, quant, architecture, parameters, size, place, repo, revision, made, used = row
+    def _one(self, query: str, key: str) -> Model | None:
+        row = self.connection.execute(query, (key,)).fetchone()
+        if row is None:
+            return None
+        mine = (row[0],)
+        aliases = self.connection.execute(
+            "SELECT alias FROM aliases WHERE model_id = ? ORDER BY key", mine
+        )
+        tags = self.connection.execute("SELECT tag FROM tags WHERE model_id = ? ORDER BY tag", mine)
+        return self._model(row, tuple(a for (a,) in aliases), tuple(t for (t,) in tags))
+
+    def _labels(self, query: str) -> dict[int, tuple[str, ...]]:
+        found: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
+        for model_id, text in self.connection.execute(query):
+            found[model_id] += (text,)
+        return found
+
+    def _model(
+        self, row: tuple[Any, ...], aliases: tuple[str, ...], tags: tuple[str, ...]
+    ) -> Model:
+        (_, name, kind, quant, architecture, parameters, size, place) = row[:8]
+        repo, revision, made, used, note, external = row[8:]
         try:
             return Model(
                 name=name,
@@ -101,6 +158,10 @@ class Transaction:
                 source=ModelSource(repo, revision),
                 created_at=float(made),
                 used_at=float(used),
+                aliases=aliases,
+                tags=tags,
+                note=note,
+                external=bool(external),
             )
         except (TypeError, ValueError) as error:
             raise damaged(self.database, f"entry {name!r}: {error}") from error

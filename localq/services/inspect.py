@@ -40,10 +40,10 @@ def show(library: Library, model: str) -> ModelDetails:
 
 
 def _gguf(model: Model) -> ModelDetails:
-    from localq.formats.gguf import read_gguf
+    from localq.formats.gguf_split import read_shards
     from localq.formats.types import TensorType
 
-    file = read_gguf(model.path)
+    shards = read_shards(model.path)
     tensors = tuple(
         TensorDetails(
             tensor.name,
@@ -51,9 +51,10 @@ def _gguf(model: Model) -> ModelDetails:
             tensor.shape,
             tensor.nbytes,
         )
-        for tensor in file.tensors
+        for shard in shards
+        for tensor in shard.tensors
     )
-    return ModelDetails(model, file.metadata, tensors)
+    return ModelDetails(model, shards[0].metadata, tensors)
 
 
 def _checkpoint(model: Model) -> ModelDetails:

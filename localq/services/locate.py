@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from localq.errors import NotFoundError, UnsupportedError
-from localq.formats.gguf import read_gguf
+from localq.formats.gguf_split import read_shards
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.names import looks_like_path
 
@@ -114,9 +114,14 @@ def _on_disk(text: str | None) -> Model | None:
 
 
 def _gguf(path: Path) -> Model:
-    file = read_gguf(path)
+    shards = read_shards(path)
     return _unlisted(
-        path, ModelFormat.GGUF, file.quant, file.architecture, file.parameters, file.size_bytes
+        shards[0].path,  # llama.cpp begins with the first, whichever was named
+        ModelFormat.GGUF,
+        shards[0].quant,
+        shards[0].architecture,
+        sum(shard.parameters for shard in shards),
+        sum(shard.size_bytes for shard in shards),
     )
 
 

@@ -38,17 +38,34 @@ def services_of(library: Library) -> Services:
         return choices(library)
 
     def pull(spec: str | None, emit: Emit, cancel: threading.Event) -> PullResult:
+        from localq.services.jobs import recorded
         from localq.services.pull import PullRequest, pull
 
-        return pull(library, PullRequest(spec), emit, cancel)
+        request = PullRequest(spec)
+        return recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: pull(library, request, emit, cancel),
+            named=lambda result: result.model.name,
+        )
 
     def quantize(
         name: str, quant: QuantType, replace: bool, emit: Emit, cancel: threading.Event
     ) -> QuantizeResult:
+        from localq.services.jobs import recorded
         from localq.services.quantize import QuantizeRequest, quantize
 
         request = QuantizeRequest(quant, model=name, force=replace)
-        return quantize(library, request, emit, cancel)
+        return recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: quantize(library, request, emit, cancel),
+            named=lambda result: result.name or str(result.path),
+        )
 
     def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
         from localq.services.chat import Conversation

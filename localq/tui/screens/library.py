@@ -257,8 +257,12 @@ class LibraryScreen(JobListener, Screen[None]):
         )
 
     def _deleted(self, removed: Removed) -> None:
-        freed = units.byte_count(removed.freed_bytes)
-        self.notify(strings.REMOVED.format(clean(removed.model.name), freed), markup=False)
+        name = clean(removed.model.name)
+        if removed.trash_id is None:
+            self.notify(strings.FORGOTTEN.format(name), markup=False)
+        else:
+            frees = units.byte_count(removed.frees_bytes)
+            self.notify(strings.REMOVED.format(name, frees), markup=False)
         self._read_library()
 
     def _complain(self, error: LocalqError) -> None:
@@ -279,7 +283,9 @@ def _count(shown: Sequence[Model], models: Sequence[Model]) -> str:
 
 def _delete_question(model: Model) -> Text:
     text = Text(overflow="fold")
-    text.append(strings.DELETE_QUESTION.format(clean(model.name)), "bold")
+    question = strings.FORGET_QUESTION if model.external else strings.DELETE_QUESTION
+    text.append(question.format(clean(model.name)), "bold")
     text.append("\n\n")
-    text.append(strings.DELETE_FREES.format(units.byte_count(model.size_bytes)))
+    frees = strings.DELETE_FREES.format(units.byte_count(model.size_bytes))
+    text.append(strings.FORGET_LEAVES if model.external else frees)
     return text.append(f"\n{clean(str(model.path))}", "dim")

@@ -1,0 +1,48 @@
+"""`localq doctor [--repair]`"""
+
+from __future__ import annotations
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option
+from localq.cli.progress import ProgressDisplay
+from localq.errors import LibraryError
+from localq.library import Library
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Look for what is amiss, and mend it.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended; nothing wanted is deleted.")
+@json_option
+def command(repair: bool, as_json: bool) -> None:
+    """Look for files without a model, models without files, work cut off, and the like.
+
+    Says what --repair would do about each. Exit code 1 if anything is amiss afterwards.
+    """
+    from localq.services.doctor import doctor
+
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        result = doctor(library, emit, cancel, repair=repair)
+    if as_json:
+        output.json_document({"healthy": result.healthy, "findings": result.findings})
+    else:
+        for finding in result.findings:
+            output.line(finding.problem)
+            if finding.repaired:
+                output.line(f"  repaired: {finding.remedy}")
+            elif finding.repairable:
+                output.line(f"  --repair {finding.remedy}")
+            else:
+                output.line(f"  {finding.remedy}")
+        if not result.findings:
+            output.narrate("all is well")
+    left = [finding for finding in result.findings if not finding.repaired]
+    if left:
+        repairable = any(finding.repairable and not finding.failure for finding in left)
+        raise LibraryError(
+            f"{len(left)} {'thing is' if len(left) == 1 else 'things are'} amiss",
+            hint="localq doctor --repair" if repairable and not repair else None,
+        )

@@ -1,0 +1,77 @@
+"""`localq du`"""
+
+from __future__ import annotations
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option
+from localq.cli.progress import ProgressDisplay
+from localq.errors import UsageError
+from localq.library import Library
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Say what takes how much of the disk.")
+@click.option("--duplicates", is_flag=True, help="Find files with the same content instead.")
+@click.option("--link", is_flag=True, help="With --duplicates: make one file of them.")
+@json_option
+def command(duplicates: bool, link: bool, as_json: bool) -> None:
+    """Say what each model takes of the disk, and what else does. Shared files count once."""
+    if link and not duplicates:
+        raise UsageError("--link goes with --duplicates", hint="localq du --duplicates --link")
+    if duplicates:
+        _duplicates(link, as_json)
+        return
+    from localq.services.usage import disk_usage
+
+    with Library() as library:
+        usage = disk_usage(library)
+    if as_json:
+        output.json_document(usage)
+        return
+    rows = [
+        (
+            one.model.name,
+            output.byte_count(one.bytes),
+            "elsewhere"
+            if one.model.external
+            else ""
+            if one.frees_bytes == one.bytes
+            else f"shared; alone it takes {output.byte_count(one.frees_bytes)}",
+        )
+        for one in usage.models
+    ]
+    for what, size in (
+        ("models, together", usage.models_bytes),
+        ("unfinished work", usage.partial_bytes),
+        ("trash (localq trash empty)", usage.trash_bytes),
+        ("caches", usage.cache_bytes),
+        ("catalogue and tools", usage.other_bytes),
+        ("free on this disk", usage.free_bytes),
+    ):
+        rows.append((what, output.byte_count(size), ""))
+    output.table(("WHAT", "SIZE", ""), rows)
+
+
+def _duplicates(link: bool, as_json: bool) -> None:
+    from localq.services.duplicates import find_duplicates
+
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        result = find_duplicates(library, emit, cancel, link=link)
+    if as_json:
+        output.json_document({**output.to_json(result), "saves_bytes": result.saves_bytes})
+        return
+    for duplicate in result.duplicates:
+        output.line(f"{output.byte_count(duplicate.size_bytes)} the same in:")
+        for path, model in zip(duplicate.files, duplicate.models, strict=True):
+            output.line(f"  {path} ({model})")
+    if not result.duplicates:
+        output.narrate("no duplicates")
+    elif link:
+        output.narrate(f"{output.byte_count(result.saves_bytes)} freed")
+    elif result.saves_bytes:
+        size = output.byte_count(result.saves_bytes)
+        output.narrate(f"localq du --duplicates --link would free {size}")

@@ -1,0 +1,317 @@
+"""The trash: removed models with all that was known of them, until it is emptied.
+
+Files are renamed within the models folder's disk, so nothing is copied. What a process was doing
+when it died is told by the entry's state, which is stored before any file moves:
+
+    in the catalogue -> MOVING -> KEPT -> EMPTYING -> gone
+                          ^        |
+                          |        v
+                          +---- RESTORING -> in the catalogue
+
+MOVING and RESTORING are both ended by moving the files into the trash (`settle`), EMPTYING by
+deleting them (`empty`). All of it happens under the catalogue's write lock, so whoever comes first
+ends it, and a second one finds nothing left to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from localq.database.connection import damaged
+from localq.errors import LibraryError, LocalqError, NotFoundError
+from localq.library import names
+from localq.library.catalogue import Catalogue
+from localq.library.disk import freed_by_deleting
+from localq.library.model import Model, ModelFormat, Removed
+from localq.library.snapshot import Snapshot
+from localq.library.store import Store
+from localq.library.transaction import Transaction
+
+__all__ = ["Trash", "TrashEntry", "TrashState"]
+
+_TRIES = 20
+
+
+class TrashState(StrEnum):
+    MOVING = "moving"
+    """On the way into the trash: some files may still lie where they were."""
+    KEPT = "kept"
+    RESTORING = "restoring"
+    """On the way back: some files may be there again, but the model is not yet."""
+    EMPTYING = "emptying"
+    """Being deleted: some files may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """A removed model. `model.path` is where it was, and will be again."""
+
+    id: int
+    model: Model
+    state: TrashState
+    removed_at: float
+    """Unix seconds."""
+    files: tuple[Path, ...]
+    """Where its files lie now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """The trash of one catalogue and its files."""
+
+    catalogue: Catalogue
+    store: Store
+    clock: Callable[[], float]
+
+    def entries(self) -> list[TrashEntry]:
+        """What is in the trash, the latest first."""
+        with self.catalogue.read() as transaction:
+            if transaction is None:
+                return []
+            rows = transaction.connection.execute(
+                "SELECT id, state, removed_at, entry FROM trash ORDER BY removed_at DESC, id DESC"
+            ).fetchall()
+        return [self._entry(*row) for row in rows]
+
+    def find(self, text: str) -> TrashEntry:
+        """The entry with this number, or the latest of the model that this name means."""
+        entries = self.entries()
+        if found := next((entry for entry in entries if str(entry.id) == text), None):
+            return found
+        latest: dict[str, TrashEntry] = {}
+        for entry in entries:
+            latest.setdefault(entry.model.name.casefold(), entry)
+        try:
+            return latest[names.find([e.model for e in latest.values()], text).name.casefold()]
+        except NotFoundError:
+            raise NotFoundError(
+                f"no {text!r} in the trash", hint="localq trash lists what is there"
+            ) from None
+
+    def put(self, name: str) -> Removed:
+        """Move the model of exactly this name into the trash; one that is external, or whose files
+        are all gone, is forgotten.
+
+        LibraryError where a file lies elsewhere; StorageError, and all as it was, where one
+        cannot be moved.
+        """
+        with self.catalogue.write() as transaction:
+            model = transaction.get(name)
+            if model is None:
+                raise NotFoundError(f"{name}: removed by another localq just now")
+            places = transaction.files(model.name)
+            # A model without files could never be restored.
+            if model.external or not any(map(os.path.lexists, self.store.owned(places))):
+                transaction.delete(model.name)
+                return Removed(model, None, 0)
+            number = self._enter(transaction, Snapshot.take(transaction, model.name))
+            self.store.trashed(number, places)
+            transaction.delete(model.name)
+        try:
+            self._settle(number)
+        except LocalqError:
+            self._undo(number)
+            raise
+        return Removed(model, number, freed_by_deleting(self.store.trashed(number, places)))
+
+    def put_files(self, places: Sequence[str], name: str) -> int:
+        """Move files that no entry has into the trash, as a model called `name`.
+
+        Returns the entry's number. LibraryError where a file lies elsewhere or is an entry's.
+        """
+        files = self.store.owned(places)
+        with self.catalogue.write() as transaction:
+            for place, file in zip(places, files, strict=True):
+                if owner := transaction.owner(self.store.relative(file)):
+                    raise LibraryError(f"{place}: belongs to {owner}")
+            number = self._enter(transaction, self._unknown(places, files, name))
+            self.store.trashed(number, places)
+        self._settle(number)
+        return number
+
+    def adopt(self, number: int, places: Sequence[str]) -> None:
+        """List files again that lie in the folder of an entry which the catalogue lost."""
+        files = self.store.trashed(number, places)
+        with self.catalogue.write() as transaction:
+            if self._state(transaction, number) is not None:
+                return
+            name = "/".join(PurePosixPath(places[0]).parts[:-1][:2]) or "lost"
+            snapshot = self._unknown(places, files, f"{name}:orphan")
+            self._enter(transaction, snapshot, number)
+            self._set(transaction, number, TrashState.KEPT)
+
+    def _unknown(self, places: Sequence[str], files: Sequence[Path], name: str) -> Snapshot:
+        """An entry for files of which no more is known."""
+        sizes = {place: file.lstat().st_size for place, file in zip(places, files, strict=True)}
+        gguf = next((place for place in places if place.endswith(".gguf")), None)
+        now = self.clock()
+        model = {
+            "name": name,
+            "format": (ModelFormat.GGUF if gguf else ModelFormat.SAFETENSORS).value,
+            "quant": "unknown",
+            "architecture": "unknown",
+            "parameters": 0,
+            "size_bytes": sum(sizes.values()),
+            "path": gguf or PurePosixPath(places[0]).parent.as_posix(),
+            "source_repo": None,
+            "source_revision": None,
+            "created_at": now,
+            "used_at": now,
+            "note": "files that belonged to no model",
+            "external": False,
+        }
+        return Snapshot(model, sizes, (), (), {})
+
+    def restore(self, entry: TrashEntry) -> Model:
+        """Bring a model back. LibraryError where its name or place is taken, or a file is gone."""
+        for _ in range(_TRIES):
+            with self.catalogue.write() as transaction:
+                snapshot = self._ready(transaction, entry.id)
+                self._set(transaction, entry.id, TrashState.RESTORING)
+            try:
+                with self.catalogue.write() as transaction:
+                    if self._state(transaction, entry.id) is not TrashState.RESTORING:
+                        continue  # another process took this for the work of a dead one
+                    places = list(snapshot.files)
+                    for source, place in zip(
+                        self.store.trashed(entry.id, places), places, strict=True
+                    ):
+                        self.store.move(source, self.store.root / place)
+                    snapshot.put_back(transaction)
+                    self._delete(transaction, entry.id)
+                    model = transaction.get(snapshot.name)
+                    assert model is not None
+                return model
+            except LocalqError:
+                self._settle(entry.id)
+                raise
+        raise LibraryError(f"{entry.model.name}: another localq is working on it; try again")
+
+    def empty(self, entries: Iterable[TrashEntry]) -> int:
+        """Delete these for good; the bytes the disk got back. Killed, it goes on the next time."""
+        chosen: list[tuple[int, list[Path]]] = []
+        self.settle()
+        with self.catalogue.write() as transaction:
+            for entry in entries:
+                if self._state(transaction, entry.id) is None:
+                    continue
+                places = list(self._snapshot(transaction, entry.id).files)
+                chosen.append((entry.id, self.store.trashed(entry.id, places)))
+                self._set(transaction, entry.id, TrashState.EMPTYING)
+        freed = freed_by_deleting(file for _, files in chosen for file in files)
+        for number, files in chosen:
+            self.store.delete(files)
+            with self.catalogue.write() as transaction:
+                self._delete(transaction, number)
+        return freed
+
+    def unsettled(self) -> list[TrashEntry]:
+        """Entries that a process is moving just now, or was when it died."""
+        return [e for e in self.entries() if e.state in (TrashState.MOVING, TrashState.RESTORING)]
+
+    def settle(self) -> int:
+        """End what dead processes began, by moving it into the trash; how many entries that was."""
+        found = self.unsettled()
+        for entry in found:
+            self._settle(entry.id)
+        return len(found)
+
+    def _settle(self, number: int) -> None:
+        with self.catalogue.write() as transaction:
+            if self._state(transaction, number) in (TrashState.MOVING, TrashState.RESTORING):
+                places = list(self._snapshot(transaction, number).files)
+                for source, target, place in zip(
+                    self.store.owned(places),
+                    self.store.trashed(number, places),
+                    places,
+                    strict=True,
+                ):
+                    another = transaction.owner(self.store.relative(source)) is not None
+                    if os.path.lexists(source) and not os.path.lexists(target) and not another:
+                        self.store.move(source, self.store.trash_folder(number) / place)
+                self._set(transaction, number, TrashState.KEPT)
+
+    def _undo(self, number: int) -> None:
+        """Make a removal that failed halfway not have happened."""
+        with self.catalogue.write() as transaction:
+            snapshot = self._snapshot(transaction, number)
+            places = list(snapshot.files)
+            for source, place in zip(self.store.trashed(number, places), places, strict=True):
+                if os.path.lexists(source):
+                    self.store.move(source, self.store.root / place)
+            snapshot.put_back(transaction)
+            self._delete(transaction, number)
+
+    def _ready(self, transaction: Transaction, number: int) -> Snapshot:
+        """LibraryError unless the entry can come back whole."""
+        state = self._state(transaction, number)
+        if state is None:
+            raise NotFoundError("it is not in the trash any more")
+        snapshot = self._snapshot(transaction, number)
+        if state is TrashState.EMPTYING:
+            raise LibraryError(f"{snapshot.name}: is being deleted", hint="localq trash empty")
+        if holder := transaction.get(snapshot.name):
+            raise LibraryError(
+                f"{holder.name}: there is a model of that name again",
+                hint=f"remove that first: localq rm {holder.name}",
+            )
+        places = list(snapshot.files)
+        for home in self.store.owned(places):
+            place = self.store.relative(home)
+            if owner := transaction.owner(place):
+                raise LibraryError(f"{home}: belongs to {owner} by now")
+        if state is TrashState.KEPT:
+            for file in self.store.trashed(number, places):
+                if not os.path.lexists(file):
+                    raise LibraryError(
+                        f"{snapshot.name}: {file} is gone from the trash",
+                        hint=f"delete the rest: localq trash empty {number}",
+                    )
+        return snapshot
+
+    def _enter(
+        self, transaction: Transaction, snapshot: Snapshot, number: int | None = None
+    ) -> int:
+        row = (number, snapshot.name.casefold(), TrashState.MOVING, self.clock())
+        entered = transaction.connection.execute(
+            "INSERT INTO trash (id, key, state, removed_at, entry) VALUES (?, ?, ?, ?, ?)",
+            (*row, snapshot.encode()),
+        )
+        assert entered.lastrowid is not None
+        return entered.lastrowid
+
+    def _state(self, transaction: Transaction, number: int) -> TrashState | None:
+        row = transaction.connection.execute("SELECT state FROM trash WHERE id = ?", (number,))
+        found = row.fetchone()
+        return None if found is None else self._known_state(found[0])
+
+    def _known_state(self, text: str) -> TrashState:
+        try:
+            return TrashState(text)
+        except ValueError:
+            raise damaged(self.catalogue.database.path, f"trash: {text!r}") from None
+
+    def _snapshot(self, transaction: Transaction, number: int) -> Snapshot:
+        row = transaction.connection.execute("SELECT entry FROM trash WHERE id = ?", (number,))
+        return Snapshot.decode(row.fetchone()[0], transaction.database)
+
+    def _set(self, transaction: Transaction, number: int, state: TrashState) -> None:
+        transaction.connection.execute("UPDATE trash SET state = ? WHERE id = ?", (state, number))
+
+    def _delete(self, transaction: Transaction, number: int) -> None:
+        transaction.connection.execute("DELETE FROM trash WHERE id = ?", (number,))
+
+    def _entry(self, number: int, state: str, removed_at: float, text: str) -> TrashEntry:
+        database = self.catalogue.database.path
+        snapshot = Snapshot.decode(text, database)
+        return TrashEntry(
+            id=number,
+            model=snapshot.as_model(self.store.root, database),
+            state=self._known_state(state),
+            removed_at=float(removed_at),
+            files=tuple(self.store.trashed(number, snapshot.files)),
+        )

@@ -1,0 +1,46 @@
+"""Whether models take the memory that was predicted for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from localq.events import Note
+from localq.hardware.memory_ledger import Drift
+from localq.services.doctor import Context, Finding
+from localq.services.memory_ledger import ledger
+
+__all__ = ["drifted"]
+
+_ABOVE = 0.05
+_BELOW = -0.02
+"""How far off a prediction may be: what is promised of them."""
+
+
+def drifted(context: Context) -> Iterator[Finding]:
+    """Says how near predictions came, with the engine used last; finds those that did not."""
+    books = ledger(context.library.paths)
+    entries = books.entries()
+    drift = books.drift(entries[0].engine) if entries else None
+    if drift is None:
+        return
+    context.emit(Note(f"memory of {_loads(drift)}: {_words(drift)}"))
+    if drift.lowest >= _BELOW and drift.median <= _ABOVE:
+        return
+    worst = drift.worst
+    yield Finding(
+        f"models do not take the memory that is predicted for them with {worst.engine}:"
+        f" {_words(drift)}; furthest below: {worst.model}",
+        "plan with room to spare, such as with a smaller --ctx, and report it with the output of"
+        " localq plan MODEL --json",
+    )
+
+
+def _loads(drift: Drift) -> str:
+    return f"{drift.loads} load{'s' if drift.loads != 1 else ''}"
+
+
+def _words(drift: Drift) -> str:
+    return (
+        f"predicted {drift.median:+.1%} of what was taken in the middle,"
+        f" {drift.lowest:+.1%} to {drift.highest:+.1%}"
+    )

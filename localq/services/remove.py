@@ -1,0 +1,102 @@
+"""Remove models and bring them back; what that would do, before it is done."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localq.errors import NotFoundError, UsageError
+from localq.library import Library, Model
+from localq.library.disk import freed_by_deleting
+from localq.library.model import Removed
+from localq.library.sharing import Sharer, sharers
+from localq.library.trash import TrashEntry
+
+__all__ = [
+    "Emptied",
+    "Removal",
+    "empty_trash",
+    "parse_age",
+    "plan_removal",
+    "remove",
+    "restore",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing one model would do."""
+
+    model: Model
+    frees_bytes: int
+    """When the trash is emptied."""
+    sharers: tuple[Sharer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """What was, or (a dry run) would be, deleted for good."""
+
+    models: tuple[Model, ...]
+    freed_bytes: int
+
+
+def plan_removal(library: Library, names: Sequence[str]) -> tuple[list[Removal], int]:
+    """What removing these models would do, and the bytes that emptying gives back in all."""
+    models = {model.name: model for model in map(library.find_removable, names)}
+    plans: list[Removal] = []
+    for model in models.values():
+        frees = 0 if model.external else freed_by_deleting(library.files(model))
+        plans.append(Removal(model, frees, tuple(sharers(library, model))))
+    own = [model for model in models.values() if not model.external]
+    return plans, freed_by_deleting(file for model in own for file in library.files(model))
+
+
+def remove(library: Library, names: Sequence[str], *, now: bool = False) -> list[Removed]:
+    """Move models into the trash, all or (where one is not there) none; `now` deletes them."""
+    models = {model.name: model for model in map(library.find_removable, names)}
+    removed = [library.trash.put(name) for name in models]
+    if now:
+        mine = {one.trash_id for one in removed}
+        library.trash.empty([e for e in library.trash.entries() if e.id in mine])
+    return removed
+
+
+def restore(library: Library, names: Sequence[str]) -> list[Model]:
+    """Bring models back from the trash."""
+    entries = {entry.id: entry for entry in map(library.trash.find, names)}
+    return [library.trash.restore(entry) for entry in entries.values()]
+
+
+def empty_trash(
+    library: Library,
+    names: Sequence[str] = (),
+    *,
+    older_than: float | None = None,
+    dry_run: bool = False,
+) -> Emptied:
+    """Delete what is in the trash: all, those named, those removed `older_than` seconds ago."""
+    chosen: list[TrashEntry] = (
+        list({entry.id: entry for entry in map(library.trash.find, names)}.values())
+        if names
+        else library.trash.entries()
+    )
+    if older_than is not None:
+        chosen = [entry for entry in chosen if entry.removed_at <= time.time() - older_than]
+    if names and not chosen:
+        raise NotFoundError("none of these was in the trash for so long")
+    models = tuple(entry.model for entry in chosen)
+    if dry_run:
+        return Emptied(models, freed_by_deleting(file for e in chosen for file in e.files))
+    return Emptied(models, library.trash.empty(chosen))
+
+
+def parse_age(text: str) -> float:
+    """7d, 12h, 30m or 90s as seconds."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip().lower())
+    if match is None:
+        raise UsageError(f"{text!r} is not a time", hint="for example: --older-than 7d")
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}[match[2]]
+    return float(int(match[1]) * unit)
