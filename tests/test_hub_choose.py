@@ -6,8 +6,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from localq.errors import HubError, NotFoundError, UnsupportedError
-from localq.hub import Digest, RemoteFile, Weights, choose_checkpoint, choose_gguf, gguf_quants
+from localq.errors import HubError, NotFoundError, UnsupportedError, UsageError
+from localq.hub import (
+    Digest,
+    RemoteFile,
+    Selection,
+    Weights,
+    choose_checkpoint,
+    choose_gguf,
+    choose_mmproj,
+    gguf_quants,
+)
 from localq.hub.source import DigestKind
 from localq.hub.spec import ModelSpec
 
@@ -18,8 +27,8 @@ def remote(*paths: str) -> list[RemoteFile]:
     return [RemoteFile(path, 10, Digest(DigestKind.SHA256, "0" * 64)) for path in paths]
 
 
-def checkpoint(*paths: str) -> list[str]:
-    return [file.path for file in choose_checkpoint("org/name", remote(*paths)).files]
+def checkpoint(*paths: str, selection: Selection | None = None) -> list[str]:
+    return [file.path for file in choose_checkpoint("org/name", remote(*paths), selection).files]
 
 
 def gguf(quant: str, paths: Sequence[str]) -> list[str]:
@@ -139,4 +148,156 @@ def test_names_the_quantizations_there_are() -> None:
         "Q4_K_S",
         "Q8_0",
         "UD-IQ2_M",
+    ]
+
+
+def by_file(file: str, *paths: str) -> tuple[str, list[str]]:
+    chosen = choose_gguf(ModelSpec("org/name", file=file), remote(*paths))
+    return chosen.label, [shard.path for shard in chosen.files]
+
+
+@pytest.mark.parametrize(
+    ("file", "label"),
+    [
+        ("name-Q4_K_M.gguf", "Q4_K_M"),
+        ("name-UD-IQ2_M.gguf", "UD-IQ2_M"),
+        ("name-Q4_0.gguf", "Q4_0"),
+    ],
+)
+def test_a_file_is_called_by_its_quantization(file: str, label: str) -> None:
+    assert by_file(file, *GGUF_FILES) == (label, [file])
+
+
+def test_a_part_of_a_split_model_means_all_of_it() -> None:
+    shards = [f"Q8_0/name-Q8_0-0000{n}-of-00002.gguf" for n in (1, 2)]
+    assert by_file(shards[1], *GGUF_FILES) == ("Q8_0", shards)
+    with pytest.raises(HubError, match="only some of the 2 parts"):
+        by_file(shards[0], shards[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "label"),
+    [
+        ("name.gguf", "name"),
+        ("long/name-of-another-Q4_0.gguf", "name-of-another-Q4_0"),
+        ("a/model.gguf", "a-model"),
+        ("b/model.gguf", "b-model"),
+    ],
+)
+def test_a_file_without_a_quantization_of_its_own_is_called_as_it_is(file: str, label: str) -> None:
+    others = ["name.gguf", "long/name-of-another-Q4_0.gguf", "a/model.gguf", "b/model.gguf"]
+    assert by_file(file, "name-Q4_0.gguf", *others) == (label, [file])
+
+
+@pytest.mark.parametrize("file", ["no.gguf", "mmproj-name-Q4_0.gguf", "Q4_0.gguf"])
+def test_a_file_that_is_not_there_or_no_model(file: str) -> None:
+    with pytest.raises((NotFoundError, UsageError)) as caught:
+        by_file(file, *GGUF_FILES)
+    assert str(caught.value.hint).startswith("localq pull org/name:Q4_K_M")
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected", "type_"),
+    [
+        (["mmproj-x-Q8_0.gguf", "mmproj-x-f16.gguf", "mmproj-x-bf16.gguf"], 1, "F16"),
+        (["mmproj-BF16.gguf", "mmproj-F32.gguf"], 0, "BF16"),
+        (["x.mmproj-Q8_0.gguf", "mmproj-F32.gguf"], 1, "F32"),
+        (["mmproj-Q5_K_M.gguf", "deep/mmproj-Q8_0.gguf"], 1, "Q8_0"),
+        (["sub/mmproj-F16.gguf", "mmproj-F16.gguf"], 1, "F16"),
+        (["mmproj-model.gguf"], 0, ""),
+    ],
+)
+def test_the_best_picture_encoder_is_half_precision(
+    paths: list[str], expected: int, type_: str
+) -> None:
+    chosen = choose_mmproj("org/name", remote("x-F16.gguf", "mmproj.txt", *paths))
+    assert (chosen.file.path, chosen.type, chosen.of) == (paths[expected], type_, len(paths))
+
+
+def test_without_a_picture_encoder_says_so() -> None:
+    with pytest.raises(NotFoundError, match="no picture encoder"):
+        choose_mmproj("org/name", remote("name-Q4_0.gguf"))
+
+
+EMBEDDER = [
+    "1_Pooling/config.json",
+    "2_Dense/config.json",
+    "2_Dense/model.safetensors",
+    "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "model.safetensors",
+]
+
+
+def test_an_embedder_comes_with_its_modules() -> None:
+    unwanted = ["2_Dense/pytorch_model.bin", "onnx/config.json", "openvino/1_Pooling/config.json"]
+    assert set(checkpoint(*EMBEDDER, *unwanted)) == set(EMBEDDER)
+    without = [path for path in EMBEDDER if path != "2_Dense/model.safetensors"]
+    assert "2_Dense/pytorch_model.bin" in checkpoint(*without, *unwanted)
+    assert checkpoint("model.safetensors", "1_Pooling/config.json") == ["model.safetensors"]
+
+
+ALL = [
+    ".gitattributes",
+    "README.md",
+    "config.json",
+    "flax_model.msgpack",
+    "model.safetensors",
+    "name-Q4_0.gguf",
+    "onnx/model.onnx",
+    "onnx/quantized/model.onnx",
+    "pytorch_model.bin",
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "more", "less"),
+    [
+        (Selection(), [], []),
+        (Selection(include=("onnx/*",)), ["onnx/model.onnx", "onnx/quantized/model.onnx"], []),
+        (Selection(include=("onnx/",), exclude=("*/quantized/*",)), ["onnx/model.onnx"], []),
+        (
+            Selection(include=("*.msgpack", "*.bin")),
+            ["flax_model.msgpack", "pytorch_model.bin"],
+            [],
+        ),
+        (Selection(exclude=("*.md",)), [], ["README.md"]),
+        (
+            Selection(everything=True, exclude=("onnx/",)),
+            [".gitattributes", "flax_model.msgpack", "pytorch_model.bin"],
+            [],
+        ),
+    ],
+)
+def test_the_user_may_want_more_or_less(
+    selection: Selection, more: list[str], less: list[str]
+) -> None:
+    needed = {"README.md", "config.json", "model.safetensors"}
+    chosen = checkpoint(*ALL, selection=selection)
+    assert set(chosen) == (needed | set(more)) - set(less)
+    assert chosen[-1] == "model.safetensors"
+    assert len(chosen) == len(set(chosen))
+
+
+@pytest.mark.parametrize("pattern", ["*.safetensors", "config.json", "*"])
+def test_what_no_model_can_do_without_cannot_be_left_out(pattern: str) -> None:
+    with pytest.raises(UsageError, match="no model without"):
+        checkpoint(*ALL, selection=Selection(exclude=(pattern,)))
+
+
+def test_a_pattern_that_matches_nothing_is_said() -> None:
+    with pytest.raises(UsageError, match=r"no more files that match \*\.onnxx") as caught:
+        checkpoint(*ALL, selection=Selection(include=("*.onnxx",)))
+    assert "--dry-run" in str(caught.value.hint)
+
+
+def test_a_second_set_of_weights_is_never_part_of_a_model() -> None:
+    others = ["model-00001-of-00001.safetensors", "model.fp16.safetensors", "Model.safetensors"]
+    everything = Selection(include=("*.safetensors",), everything=True)
+    chosen = checkpoint(*ALL, *others, "consolidated.safetensors", selection=everything)
+    assert [path for path in chosen if path.endswith(".safetensors")] == [
+        "consolidated.safetensors",
+        "model.safetensors",
     ]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +34,7 @@ from tests.hub_server import (
     Refuse,
     Repo,
     Resize,
+    Slow,
     closed_port_url,
     only_this_hub,
 )
@@ -130,14 +128,23 @@ def test_the_next_run_continues_where_the_last_one_stopped(
     assert (target / BIG).stat().st_size == 50_000
     fetch(target)
     assert hub.sent[BIG] == SIZE
-    assert hub.requests[-1].headers["Range"] == "bytes=50000-"
+    (again,) = [r for r in hub.requests if r.path.endswith(BIG) and "Range" in r.headers]
+    assert again.headers["Range"] == "bytes=50000-"
 
 
 def test_cancelling_keeps_what_is_there(hub: HubServer, repo: Repo, target: Path) -> None:
     cancel = threading.Event()
+    hub.faults.append(Slow(BIG, bytes_per_second=100_000))
+
+    def stop_after_a_while(event: JobEvent) -> None:
+        if isinstance(event, Progress) and event.done > 10_000:
+            cancel.set()
+
     with pytest.raises(Cancelled, match="continue"):
-        fetch(target, cancel=cancel, emit=lambda event: cancel.set())
-    fetch(target)
+        fetch(target, cancel=cancel, emit=stop_after_a_while)
+    kept = (target / BIG).stat().st_size
+    assert kept > 0
+    assert fetch(target) <= sum(map(len, repo.files.values())) - kept
     assert (target / BIG).read_bytes() == repo.files[BIG]
 
 
@@ -300,8 +307,7 @@ def test_a_renamed_repository_has_its_new_name(hub: HubServer, repo: Repo) -> No
 
 def test_long_listings_come_in_pages(hub: HubServer, repo: Repo, target: Path) -> None:
     hub.page_size = 1
-    assert {file.path for file in resolve().files} == {"README.md", "config.json", BIG}
-    assert "onnx/model.onnx" in {file.path for file in resolve("org/name:q4_0").files}
+    assert {file.path for file in resolve().files} == set(repo.files)
 
 
 def test_an_endpoint_that_is_no_hub(hub: HubServer, repo: Repo) -> None:
@@ -366,37 +372,6 @@ def test_a_folder_is_a_source_too(tmp_path: Path, target: Path) -> None:
         )
     with pytest.raises(NotFoundError):
         FolderSource.of(origin, repo="demo/x", revision="embedded")
-
-
-_OFFICIAL_CLIENT = """
-import sys
-from huggingface_hub import HfApi, hf_hub_download
-api = HfApi()
-print(api.model_info("org/name", revision="main").sha)
-print(*sorted(entry.path for entry in api.list_repo_tree("org/name", recursive=True)))
-print(hf_hub_download("org/name", "model.safetensors", local_dir=sys.argv[1]))
-"""
-
-
-def test_the_server_of_these_tests_satisfies_the_official_client(
-    hub: HubServer, repo: Repo, target: Path, tmp_path: Path
-) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", _OFFICIAL_CLIENT, str(target)],
-        env={
-            **os.environ,
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    commit, files, path = result.stdout.splitlines()
-    assert commit == repo.commit
-    assert files.split() == ["README.md", "config.json", BIG, "onnx", "onnx/model.onnx"]
-    assert Path(path).read_bytes() == repo.files[BIG]
 
 
 def test_what_matches_is_the_content(hub: HubServer, repo: Repo, target: Path) -> None:

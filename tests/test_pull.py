@@ -38,6 +38,7 @@ from tests.hub_server import (
     HubServer,
     Refuse,
     Repo,
+    Slow,
     closed_port_url,
     only_this_hub,
 )
@@ -164,13 +165,14 @@ def test_a_new_revision_fetches_only_what_changed(
 
 def test_continues_after_a_stop(library: Library, repo: Repo, hub: HubServer, home: Paths) -> None:
     cancel = threading.Event()
+    hub.faults.append(Slow("00002.safetensors", bytes_per_second=100_000))
 
-    def stop_at_first_bytes(event: JobEvent) -> None:
-        if isinstance(event, Progress):
+    def stop_when_the_first_is_there(event: JobEvent) -> None:
+        if any(path.read_bytes() for path in home.partial.rglob("README.md")):
             cancel.set()
 
     with pytest.raises(Cancelled):
-        pull(library, PullRequest("org/tiny"), stop_at_first_bytes, cancel)
+        pull(library, PullRequest("org/tiny"), stop_when_the_first_is_there, cancel)
     assert library.models() == []
     assert "README.md" in leftovers(home)
     assert not home.models.exists()
@@ -374,7 +376,7 @@ def test_a_split_gguf_is_one_model(
         "big-Q8_0-00001-of-00002.gguf",
         "big-Q8_0-00002-of-00002.gguf",
     ]
-    assert library.remove("big").freed_bytes == model.size_bytes
+    assert library.remove("big").frees_bytes == model.size_bytes
 
 
 def test_the_demo_needs_no_network(

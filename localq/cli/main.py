@@ -21,15 +21,31 @@ __all__ = ["cli", "main"]
 
 _VERBS: Mapping[str, str] = {
     # verb -> its module in this package
+    "search": "search",
+    "fit": "fit",
     "pull": "pull",
     "quantize": "quantize",
     "imatrix": "imatrix",
     "convert": "convert",
+    "import": "import_models",
     "list": "list_models",
     "show": "show",
     "path": "path",
     "run": "run",
+    "plan": "plan",
+    "tune": "tune",
+    "bench": "bench",
+    "hardware": "hardware",
+    "alias": "alias",
+    "tag": "tag",
+    "note": "note",
     "rm": "rm",
+    "restore": "restore",
+    "trash": "trash",
+    "du": "du",
+    "verify": "verify",
+    "doctor": "doctor",
+    "jobs": "jobs",
 }
 
 

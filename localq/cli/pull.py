@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,34 +11,183 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.errors import UsageError
 from localq.library import Library
+
+if TYPE_CHECKING:
+    from localq.services.pull import PullRequest
+    from localq.services.pull_as import PullAsRequest
 
 __all__ = ["command"]
 
 
 @click.command(short_help="Download a model from the Hugging Face Hub.")
-@click.argument("spec", required=False, metavar="[REPO[@REVISION][:QUANT]]")
+@click.argument("spec", required=False, metavar="[REPO[@REVISION][:QUANT|:FILE]]")
+@click.option("--as", "type_", metavar="TYPE", help="Quantize it as it comes; see quantize.")
+@click.option("--force", is_flag=True, help="With --as: make anew what is there already.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Fetch files that match too, such as 'onnx/*'; may be repeated.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files that match, such as README.md; may be repeated.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Fetch all files but other models: GGUFs, and second sets of weights.",
+)
+@click.option("--mmproj", is_flag=True, help="Fetch the picture encoder of a GGUF too.")
+@click.option("--dry-run", is_flag=True, help="List the files and their sizes; fetch nothing.")
+@click.option("--detach", is_flag=True, help="Work in the background; see localq jobs.")
 @json_option
-def command(spec: str | None, as_json: bool) -> None:
+def command(
+    spec: str | None,
+    type_: str | None,
+    force: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    everything: bool,
+    mmproj: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
     """Download a model from the Hugging Face Hub into the library.
 
-    REPO is a checkpoint such as HuggingFaceTB/SmolLM2-135M-Instruct; REPO:Q4_K_M fetches a ready
-    GGUF; `demo` is a tiny model that comes with localq. Without REPO: the model that localq.toml
-    in this folder names, else one that fits this machine.
+    REPO is a checkpoint such as HuggingFaceTB/SmolLM2-135M-Instruct, of which the files come that
+    localq needs. REPO:Q4_K_M fetches a ready GGUF, REPO:FILE.gguf that very file; `demo` is a tiny
+    model that comes with localq. Without REPO: the model that localq.toml in this folder names,
+    else one that fits this machine.
     """
+    from localq.services.jobs import recorded
     from localq.services.pull import PullRequest, pull
 
     with Library() as library:
         if spec is None and not as_json and sys.stdin.isatty() and sys.stderr.isatty():
             spec = _choose(library)
+        request = PullRequest(spec, include, exclude, everything, mmproj)
+        if type_ is not None:
+            _refuse_with_as(spec, request, dry_run=dry_run)
+            _pull_as(library, spec or "", type_, force=force, detach=detach, as_json=as_json)
+            return
+        if force:
+            raise UsageError("--force goes with --as", hint="localq pull --help")
+        if dry_run:
+            _preview(library, request, as_json=as_json)
+            return
+        if detach:
+            _detach(library, request, as_json=as_json)
+            return
         with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-            result = pull(library, PullRequest(spec), emit, cancel)
+            result = recorded(
+                library,
+                request,
+                emit,
+                cancel,
+                lambda emit: pull(library, request, emit, cancel),
+                named=lambda result: result.model.name,
+            )
     if as_json:
         output.json_document(result)
         return
     if result.already_there:
         output.narrate("complete and unchanged; nothing to download")
     output.line(result.model.name)
+
+
+def _detach(library: Library, request: PullRequest | PullAsRequest, *, as_json: bool) -> None:
+    from localq.cli.jobs import report_detached
+    from localq.services.job_detach import start_detached
+
+    report_detached(start_detached(library, request), as_json=as_json)
+
+
+def _refuse_with_as(spec: str | None, request: PullRequest, *, dry_run: bool) -> None:
+    given = {
+        "--include": bool(request.include),
+        "--exclude": bool(request.exclude),
+        "--all": request.everything,
+        "--mmproj": request.mmproj,
+        "--dry-run": dry_run,
+    }
+    if wrong := next((option for option, is_given in given.items() if is_given), None):
+        raise UsageError(f"{wrong} does not go with --as", hint="leave out one of them")
+    if spec is None:
+        raise UsageError("--as needs a REPO", hint="localq pull OWNER/NAME --as q4_0")
+
+
+def _pull_as(
+    library: Library, spec: str, type_: str, *, force: bool, detach: bool, as_json: bool
+) -> None:
+    from localq.formats.types import QuantType
+    from localq.services.jobs import recorded
+    from localq.services.pull_as import PullAsRequest, pull_as
+
+    request = PullAsRequest(spec, QuantType.parse(type_), force)
+    if detach:
+        _detach(library, request, as_json=as_json)
+        return
+    with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        result = recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: pull_as(library, request, emit, cancel),
+            named=lambda result: result.model.name,
+        )
+    if as_json:
+        output.json_document(result)
+        return
+    if not result.already_there:
+        size = output.byte_count(result.model.size_bytes)
+        output.narrate(f"{size} in {result.seconds:.1f} s")
+    output.line(result.model.name)
+
+
+def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
+    from localq.services.pull_preview import preview_pull
+
+    with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        preview = preview_pull(library, request, emit, cancel)
+    if as_json:
+        output.json_document(preview)
+        return
+    if preview.files:
+        output.table(
+            ("FILE", "SIZE", "HERE"),
+            (
+                (
+                    file.path,
+                    output.byte_count(file.size_bytes),
+                    _share(file.present_bytes, file.size_bytes),
+                )
+                for file in preview.files
+            ),
+        )
+    if preview.already_there:
+        output.narrate(f"{preview.name} is complete; nothing to download")
+        return
+    output.narrate(
+        f"{preview.name}: {output.byte_count(preview.download_bytes)} to download of "
+        f"{output.byte_count(preview.total_bytes)}; "
+        f"{output.byte_count(preview.free_bytes)} are free"
+    )
+    if preview.download_bytes > preview.free_bytes:
+        output.warn("the disk has no room for it; LOCALQ_HOME can be a folder on a larger one")
+
+
+def _share(present: int, size: int) -> str:
+    if present >= size:
+        return "yes"
+    return f"{100 * present // size} %" if present else "no"
 
 
 def _choose(library: Library) -> str | None:

@@ -1,17 +1,19 @@
-"""Which of a repository's files make the model: no second copy in another framework's format."""
+"""Which of a repository's files make a checkpoint: no second copy in another framework's format."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from localq.errors import HubError, NotFoundError, UnsupportedError
+from localq.errors import HubError, UnsupportedError, UsageError
+from localq.hub.choose_gguf import gguf_quants, pull_hint
+from localq.hub.selection import Selection
+from localq.hub.shards import index_of, missing_shards
 from localq.hub.source import RemoteFile
-from localq.hub.spec import ModelSpec
 
-__all__ = ["Chosen", "Weights", "choose_checkpoint", "choose_gguf", "gguf_quants"]
+__all__ = ["Chosen", "Weights", "choose_checkpoint"]
 
 _WITH_WEIGHTS = frozenset(
     [
@@ -23,8 +25,11 @@ _WITH_WEIGHTS = frozenset(
         "chat_template.jinja",
         "chat_template.json",
         "config.json",
+        "config_sentence_transformers.json",
         "generation_config.json",
         "merges.txt",
+        "modules.json",
+        "sentence_bert_config.json",
         "special_tokens_map.json",
         "tokenizer.json",
         "tokenizer.model",
@@ -33,14 +38,14 @@ _WITH_WEIGHTS = frozenset(
         "vocab.txt",
     ]
 )
-_INDEX = ".index.json"
-_SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.(safetensors|gguf|bin)", re.IGNORECASE)
-# Parts of a GGUF repository that are no language model: picture encoders, importance matrices.
-_NOT_A_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
-_QUANT = re.compile(
-    r"(?<![a-z0-9])((?:ud-)?(?:iq|tq|q)[1-9][a-z0-9_]*|bf16|f16|f32|mxfp4(?:_moe)?)(?![a-z0-9_])",
-    re.IGNORECASE,
+_MODULES = "modules.json"
+# sentence-transformers: 1_Pooling, 2_Dense, ... each with a configuration, some with weights.
+_MODULE_FILE = re.compile(
+    r"([0-9]{1,2}_[A-Za-z]{1,40})/(config\.json|[a-z_]+\.(?:safetensors|bin))"
 )
+_GGUF = ".gguf"
+# What a reader of the folder takes for parts of one model.
+_WEIGHTS = re.compile(r"model[^/]*\.safetensors")
 
 
 class Weights(Enum):
@@ -48,55 +53,75 @@ class Weights(Enum):
 
     SAFETENSORS = "safetensors"
     PYTORCH = "pytorch_model.bin"
-    GGUF = "gguf"
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The files to fetch, small ones first; of GGUF the shards in their order."""
+    """The files to fetch, small ones first; the last of them are `weight_files`."""
 
     weights: Weights
     files: tuple[RemoteFile, ...]
+    weight_files: tuple[RemoteFile, ...]
 
     @property
     def size_bytes(self) -> int:
         return sum(file.size for file in self.files)
 
 
-def choose_checkpoint(repo: str, files: Sequence[RemoteFile]) -> Chosen:
-    """The checkpoint of a repository: one set of weights, and what is needed to use it.
+def choose_checkpoint(
+    repo: str, files: Sequence[RemoteFile], selection: Selection | None = None
+) -> Chosen:
+    """The checkpoint of a repository: one set of weights, what is needed to use it, and what
+    `selection` adds; GGUF files and second sets of weights are models of their own, never part
+    of one.
 
-    UnsupportedError where there are no such weights, HubError where some of them are missing.
+    UnsupportedError where there are no such weights, HubError where some of them are missing,
+    UsageError where the selection leaves out what no checkpoint can do without, or adds nothing.
     """
+    selection = selection or Selection()
     by_name = {_name(file): file for file in files if not _in_subfolder(file)}
-    weights, names = _weights(repo, by_name)
+    kind, names = _weights(repo, by_name)
     small = sorted(_WITH_WEIGHTS & by_name.keys())
-    indexes = {_index_of(name) for name in names} & by_name.keys()
-    return Chosen(weights, tuple(by_name[name] for name in [*small, *sorted(indexes), *names]))
+    indexes = {index_of(name) for name in names} & by_name.keys()
+    weights = tuple(by_name[name] for name in names)
+    needed = [by_name[name] for name in [*small, *sorted(indexes)]]
+    if _MODULES in by_name:
+        needed += _module_files(files)
+    for file in (*weights, *(f for f in needed if f.path == "config.json")):
+        if selection.excludes(file.path):
+            raise UsageError(
+                f"{repo}: no model without {file.path}", hint="let --exclude spare that file"
+            )
+    wanted = [f for f in files if selection.includes(f.path) and not _is_other_model(f)]
+    if selection.include and not wanted:
+        raise UsageError(
+            f"{repo} has no more files that match {' or '.join(selection.include)}",
+            hint=f"localq pull {repo} --all --dry-run lists its files",
+        )
+    kept = [file for file in needed if not selection.excludes(file.path)]
+    chosen = dict.fromkeys([*kept, *wanted])
+    others = [file for file in chosen if file not in weights]
+    return Chosen(kind, (*others, *weights), weights)
 
 
-def choose_gguf(spec: ModelSpec, files: Sequence[RemoteFile]) -> Chosen:
-    """The GGUF file of `spec.quant`, or its shards; of several that fit, the shortest name's.
-
-    NotFoundError names the quantizations there are.
-    """
-    assert spec.quant is not None
-    wanted = re.compile(rf"(?<![a-z0-9]){re.escape(spec.quant)}(?![a-z0-9_])", re.IGNORECASE)
-    models: dict[str, list[RemoteFile]] = {}
-    for file in _gguf_files(files):
-        if wanted.search(stem := _stem(file)):
-            models.setdefault(stem, []).append(file)
-    if not models:
-        raise _no_such_quant(spec, gguf_quants(files))
-    shards = sorted(models[min(models, key=lambda stem: (len(stem), stem))], key=lambda f: f.path)
-    _refuse_missing_shards(spec.repo, [_name(shard) for shard in shards])
-    return Chosen(Weights.GGUF, tuple(shards))
+def _is_other_model(file: RemoteFile) -> bool:
+    """Whether it is a GGUF, or would be taken for weights of the checkpoint; those that are its
+    weights are chosen already."""
+    path = file.path.lower()
+    return path.endswith(_GGUF) or _WEIGHTS.fullmatch(path) is not None
 
 
-def gguf_quants(files: Iterable[RemoteFile]) -> list[str]:
-    """The quantizations that the names of GGUF files carry, in capitals."""
-    found = (match for file in _gguf_files(files) for match in _QUANT.findall(_stem(file)))
-    return sorted({match.upper() for match in found})
+def _module_files(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """What the modules of a sentence-transformer hold: of two kinds of weights the safe one."""
+    folders: dict[str, list[tuple[str, RemoteFile]]] = {}
+    for file in sorted(files, key=lambda file: file.path):
+        if match := _MODULE_FILE.fullmatch(file.path):
+            folders.setdefault(match[1], []).append((match[2], file))
+    chosen: list[RemoteFile] = []
+    for entries in folders.values():
+        safe = any(name.endswith(".safetensors") for name, _ in entries)
+        chosen += [file for name, file in entries if not (safe and name.endswith(".bin"))]
+    return chosen
 
 
 def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[str]]:
@@ -121,56 +146,17 @@ def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[s
         return Weights.PYTORCH, pickles
     if quants := gguf_quants(by_name.values()):
         raise UnsupportedError(
-            f"{repo} has GGUF files only: say which", hint=_pull_hint(repo, quants)
+            f"{repo} has GGUF files only: say which", hint=pull_hint(repo, quants)
         )
     raise UnsupportedError(
-        f"{repo} has no *.safetensors in it: not a checkpoint that localq can use"
+        f"{repo} has no *.safetensors in it: not a checkpoint that localq can use",
+        hint=f"localq search {repo.partition('/')[2]}",
     )
-
-
-def _no_such_quant(spec: ModelSpec, quants: list[str]) -> NotFoundError:
-    if quants:
-        return NotFoundError(
-            f"{spec.repo} has no GGUF file for {spec.quant}; it has {', '.join(quants[:30])}",
-            hint=_pull_hint(spec.repo, quants),
-        )
-    return NotFoundError(
-        f"{spec.repo} has no GGUF files",
-        hint=f"localq pull {spec.repo}, then: localq quantize {(spec.quant or '').lower()}",
-    )
-
-
-def _pull_hint(repo: str, quants: list[str]) -> str:
-    return f"localq pull {repo}:{'Q4_K_M' if 'Q4_K_M' in quants else quants[0]}"
 
 
 def _refuse_missing_shards(repo: str, names: list[str]) -> None:
-    shards = [match for name in names if (match := _SHARD.fullmatch(name))]
-    if not shards:
-        return
-    expected = int(shards[0][3])
-    if sorted(int(match[2]) for match in shards) != list(range(1, expected + 1)):
-        raise HubError(f"{repo} has only some of the {expected} parts of {shards[0][1][:120]}")
-
-
-def _gguf_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    return [
-        file
-        for file in files
-        if file.path.lower().endswith(".gguf") and not _NOT_A_MODEL.search(_name(file))
-    ]
-
-
-def _stem(file: RemoteFile) -> str:
-    """The path without its ending, the same for all shards of a model."""
-    match = _SHARD.fullmatch(file.path)
-    return match[1] if match else file.path[: -len(".gguf")]
-
-
-def _index_of(name: str) -> str:
-    """Where the list of a shard's fellows would be: model.safetensors.index.json."""
-    match = _SHARD.fullmatch(name)
-    return f"{match[1]}.{match[4]}{_INDEX}" if match else name + _INDEX
+    if missing := missing_shards(names):
+        raise HubError(f"{repo} has {missing}")
 
 
 def _name(file: RemoteFile) -> str:

@@ -1,29 +1,30 @@
 """Fetching files so that what is on disk afterwards is what the source promised, byte for byte.
 
-A file that is partly there is continued, whoever began it. It counts only when its size and its
-checksum are right; content that arrives wrong is fetched once more from the start.
+Several files come at once, each over a connection of its own. A file that is partly there is
+continued, whoever began it. It counts only when its size and its checksum are right; content that
+arrives wrong is fetched once more from the start.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
-from localq.errors import HubError, OfflineError, storage_errors
-from localq.events import Emit, Progress
+from localq.errors import Cancelled, storage_errors
+from localq.events import Emit
 from localq.hub.patience import Patience, RetryPolicy, stop_if
-from localq.hub.source import Damaged, DigestKind, Hasher, Interrupted, RemoteFile, Source
+from localq.hub.progress import Board
+from localq.hub.source import RemoteFile, Source
+from localq.hub.transfer import Transfer, read_into
 
-__all__ = ["fetch_all", "matches"]
+__all__ = ["FILES_AT_ONCE", "fetch_all", "matches"]
 
-_CHUNK = 1 << 20
-_WORTHWHILE = 64 << 10
-"""A connection that brought this many bytes may be replaced at once when it breaks."""
-_SECONDS_BETWEEN_EVENTS = 0.1
+FILES_AT_ONCE = 4
+_LARGE = 16 << 20
+_FREE_SPACE = "free some space, or set LOCALQ_HOME to a folder on a larger disk"
 
 
 def fetch_all(
@@ -34,21 +35,46 @@ def fetch_all(
     cancel: threading.Event,
     policy: RetryPolicy | None = None,
     stage: str = "downloading",
+    files_at_once: int = FILES_AT_ONCE,
 ) -> int:
     """Bring every target to be its file of `source`; returns the bytes that had to be moved.
 
-    The folders exist. Whole files are checked and kept. Raises Cancelled, OfflineError, HubError,
-    StorageError; what has arrived until then stays, for the next time.
+    The folders exist. Whole files are checked and kept. `emit` is called by the calling thread
+    alone. Raises Cancelled, OfflineError, HubError, StorageError; the first failure stops the
+    other files at once. What has arrived until then stays, for the next time.
     """
-    meter = _Meter(emit, stage, sum(file.size for file in targets.values()))
-    moved = 0
-    for target, file in targets.items():
-        patience = Patience(policy or RetryPolicy(), cancel, emit)
-        fetch = _Fetch(source, file, target, patience, meter)
-        with storage_errors(target):
-            moved += fetch.run()
-    meter.show(finished=True)
-    return moved
+    board = Board(emit, stage, sum(file.size for file in targets.values()))
+    policy = policy or RetryPolicy()
+
+    large = sum(file.size >= _LARGE for file in targets.values())
+
+    def bring(target: Path, file: RemoteFile) -> int:
+        stop_if(board.stopped)
+        patience = Patience(policy, board.stopped, board.note)
+        # Where files are fewer than processors, another of these can do the hashing.
+        aside = hashing if large < (os.cpu_count() or 1) and file.size >= _LARGE else None
+        with storage_errors(target, _FREE_SPACE):
+            return Transfer(source, file, target, patience, board, aside).run()
+
+    with (
+        ThreadPoolExecutor(files_at_once, "hash") as hashing,
+        ThreadPoolExecutor(files_at_once, "fetch") as pool,
+    ):
+        futures: list[Future[int]] = []
+        for target, file in targets.items():
+            futures.append(pool.submit(bring, target, file))
+            futures[-1].add_done_callback(lambda future: board.wake())
+        try:
+            while not all(future.done() for future in futures):
+                board.wait()
+                board.tell()
+                stop_if(cancel)
+                _raise_failure(futures)
+        finally:
+            board.stop()
+    _raise_failure(futures)
+    board.tell(finished=True)
+    return sum(future.result() for future in futures)
 
 
 def matches(path: Path, file: RemoteFile, cancel: threading.Event) -> bool:
@@ -58,125 +84,14 @@ def matches(path: Path, file: RemoteFile, cancel: threading.Event) -> bool:
             return False
         with path.open("rb") as opened:
             hasher = file.digest.hasher(file.size)
-            _read_into(hasher, opened, lambda count: stop_if(cancel))
+            read_into(hasher, opened, lambda count: stop_if(cancel))
     except OSError:
         return False
     return hasher.hexdigest() == file.digest.hex
 
 
-@dataclass(slots=True)
-class _Meter:
-    """All files' progress as events, not more often than anyone can see."""
-
-    emit: Emit
-    stage: str
-    total: int
-    done: int = field(default=0, init=False)
-    shown_at: float = field(default=float("-inf"), init=False)
-
-    def add(self, count: int) -> None:
-        self.done += count
-        self.show()
-
-    def show(self, *, finished: bool = False) -> None:
-        now = time.monotonic()
-        if finished or now - self.shown_at >= _SECONDS_BETWEEN_EVENTS:
-            self.shown_at = now
-            self.emit(Progress(self.stage, self.done, self.total))
-
-
-@dataclass(slots=True)
-class _Fetch:
-    """One file on its way. `have` bytes of it are in `target`, and went through `hasher`."""
-
-    source: Source
-    file: RemoteFile
-    target: Path
-    patience: Patience
-    meter: _Meter
-    have: int = field(default=0, init=False)
-    moved: int = field(default=0, init=False)
-    hasher: Hasher = field(init=False)
-
-    def run(self) -> int:
-        try:
-            self._attempt()
-        except Damaged:
-            self._forget()
-            try:
-                self._attempt()
-            except Damaged as error:
-                self._forget()
-                raise HubError(
-                    f"{self.source.repo}: {self.file.path} arrived damaged twice: {error.message}",
-                    hint="run the same command again later; if it stays so, tell the model's owner",
-                ) from error
-        return self.moved
-
-    def _attempt(self) -> None:
-        with self.target.open("ab+") as output:
-            self._take_over(output)
-            while self.have < self.file.size:
-                self._stop_if_cancelled()
-                before = self.have
-                try:
-                    self._receive(output)
-                except (Interrupted, OfflineError) as error:
-                    if self.have - before >= _WORTHWHILE:
-                        self.patience.progressed()
-                    else:
-                        self.patience.wait(error)
-        if self.hasher.hexdigest() != self.file.digest.hex:
-            kind = self.file.digest.kind
-            name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
-            raise Damaged(f"its {name} is not the one listed")
-
-    def _take_over(self, output: BinaryIO) -> None:
-        """Begin with what an earlier run left."""
-        self.hasher = self.file.digest.hasher(self.file.size)
-        self.have = 0
-        output.seek(0)
-        if output.seek(0, 2) > self.file.size:
-            output.truncate(0)
-        output.seek(0)
-        _read_into(self.hasher, output, self._count)
-
-    def _receive(self, output: BinaryIO) -> None:
-        with self.source.open(self.file, self.have) as stream:
-            if stream.start != self.have:
-                self._restart(output)
-            for chunk in stream.chunks:
-                self._stop_if_cancelled()
-                if self.have + len(chunk) > self.file.size:
-                    raise Damaged(f"it is longer than the {self.file.size:,} bytes listed")
-                output.write(chunk)
-                self.hasher.update(chunk)
-                self.moved += len(chunk)
-                self._count(len(chunk))
-        if self.have < self.file.size:
-            raise Interrupted(f"{self.file.path}: the connection closed before the file's end")
-
-    def _restart(self, output: BinaryIO) -> None:
-        output.truncate(0)
-        self.meter.add(-self.have)
-        self.have = 0
-        self.hasher = self.file.digest.hasher(self.file.size)
-
-    def _forget(self) -> None:
-        self.meter.add(-self.have)
-        self.have = 0
-        self.target.unlink(missing_ok=True)
-
-    def _count(self, count: int) -> None:
-        self._stop_if_cancelled()
-        self.have += count
-        self.meter.add(count)
-
-    def _stop_if_cancelled(self) -> None:
-        stop_if(self.patience.cancel)
-
-
-def _read_into(hasher: Hasher, opened: BinaryIO, count: Callable[[int], None]) -> None:
-    while chunk := opened.read(_CHUNK):
-        hasher.update(chunk)
-        count(len(chunk))
+def _raise_failure(futures: list[Future[int]]) -> None:
+    """The error of a file that failed, rather than those of the files that it stopped."""
+    failures = [error for future in futures if future.done() and (error := future.exception())]
+    for error in sorted(failures, key=lambda error: isinstance(error, Cancelled)):
+        raise error

@@ -34,7 +34,7 @@ class FolderSource:
         return cls(root, repo, revision, tuple(map(_describe, paths)))
 
     @contextmanager
-    def open(self, file: RemoteFile, offset: int) -> Iterator[Stream]:
+    def open(self, file: RemoteFile, offset: int, end: int | None = None) -> Iterator[Stream]:
         path = self.root / file.path
         try:
             with path.open("rb") as opened:

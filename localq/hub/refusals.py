@@ -16,12 +16,12 @@ __all__ = ["Asked", "refusal", "retry_after"]
 
 _TRANSIENT = frozenset([408, 425, 429, 500, 502, 503, 504])
 _USED_UP = re.compile(r";\s*r=0\s*;\s*t=([0-9]{1,9})\b")
-_LOGIN = "set HF_TOKEN to your token from huggingface.co/settings/tokens"
+_LOGIN = "hf auth login, or set HF_TOKEN to a token from huggingface.co/settings/tokens"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for, to say so when it is refused."""
+    """What was asked for, to say so when it is refused. No `repo`: a search."""
 
     host: str
     repo: str
@@ -43,17 +43,25 @@ def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqErro
     if code == "RevisionNotFound":
         return NotFoundError(
             f"{asked.repo} has no revision {asked.revision!r}",
-            hint=f"its branches and tags: {asked.host}/{asked.repo}/tree/main",
+            hint=f"localq pull {asked.repo} takes its main branch",
         )
     if code == "EntryNotFound" or (status == 404 and asked.path is not None):
-        return NotFoundError(f"{asked.repo} no longer has the file {asked.path!r}")
+        return NotFoundError(
+            f"{asked.repo} no longer has the file {asked.path!r}",
+            hint=f"localq pull {asked.repo} again: it asks for the latest files",
+        )
     if reason == "Invalid credentials in Authorization header":
-        return HubError(f"{asked.host} does not accept your token", hint=f"{_LOGIN}, or unset it")
-    if status in (401, 404):  # the Hub hides from strangers whether a private model exists
+        return HubError(
+            f"{asked.host} does not accept your token",
+            hint=f"{_LOGIN}; or unset HF_TOKEN to go without",
+        )
+    if (
+        status in (401, 404) and asked.repo
+    ):  # the Hub hides from strangers whether a private model exists
         return NotFoundError(
             f"no model {asked.repo!r} on {asked.host}"
             + ("" if asked.has_token else ", or a private one"),
-            hint=f"check the spelling; for a private model {_LOGIN}",
+            hint=f"localq search {asked.repo.partition('/')[2]}; for a private model: {_LOGIN}",
         )
     if status == 403:
         return HubError(
@@ -61,7 +69,8 @@ def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqErro
             hint="check that your token may read this model",
         )
     return HubError(
-        f"{asked.repo}: {asked.host} answers {_phrase(status)}"
+        (f"{asked.repo}: " if asked.repo else "")
+        + f"{asked.host} answers {_phrase(status)}"
         + (f": {_line(reason)}" if reason else "")
     )
 
@@ -86,7 +95,7 @@ def _gated(asked: Asked) -> HubError:
     if asked.has_token:
         hint = f"accept its terms at {page} with the account of your token, then try again"
     else:
-        hint = f"accept its terms at {page}, then {_LOGIN}"
+        hint = f"accept its terms at {page}, then: {_LOGIN}"
     return HubError(f"{asked.repo} is gated: its owners say who may download it", hint=hint)
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from localq.errors import HubError
 from localq.events import Emit
 from localq.hub.listing import repo_state, tree_files
-from localq.hub.patience import Patience, RetryPolicy, stop_if
-from localq.hub.session import HubSession
+from localq.hub.patience import Patience, RetryPolicy
+from localq.hub.session import HubSession, Params, hang_up
 from localq.hub.source import Damaged, Interrupted, RemoteFile, Stream
 from localq.hub.spec import ModelSpec
 
 __all__ = ["HubSource"]
 
 _MAX_PAGES = 200
-"""Of 1,000 files each."""
+"""Of 1,000 files each, or of 50 where a folder has many."""
+_MAX_FILES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,21 @@ class HubSource:
         cancel: threading.Event,
         policy: RetryPolicy | None = None,
     ) -> HubSource:
-        """Ask the Hub which commit `spec` means and what files it has.
+        """Ask the Hub which commit `spec` means and what files it has, in all its folders.
 
-        Folders are looked into only for GGUF files. Raises OfflineError, NotFoundError,
-        HubError, Cancelled.
+        Raises OfflineError, NotFoundError, HubError, Cancelled.
         """
         api = _Api(HubSession.from_environment(), Patience(policy or RetryPolicy(), cancel, emit))
         repo, commit = api.state(spec.repo, spec.revision)
-        files = api.files(repo, commit, recursive=spec.quant is not None)
+        files = api.files(repo, commit)
         return cls(api.session, repo, commit, files)
 
     @contextmanager
-    def open(self, file: RemoteFile, offset: int) -> Iterator[Stream]:
+    def open(self, file: RemoteFile, offset: int, end: int | None = None) -> Iterator[Stream]:
         asked = self.session.asked(self.repo, self.revision, file.path)
         # Asked anew each time: the signed address it leads to is good for an hour only.
         path = f"/{self.repo}/resolve/{self.revision}/{quote(file.path)}"
-        with self.session.get(path, asked, offset=offset) as response:
+        with self.session.get(path, asked, offset=offset, end=end) as response:
             if response.status_code == 416:
                 raise Damaged(f"it is shorter than the {file.size:,} bytes the Hub lists")
             start = 0
@@ -63,7 +64,7 @@ class HubSource:
                 start = _range_start(response.headers.get("Content-Range", ""))
                 if start != offset:
                     raise Interrupted(f"{self.session.host} sent another part than asked for")
-            yield Stream(start, response.iter_bytes())
+            yield Stream(start, response.iter_bytes(), partial(hang_up, response))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +74,29 @@ class _Api:
 
     def state(self, repo: str, revision: str | None) -> tuple[str, str]:
         path = f"/api/models/{repo}/revision/{quote(revision or 'main', safe='')}"
-        answer, _ = self._get(path, repo, revision or "main", {})
+        answer, _ = self._get(path, repo, revision or "main", {"expand": "sha"})
         return repo_state(answer, repo)
 
-    def files(self, repo: str, commit: str, *, recursive: bool) -> tuple[RemoteFile, ...]:
+    def files(self, repo: str, commit: str) -> tuple[RemoteFile, ...]:
         path = f"/api/models/{repo}/tree/{commit}"
         files: list[RemoteFile] = []
-        page: Mapping[str, str] = {"recursive": str(recursive).lower(), "expand": "false"}
+        page: Params = {"recursive": "true", "expand": "false"}
         for _ in range(_MAX_PAGES):
             answer, next_page = self._get(path, repo, commit, page)
             files += tree_files(answer, repo)
+            if len(files) > _MAX_FILES:
+                raise HubError(f"{repo} has more than {_MAX_FILES:,} files: too many for a model")
             if next_page is None:
                 return tuple(files)
             page = next_page
         raise HubError(f"{repo}: the list of its files does not end")
 
     def _get(
-        self, path: str, repo: str, revision: str, params: Mapping[str, str]
-    ) -> tuple[object, Mapping[str, str] | None]:
-        while True:
-            stop_if(self.patience.cancel)
-            try:
-                answer = self.session.json(path, self.session.asked(repo, revision), params)
-            except Interrupted as error:
-                self.patience.wait(error)
-            else:
-                self.patience.progressed()
-                return answer
+        self, path: str, repo: str, revision: str, params: Params
+    ) -> tuple[object, Params | None]:
+        return self.session.patient_json(
+            path, self.session.asked(repo, revision), params, self.patience
+        )
 
 
 def _range_start(header: str) -> int:

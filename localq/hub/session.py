@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import httpx2
@@ -19,15 +21,19 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from localq.errors import HubError, OfflineError
 from localq.hub import environment
+from localq.hub.patience import Patience, stop_if
 from localq.hub.refusals import Asked, refusal
 from localq.hub.source import Interrupted
 from localq.version import __version__
 
-__all__ = ["HubSession"]
+__all__ = ["HubSession", "Params", "hang_up"]
 
 _TIMEOUT = httpx2.Timeout(10.0)
 """Seconds of silence; also how long a stop may take while the server says nothing."""
-_MAX_ANSWER = 64 << 20
+_MAX_ANSWER = 16 << 20
+"""Bytes of JSON; parsed, they may take twenty times as much."""
+
+Params: TypeAlias = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +53,52 @@ class HubSession:
     def host(self) -> str:
         return urlsplit(self.endpoint).netloc.rpartition("@")[2]
 
-    def json(
-        self, path: str, asked: Asked, params: Mapping[str, str]
-    ) -> tuple[object, dict[str, str] | None]:
+    def patient_json(
+        self, path: str, asked: Asked, params: Params, patience: Patience
+    ) -> tuple[object, Params | None]:
+        """As `json`, tried again where that may help."""
+        while True:
+            stop_if(patience.cancel)
+            try:
+                answer = self.json(path, asked, params)
+            except Interrupted as error:
+                patience.wait(error)
+            else:
+                patience.progressed()
+                return answer
+
+    def json(self, path: str, asked: Asked, params: Params) -> tuple[object, Params | None]:
         """The API's answer, and the parameters that ask for its next page where there is one."""
         with self.get(path, asked, params=params) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > _MAX_ANSWER:
-                    raise HubError(f"{asked.repo}: the Hub's answer is too long to be right")
+                    raise HubError(f"{_about(asked)}the Hub's answer is too long to be right")
             try:
                 answer = json.loads(body)
             except (ValueError, RecursionError):
                 raise HubError(
-                    f"{asked.repo}: {self.host} does not answer as a Hub does",
+                    f"{_about(asked)}{self.host} does not answer as a Hub does",
                     hint="check HF_ENDPOINT, and that no login page of your network is in between",
                 ) from None
             # Only its parameters: the address may lead elsewhere, the token must not.
             next_page = response.links.get("next", {}).get("url")
-            return answer, dict(httpx2.URL(next_page).params) if next_page else None
+            return answer, _parameters(next_page) if next_page else None
 
     @contextmanager
     def get(
-        self, path: str, asked: Asked, *, params: Mapping[str, str] | None = None, offset: int = 0
+        self,
+        path: str,
+        asked: Asked,
+        *,
+        params: Params | None = None,
+        offset: int = 0,
+        end: int | None = None,
     ) -> Iterator[httpx2.Response]:
         """The answer to a GET, its body still to be read; status 200, 206 or 416.
+
+        Asks for the body from byte `offset` to before `end`; the server may send all of it.
 
         Raises what `refusal` says for other answers; OfflineError where no connection can be
         made and Interrupted where it breaks, now or while the body is read.
@@ -81,8 +107,8 @@ class HubSession:
         headers = {"User-Agent": f"localq/{__version__}", "Accept-Encoding": "identity"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        if offset or end is not None:
+            headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
         with (
             self._explained(),
             get_session().stream(
@@ -96,6 +122,9 @@ class HubSession:
         ):
             if response.status_code not in (200, 206, 416):
                 raise refusal(response.status_code, response.headers, asked)
+            # Others can turn a few bytes into gigabytes before anyone can count them.
+            if response.headers.get("Content-Encoding", "").lower() not in ("", "identity", "gzip"):
+                raise HubError(f"{_about(asked)}{self.host} sends what localq did not ask for")
             yield response
 
     def asked(self, repo: str, revision: str | None = None, path: str | None = None) -> Asked:
@@ -112,10 +141,33 @@ class HubSession:
             ) from error
         except OfflineModeIsEnabled as error:
             raise OfflineError("HF_HUB_OFFLINE was set when localq started") from error
+        except httpx2.UnsupportedProtocol as error:  # a redirect to file:// and the like
+            raise HubError(
+                f"{self.host} leads to an address that is not on the web", hint="check HF_ENDPOINT"
+            ) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise Interrupted(f"{self.host}: {_reason(error)}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise HubError(f"{self.host}: {_reason(error)}") from error
+
+
+def _parameters(address: str) -> Params:
+    parameters = httpx2.URL(address).params
+    return {key: parameters.get_list(key) for key in parameters}
+
+
+def hang_up(response: httpx2.Response) -> None:
+    """End a connection under the thread that reads from it, which sees it break."""
+    stream = response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if isinstance(connection, socket.socket):
+        with suppress(OSError):  # it ended by itself
+            # Not the TLS connection's own: that one would pull the ground from under the reader.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _about(asked: Asked) -> str:
+    return f"{asked.repo}: " if asked.repo else ""
 
 
 def _token() -> str | None:

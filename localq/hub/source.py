@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -63,12 +63,21 @@ class RemoteFile:
     digest: Digest
 
 
+def _nothing() -> None:
+    """The abort of a stream that needs none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Bytes of a file from the offset `start` on, which may be less than what was asked for."""
+    """Bytes of a file from the offset `start` on, which may be less than what was asked for.
+
+    Another thread may call `abort` to end a wait for the next chunk with Interrupted; a stream
+    that never waits long has none.
+    """
 
     start: int
     chunks: Iterator[bytes]
+    abort: Callable[[], None] = _nothing
 
 
 class Source(Protocol):
@@ -85,8 +94,10 @@ class Source(Protocol):
     @property
     def files(self) -> Sequence[RemoteFile]: ...
 
-    def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
-        """Read `file` from `offset` bytes on.
+    def open(
+        self, file: RemoteFile, offset: int, end: int | None = None
+    ) -> AbstractContextManager[Stream]:
+        """Read `file` from `offset` bytes on; what comes after `end` is not wanted, but may come.
 
         Now or while the chunks are read, raises Interrupted or OfflineError where trying again
         may help, Damaged where the file is not as long as promised; other errors are final.

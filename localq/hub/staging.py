@@ -16,11 +16,16 @@ from pathlib import Path
 
 from localq.errors import HubError, StorageError, storage_errors
 
-__all__ = ["refuse_full_disk", "staging_folder"]
+__all__ = ["partial_folder", "refuse_full_disk", "staging_folder"]
 
 _LOCK = ".lock"
 _RESERVE = 64 << 20
 """Bytes that a disk is left with: the catalogue and other programs need some."""
+
+
+def partial_folder(root: Path, repo: str, revision: str) -> Path:
+    """Where the unfinished files of one commit are, if there are any."""
+    return root / repo / revision
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def staging_folder(root: Path, repo: str, revision: str) -> Iterator[Path]:
                 f"{repo} is being pulled by another localq", hint="wait until it is done"
             ) from None
     try:
-        folder = model / revision
+        folder = partial_folder(root, repo, revision)
         with storage_errors(folder):
             _drop_other_commits(model, keep=folder)
             folder.mkdir(exist_ok=True)
@@ -59,7 +64,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     if free < needed + _RESERVE:
         raise StorageError(
             f"{folder}: {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free",
-            hint="free some space, or set LOCALQ_HOME to a folder on a larger disk",
+            hint="free some space (localq trash empty), or let LOCALQ_HOME name a larger disk",
         )
 
 
@@ -71,6 +76,9 @@ def _drop_other_commits(model: Path, *, keep: Path) -> None:
 
 def _prune(model: Path, revision: str) -> None:
     try:
+        folders = [path for path in (model / revision).rglob("*") if path.is_dir()]
+        for folder in sorted(folders, reverse=True):  # those in a folder before it
+            folder.rmdir()
         if (model / revision).exists():
             (model / revision).rmdir()
         (model / _LOCK).unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""What several threads have brought in together, told by the one thread that emits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from localq.events import Emit, JobEvent, Note, Progress
+from localq.hub.patience import stop_if
+
+__all__ = ["Board", "Meter"]
+
+_SECONDS_BETWEEN_EVENTS = 0.1
+
+
+@dataclass(slots=True)
+class Meter:
+    """How many bytes are there; any thread may add some."""
+
+    done: int = field(default=0, init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def add(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+
+
+class Board:
+    """Where workers leave their news and see that they are to stop.
+
+    `emit` is called by `tell` only, so that whoever listens hears one thread.
+    """
+
+    def __init__(self, emit: Emit, stage: str, total: int) -> None:
+        self.meter = Meter()
+        self.stopped = threading.Event()
+        self._emit = emit
+        self._stage = stage
+        self._total = total
+        self._news = threading.Event()
+        self._notes: deque[JobEvent] = deque()
+        self._said: set[str] = set()
+        self._shown: tuple[float, int] = (float("-inf"), -1)
+        self._lock = threading.Lock()
+        self._aborts: dict[int, Callable[[], None]] = {}
+
+    def note(self, event: JobEvent) -> None:
+        """An `Emit` for workers."""
+        self._notes.append(event)
+        self._news.set()
+
+    def wake(self) -> None:
+        """Something ended: whoever waits should look."""
+        self._news.set()
+
+    def wait(self) -> None:
+        """Until there is news, but not for long."""
+        self._news.wait(_SECONDS_BETWEEN_EVENTS)
+        self._news.clear()
+
+    def tell(self, *, finished: bool = False) -> None:
+        """Emit what is new: each note once, however many workers wait for the same reason."""
+        while self._notes:
+            event = self._notes.popleft()
+            if not isinstance(event, Note) or event.text not in self._said:
+                self._emit(event)
+            if isinstance(event, Note):
+                self._said.add(event.text)
+        now, done = time.monotonic(), self.meter.done
+        shown_at, shown = self._shown
+        if finished or (done != shown and now - shown_at >= _SECONDS_BETWEEN_EVENTS):
+            self._shown = (now, done)
+            self._emit(Progress(self._stage, done, self._total))
+
+    def stop(self) -> None:
+        """Let every worker stop: at its next look at `stopped`, or out of a wait for bytes."""
+        self.stopped.set()
+        with self._lock:
+            aborts = list(self._aborts.values())
+        for abort in aborts:
+            abort()
+
+    def hold(self, abort: Callable[[], None]) -> None:
+        """Have `abort` called from another thread when this thread is to stop.
+
+        Raises Cancelled where it is to stop already. A thread holds one at a time.
+        """
+        with self._lock:
+            self._aborts[threading.get_ident()] = abort
+        stop_if(self.stopped)
+
+    def release(self) -> None:
+        with self._lock:
+            self._aborts.pop(threading.get_ident(), None)

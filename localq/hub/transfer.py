@@ -1,0 +1,132 @@
+"""One file on its way to the disk, hashed as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from localq.errors import HubError, OfflineError
+from localq.hub.hashing import HashingAside
+from localq.hub.patience import Patience, stop_if
+from localq.hub.progress import Board
+from localq.hub.source import Damaged, DigestKind, Hasher, Interrupted, RemoteFile, Source
+
+__all__ = ["Transfer", "read_into"]
+
+_CHUNK = 1 << 20
+_WORTHWHILE = 64 << 10
+"""A connection that brought this many bytes may be replaced at once when it breaks."""
+
+
+@dataclass(slots=True)
+class Transfer:
+    """`have` bytes of the file are in `target`, and went through `hasher`.
+
+    With `aside` its threads do the hashing.
+    """
+
+    source: Source
+    file: RemoteFile
+    target: Path
+    patience: Patience
+    board: Board
+    aside: ThreadPoolExecutor | None = None
+    have: int = field(default=0, init=False)
+    moved: int = field(default=0, init=False)
+    hasher: Hasher = field(init=False)
+
+    def run(self) -> int:
+        """Bring the file; returns the bytes that had to be moved."""
+        try:
+            self._attempt()
+        except Damaged:
+            self._forget()
+            try:
+                self._attempt()
+            except Damaged as error:
+                self._forget()
+                raise HubError(
+                    f"{self.source.repo}: {self.file.path} arrived damaged twice: {error.message}",
+                    hint="run the same command again later; if it stays so, tell the model's owner",
+                ) from error
+        return self.moved
+
+    def _attempt(self) -> None:
+        with self.target.open("ab+") as output:
+            self._take_over(output)
+            while self.have < self.file.size:
+                self._stop_if_cancelled()
+                before = self.have
+                try:
+                    self._receive(output)
+                except (Interrupted, OfflineError) as error:
+                    self._stop_if_cancelled()
+                    if self.have - before >= _WORTHWHILE:
+                        self.patience.progressed()
+                    else:
+                        self.patience.wait(error)
+        if self.hasher.hexdigest() != self.file.digest.hex:
+            kind = self.file.digest.kind
+            name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
+            raise Damaged(f"its {name} is not the one listed")
+
+    def _take_over(self, output: BinaryIO) -> None:
+        """Begin with what an earlier run left."""
+        self.hasher = self._fresh_hasher()
+        self.have = 0
+        output.seek(0)
+        if output.seek(0, 2) > self.file.size:
+            output.truncate(0)
+        output.seek(0)
+        read_into(self.hasher, output, self._count)
+
+    def _receive(self, output: BinaryIO) -> None:
+        with self.source.open(self.file, self.have) as stream:
+            self.board.hold(stream.abort)
+            try:
+                if stream.start != self.have:
+                    self._restart(output)
+                for chunk in stream.chunks:
+                    if self.have + len(chunk) > self.file.size:
+                        raise Damaged(f"it is longer than the {self.file.size:,} bytes listed")
+                    output.write(chunk)
+                    self.hasher.update(chunk)
+                    self.moved += len(chunk)
+                    self._count(len(chunk))
+            finally:
+                self.board.release()
+        if self.have < self.file.size:
+            raise Interrupted(f"{self.file.path}: the connection closed before the file's end")
+
+    def _restart(self, output: BinaryIO) -> None:
+        output.truncate(0)
+        self.board.meter.add(-self.have)
+        self.have = 0
+        self.hasher = self._fresh_hasher()
+
+    def _fresh_hasher(self) -> Hasher:
+        hasher = self.file.digest.hasher(self.file.size)
+        return hasher if self.aside is None else HashingAside(hasher, self.aside)
+
+    def _forget(self) -> None:
+        self.board.meter.add(-self.have)
+        self.have = 0
+        self.target.unlink(missing_ok=True)
+
+    def _count(self, count: int) -> None:
+        self.have += count
+        self.board.meter.add(count)
+        self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
+        stop_if(self.board.stopped)
+
+
+def read_into(hasher: Hasher, opened: BinaryIO, count: Callable[[int], None]) -> None:
+    """Hash the rest of an open file; `count` hears how many bytes each step read."""
+    while chunk := opened.read(_CHUNK):
+        hasher.update(chunk)
+        count(len(chunk))

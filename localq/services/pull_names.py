@@ -1,0 +1,58 @@
+"""Names of a repository's files that must not become names on this disk."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from localq.errors import HubError
+from localq.library.filenames import component_problem
+
+__all__ = ["refuse_unsafe_names"]
+
+_MAX_DEPTH = 8
+_MAX_FILES = 10_000
+_LEAVE_OUT = "leave it out with --exclude, if you asked for it with --all or --include"
+
+
+def refuse_unsafe_names(repo: str, paths: Iterable[str]) -> None:
+    """HubError for paths that could be written elsewhere, or over each other, on any system."""
+    folders: set[str] = set()
+    seen: dict[str, str] = {}
+    for path in paths:
+        *parents, _ = parts = path.split("/")
+        if problem := _problem(parts):
+            raise _refused(repo, path, problem)
+        key = _key(path)
+        if (other := seen.get(key)) is not None:
+            raise HubError(
+                f"{repo} has two files whose names differ only in capitals: {path!r} and {other!r}",
+                hint=_LEAVE_OUT,
+            )
+        seen[key] = path
+        folders |= {_key("/".join(parents[:depth])) for depth in range(1, len(parents) + 1)}
+    if both := folders & seen.keys():
+        raise _refused(repo, seen[min(both)], "a folder has that name too")
+    if len(seen) > _MAX_FILES:
+        raise HubError(
+            f"{repo}: {len(seen):,} files are too many for a model", hint="pull it without --all"
+        )
+
+
+def _problem(parts: list[str]) -> str | None:
+    if len(parts) > _MAX_DEPTH:
+        return f"it lies more than {_MAX_DEPTH - 1} folders deep"
+    if parts[-1].casefold().endswith(".partial"):
+        return "localq's own unfinished files are called so"
+    return next((problem for part in parts if (problem := component_problem(part))), None)
+
+
+def _key(path: str) -> str:
+    """The same for all that macOS or Windows would take for one name."""
+    return unicodedata.normalize("NFC", path.casefold())
+
+
+def _refused(repo: str, path: str, problem: str) -> HubError:
+    return HubError(
+        f"{repo} has a file that localq will not write: {path!r}: {problem}", hint=_LEAVE_OUT
+    )
