@@ -1,0 +1,156 @@
+"""`localq fit MODEL`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option
+from localq.cli.progress import ProgressDisplay
+from localq.hardware.placed_words import size_text
+from localq.library import Library
+
+if TYPE_CHECKING:
+    from localq.services.fit import FitResult, FitRow, SisterRepo
+
+__all__ = ["command", "show"]
+
+_ABOUT = "~"
+_MATRIX = "\N{DAGGER}"
+_MOST_QUANTS = 12
+
+
+@click.command(short_help="Show which types of a model fit this machine, before downloading it.")
+@click.argument("model", metavar="REPO[@REVISION]|MODEL|PATH")
+@click.option("--ctx", "n_ctx", type=int, help="Tokens of context; else what is useful and fits.")
+@click.option("--kv", "type_kv", default="f16", show_default=True, help="Type of the context.")
+@click.option("--all", "every", is_flag=True, help="Every type, not only those people choose.")
+@click.option("--no-sisters", is_flag=True, help="Do not look for ready-made files elsewhere.")
+@json_option
+def command(
+    model: str, n_ctx: int | None, type_kv: str, every: bool, no_sisters: bool, as_json: bool
+) -> None:
+    """Show how large a model is in each type, what memory it takes and where it would run.
+
+    Of a model on the Hugging Face Hub only the headers and small files are read. BYTES is the size
+    of the file, exact for what localq makes; BITS those of a weight; MEMORY what running it takes
+    with CTX tokens of context; ROOM what that leaves, or below 0 what is lacking. The recommended
+    type is marked with *.
+    """
+    from localq.formats.types import TensorType
+    from localq.services.fit import FitRequest, fit
+
+    request = FitRequest(model, n_ctx, TensorType.parse(type_kv), every, not no_sisters)
+    with (
+        Library() as library,
+        cancel_on_interrupt() as cancel,
+        ProgressDisplay(quiet=as_json) as emit,
+    ):
+        result = fit(library, request, emit, cancel)
+    if as_json:
+        output.json_document(result)
+        return
+    show(result)
+
+
+def show(result: FitResult) -> None:
+    """The result for people."""
+    for label, value in _about(result):
+        output.line(f"{label:<13} {value}")
+    output.line("")
+    output.table(
+        ("", "TYPE", "BYTES", "BITS", "CTX", _right("MEMORY"), "RUNS ON", _right("ROOM")),
+        map(_row, result.rows),
+    )
+    for line in _legend(result.rows):
+        output.line(line)
+    output.line("")
+    if result.recommended is not None:
+        output.line(f"* {result.recommended}: {result.reason}")
+    else:
+        output.line(f"{result.reason}{_instead(result)}")
+    if result.sisters:
+        output.line("")
+        output.line("ready-made:")
+        for sister in result.sisters:
+            output.line(f"  {_sister(sister)}")
+    for warning in result.warnings:
+        output.warn(warning)
+    output.narrate(f"next: {result.command}")
+
+
+def _about(result: FitResult) -> Iterator[tuple[str, str]]:
+    yield "model", result.model
+    yield "architecture", f"{result.architecture}, {output.count(result.parameters)} parameters"
+    if result.trained_ctx:
+        yield "trained for", f"{result.trained_ctx:,} tokens of context"
+    if result.licence:
+        yield "licence", result.licence
+    if result.repo is not None:
+        read, total = output.byte_count(result.fetched_bytes), output.byte_count(result.total_bytes)
+        yield "read", f"{read} of {total}"
+
+
+def _row(row: FitRow) -> tuple[str, ...]:
+    about = "" if row.exact_memory else _ABOUT
+    return (
+        "*" if row.recommended else "",
+        f"{row.quant} {_MATRIX}" if row.needs_imatrix else row.quant,
+        f"{'' if row.exact_size else _ABOUT}{row.size_bytes:,}",
+        f"{row.bits_per_weight:.2f}",
+        str(row.n_ctx),
+        _right(f"{about}{size_text(row.memory_bytes)}"),
+        _place(row),
+        _right(_room(row)),
+    )
+
+
+def _place(row: FitRow) -> str:
+    match row.where.value:
+        case "gpu":
+            return "GPU"
+        case "gpu+cpu" if row.cpu_moe:
+            return f"GPU+CPU {row.gpu_layers}/{row.layers} e{row.cpu_moe}"
+        case "gpu+cpu":
+            return f"GPU+CPU {row.gpu_layers}/{row.layers}"
+        case "cpu":
+            return "CPU"
+    return "no"
+
+
+def _legend(rows: Sequence[FitRow]) -> Iterator[str]:
+    if split := next((row for row in rows if row.where.value == "gpu+cpu"), None):
+        n, m = split.gpu_layers, split.layers
+        yield f"GPU+CPU {n}/{m}: {n} of {m} layers on the GPU, the others in memory"
+    if moe := next((row for row in rows if row.cpu_moe and row.where.value != "no"), None):
+        yield f"e{moe.cpu_moe}: the experts of {moe.cpu_moe} layers in memory"
+    if any(row.needs_imatrix for row in rows):
+        yield f"{_MATRIX} needs an importance matrix, which localq imatrix makes"
+
+
+def _room(row: FitRow) -> str:
+    if row.room_bytes is None:
+        return "unknown"
+    return ("-" if row.room_bytes < 0 else "") + size_text(abs(row.room_bytes))
+
+
+def _right(text: str) -> str:
+    return f"{text:>9}"
+
+
+def _instead(result: FitResult) -> str:
+    if result.smaller is None:
+        return ""
+    return f"; a model of {result.smaller:g}B parameters would fit as Q4_K_M"
+
+
+def _sister(sister: SisterRepo) -> str:
+    if sister.quant:
+        return f"{sister.command}  ({output.byte_count(sister.size_bytes)})"
+    quants = list(sister.quants)
+    more = " ..." if len(quants) > _MOST_QUANTS else ""
+    return f"{sister.repo} has {', '.join(quants[:_MOST_QUANTS])}{more}"

@@ -1,0 +1,153 @@
+"""Which type of a model to take on a machine, and why.
+
+The rule, of the types that need no importance matrix:
+
+1. Types are ranked by how little they lose, K-quants above the older types of the same bits. A
+   type is not taken where a better one is no larger, nor one above Q8_0, from which nobody can
+   tell it, unless there is nothing else.
+2. On the GPU: the best that fits there whole.
+3. In memory, where the processor does some of the work: every token reads all the weights it
+   needs, so that half the bytes are twice the speed. The best that reads at most 3 GB for a token
+   (about ten tokens a second on a plain desktop); up to Q4_K_M, the best that fits.
+4. The better of the two.
+
+So more memory, of either kind, never leads to a smaller type, and what does not fit is never
+recommended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from localq.formats.types import QuantType
+
+__all__ = ["Candidate", "Recommendation", "Where", "recommend", "smaller_class"]
+
+Q = QuantType
+
+_BY_QUALITY = (
+    *(Q.IQ1_S, Q.IQ1_M, Q.IQ2_XXS, Q.IQ2_XS, Q.IQ2_S, Q.Q2_K_S, Q.IQ2_M, Q.Q2_K, Q.IQ3_XXS),
+    *(Q.IQ3_XS, Q.Q3_K_S, Q.IQ3_S, Q.IQ3_M, Q.Q3_K_M, Q.Q3_K_L, Q.Q4_0, Q.IQ4_XS, Q.IQ4_NL),
+    *(Q.Q4_1, Q.Q4_K_S, Q.MXFP4_MOE, Q.Q4_K_M, Q.Q5_0, Q.Q5_1, Q.Q5_K_S, Q.Q5_K_M, Q.Q6_K, Q.Q8_0),
+)
+_LOSSLESS = (Q.F16, Q.BF16, Q.F32)
+_RANKS = {type_: rank for rank, type_ in enumerate((*_BY_QUALITY, *_LOSSLESS))}
+_BALANCED = _RANKS[Q.Q4_K_M]
+_BALANCED_BITS = 4.9
+_POOR = _RANKS[Q.Q3_K_M]
+"""From here down people notice."""
+_READ_PER_TOKEN = 3_000_000_000
+_SIZES = (0.27, 0.5, 1, 1.5, 2, 3, 4, 7, 8, 12, 14, 24, 27, 32, 49, 70, 120, 235, 405)
+"""Billions of parameters that models are made with."""
+
+
+class Where(StrEnum):
+    """Where a model runs."""
+
+    GPU = "gpu"
+    """All layers on devices."""
+    SPLIT = "gpu+cpu"
+    """Some layers on devices, the others on the processor."""
+    CPU = "cpu"
+    NOWHERE = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A type one could take; `read_bytes` are the weights that are read for each token."""
+
+    type: QuantType | None
+    size_bytes: int
+    where: Where
+    read_bytes: int
+    needs_imatrix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """`index` is the candidate's; None: nothing runs. `reason` goes after the type's name."""
+
+    index: int | None
+    reason: str
+
+
+def recommend(candidates: Sequence[Candidate]) -> Recommendation:
+    """Choose by the rule above."""
+    chosen = _choose(candidates)
+    if chosen is None:
+        return Recommendation(None, "no usual type fits into this machine's memory")
+    index, on_gpu = chosen
+    return Recommendation(index, _reason(candidates, index, on_gpu))
+
+
+def smaller_class(room_bytes: int) -> float | None:
+    """The billions of parameters of the largest usual model whose weights take that room as
+    Q4_K_M."""
+    most = room_bytes * 8 / _BALANCED_BITS / 1e9
+    return max((size for size in _SIZES if size <= most), default=None)
+
+
+def _choose(candidates: Sequence[Candidate]) -> tuple[int, int | None] | None:
+    """The candidate's index, and that of the best on the GPU."""
+    worthwhile = _worthwhile(candidates)
+    running = [index for index in worthwhile if candidates[index].where is not Where.NOWHERE]
+    on_gpu = [index for index in running if candidates[index].where is Where.GPU]
+    quick = [index for index in running if _is_quick(candidates[index])]
+    picked = on_gpu[-1:] + quick[-1:] or running[:1]  # slow is better than nothing
+    if not picked:
+        return None
+    return max(picked, key=worthwhile.index), on_gpu[-1] if on_gpu else None
+
+
+def _is_quick(candidate: Candidate) -> bool:
+    return _rank(candidate) <= _BALANCED or candidate.read_bytes <= _READ_PER_TOKEN
+
+
+def _worthwhile(candidates: Sequence[Candidate]) -> list[int]:
+    """Those that rule 1 leaves, the worst first: each is larger than those before it."""
+    free = [index for index, c in enumerate(candidates) if not c.needs_imatrix]
+    known = [index for index in free if candidates[index].type in _RANKS]
+    usual = [index for index in known if candidates[index].type not in _LOSSLESS]
+    left: list[int] = []
+    for index in sorted(
+        usual or known or free,
+        key=lambda index: (_rank(candidates[index]), -candidates[index].size_bytes),
+        reverse=True,
+    ):
+        if not left or candidates[index].size_bytes < candidates[left[-1]].size_bytes:
+            left.append(index)
+    return left[::-1]
+
+
+def _rank(candidate: Candidate) -> int:
+    """-1 for a type of which nothing is known."""
+    return -1 if candidate.type is None else _RANKS.get(candidate.type, -1)
+
+
+def _reason(candidates: Sequence[Candidate], index: int, on_gpu: int | None) -> str:
+    chosen = candidates[index]
+    worthwhile = _worthwhile(candidates)
+    better = [candidates[i] for i in worthwhile[worthwhile.index(index) + 1 :]]
+    read = f"{_amount(chosen.read_bytes)} to read for every token"
+    if index == on_gpu:
+        reason = "the best type that fits the GPU whole" if better else "fits the GPU whole"
+    elif not better:
+        reason = f"fits, and is quick: {read}"
+    elif better[0].where is Where.NOWHERE:
+        together = "GPU and memory together" if chosen.where is Where.SPLIT else "memory"
+        reason = f"the best type that fits into {together}"
+    elif _is_quick(chosen):
+        reason = f"the best balance: better types fit, but are slower ({read})"
+    else:
+        reason = f"fits, but is slow: {read}"
+    if on_gpu is not None and index != on_gpu and (other := candidates[on_gpu].type):
+        reason += f"; {other.name} fits the GPU whole, and is faster"
+    if 0 <= _rank(chosen) < _POOR:
+        reason += "; so few bits are felt: a smaller model as Q4_K_M may well answer better"
+    return reason
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 999_500_000 else f"{max(size / 1e6, 1):.0f} MB"
