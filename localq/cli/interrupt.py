@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from localq.jobs.stop import Stop
 
 __all__ = ["cancel_on_interrupt"]
 
 
 @contextmanager
-def cancel_on_interrupt() -> Iterator[threading.Event]:
+def cancel_on_interrupt() -> Iterator[Stop]:
     """An event that Ctrl-C (and a polite kill) sets while the block runs."""
-    cancel = threading.Event()
+    cancel = Stop()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.is_set():
             raise KeyboardInterrupt
+        cancel.by_system = number != signal.SIGINT
         cancel.set()
 
     kinds = (signal.SIGINT, signal.SIGTERM)

@@ -83,8 +83,16 @@ def in_use(lock: Path) -> bool:
 
 
 def _drop(folder: Path, root: Path) -> None:
-    (folder / _LOCK).unlink(missing_ok=True)
-    _remove_empty(folder, root)
+    """The folder, and those around it that hold nothing else but a lock of nobody."""
+    while folder != root:
+        lock = folder / _LOCK
+        try:
+            if [*folder.iterdir()] == [lock] and not in_use(lock):
+                lock.unlink(missing_ok=True)
+            folder.rmdir()
+        except OSError:
+            return  # something has come into it meanwhile, or it is gone
+        folder = folder.parent
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -23,7 +23,7 @@ def drifted(context: Context) -> Iterator[Finding]:
     drift = books.drift(entries[0].engine) if entries else None
     if drift is None:
         return
-    context.emit(Note(f"memory of {_loads(drift)}: {_words(drift)}"))
+    context.emit(Note(f"memory, of {_loads(drift)}: {_words(drift)}"))
     if drift.lowest >= _BELOW and drift.median <= _ABOVE:
         return
     worst = drift.worst
@@ -41,6 +41,6 @@ def _loads(drift: Drift) -> str:
 
 def _words(drift: Drift) -> str:
     return (
-        f"predicted {drift.median:+.1%} of what was taken in the middle,"
+        f"predictions were {drift.median:+.1%} off in the median,"
         f" {drift.lowest:+.1%} to {drift.highest:+.1%}"
     )

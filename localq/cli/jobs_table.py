@@ -1,0 +1,105 @@
+"""Jobs as a table: once, or redrawn until none runs any more."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from localq.cli import output
+from localq.events import Unit
+from localq.jobs import Job, JobState
+
+__all__ = ["ago", "show_jobs", "watch_jobs"]
+
+_REDRAW_SECONDS = 0.5
+_HEADINGS = ("ID", "JOB", "STATE", "PROGRESS", "SPEED", "LEFT", "WHEN")
+
+
+def show_jobs(jobs: Sequence[Job]) -> None:
+    """The table, and below it what can be done about jobs that did not finish."""
+    if not jobs:
+        output.narrate("no jobs; localq jobs --all lists older ones")
+        return
+    output.table(_HEADINGS, map(_row, jobs))
+    for job in jobs:
+        if job.state is JobState.FAILED and job.error:
+            output.narrate(f"job {job.id} failed: {job.error}")
+            if job.hint:
+                output.narrate(f"  try: {job.hint}")
+        elif job.state is JobState.INTERRUPTED:
+            output.narrate(f"go on with: localq jobs resume {job.id}")
+
+
+def watch_jobs(look: Callable[[], Sequence[Job]], *, quiet: bool = False) -> None:
+    """Return when no job runs any more; meanwhile, on a terminal, draw those that do.
+
+    There Ctrl-C ends it too.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    jobs = look()
+    if quiet or not sys.stdout.isatty():
+        while _any_active(jobs):
+            time.sleep(_REDRAW_SECONDS)
+            jobs = look()
+        return
+    with (
+        suppress(KeyboardInterrupt),  # who has seen enough stops looking; the jobs go on
+        Live(console=console, auto_refresh=False, transient=True) as live,
+    ):
+        while _any_active(jobs):
+            active = [job for job in jobs if job.state.is_active]
+            live.update(output.grid(_HEADINGS, map(_row, active)), refresh=True)
+            time.sleep(_REDRAW_SECONDS)
+            jobs = look()
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, to about one part in ten."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def _any_active(jobs: Sequence[Job]) -> bool:
+    return any(job.state.is_active for job in jobs)
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    progress, running = job.progress, job.state is JobState.RUNNING
+    share = f"{100 * progress.done // progress.total} %" if progress.total else ""
+    if running and progress.stage:
+        share = f"{progress.stage} {share}".strip()
+    left = progress.seconds_left if running else None
+    when = job.ended_at or job.updated_at
+    started = f"started {ago(time.time() - (job.started_at or when))}"
+    return (
+        str(job.id),
+        job.title,
+        job.state.value,
+        "" if job.state is JobState.FINISHED else share,
+        _speed(job) if running else "",
+        "" if left is None else _duration(left),
+        started if running else ago(time.time() - when),
+    )
+
+
+def _speed(job: Job) -> str:
+    speed = job.progress.speed
+    if not speed:
+        return ""
+    if job.progress.unit is Unit.BYTES:
+        return f"{output.byte_count(int(speed))}/s"
+    return f"{speed:,.0f} {job.progress.unit.value}/s"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

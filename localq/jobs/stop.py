@@ -1,0 +1,13 @@
+"""Why work is to stop: because someone wants it to, or because the machine goes down."""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["Stop"]
+
+
+class Stop(threading.Event):
+    """A cancel event; `by_system` once the system, not a person, ended the process."""
+
+    by_system = False
