@@ -30,6 +30,7 @@ class Unit(StrEnum):
     BYTES = "bytes"
     FILES = "files"
     TOKENS = "tokens"
+    SECONDS = "seconds"
 
 
 @dataclass(frozen=True, slots=True)

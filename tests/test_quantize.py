@@ -33,9 +33,9 @@ from localq.formats.gguf import read_gguf
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library
 from localq.paths import Paths
-from localq.quantize import writer
 from localq.quantize.native import load_codecs
 from localq.quantize.options import TypeRule
+from localq.quantize.output import OutputFile
 from localq.services.quantize import QuantizeRequest, QuantizeResult, preflight, quantize
 from tests.checkpoints import write_safetensors
 
@@ -247,7 +247,7 @@ def test_cancelled_before_anything_is_finished_leaves_nothing(
 def interrupted_after(blocks: int, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """A cancel event that is set when so many blocks have been written."""
     cancel = threading.Event()
-    write, count = writer._Output.write, 0
+    write, count = OutputFile.write, 0
 
     def counted(self: Any, data: Any, offset: int) -> None:
         nonlocal count
@@ -256,7 +256,7 @@ def interrupted_after(blocks: int, monkeypatch: pytest.MonkeyPatch) -> threading
         if count > blocks:
             cancel.set()
 
-    monkeypatch.setattr(writer._Output, "write", counted)
+    monkeypatch.setattr(OutputFile, "write", counted)
     return cancel
 
 
@@ -272,13 +272,13 @@ def test_an_interrupted_run_goes_on(
     assert localq.Library().models() == []
     assert sorted(name.rpartition(".")[2] for name in left_behind(home)) == ["journal", "resumable"]
     written: list[int] = []
-    write = writer._Output.write
+    write = OutputFile.write
 
     def counted(self: Any, data: Any, offset: int) -> None:
         written.append(offset)
         write(self, data, offset)
 
-    monkeypatch.setattr(writer._Output, "write", counted)
+    monkeypatch.setattr(OutputFile, "write", counted)
     result = run(request)
     assert len(written) < 47 - 15  # the header, and the tensors that were not finished
     assert result.path.read_bytes() == whole.path.read_bytes()
@@ -311,19 +311,20 @@ from pathlib import Path
 from localq.events import ignore
 from localq.formats.types import QuantType
 from localq.library import Library
-from localq.quantize import journal, writer
+from localq.quantize import writer
+from localq.quantize.output import OutputFile
 from localq.services.quantize import QuantizeRequest, quantize
 writer._FLUSH_SECONDS = 0.0
 writer._PROGRESS_SECONDS = 0.0005
 left = int(sys.argv[2])
-write = writer._Output.write
+write = OutputFile.write
 def counted(self, data, offset):
     global left
     write(self, data, offset)
     left -= 1
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-writer._Output.write = counted
+OutputFile.write = counted
 with Library() as library:
     quantize(library, QuantizeRequest(QuantType.Q8_0, sys.argv[1]), ignore, threading.Event())
 """

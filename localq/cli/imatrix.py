@@ -56,10 +56,18 @@ def command(
     or used last. `localq quantize` takes the file as its --imatrix.
     """
     from localq.services.imatrix import ImatrixRequest, make_imatrix
+    from localq.services.jobs import recorded
 
     request = ImatrixRequest(text, model, target, chunks, n_ctx, force)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = make_imatrix(library, request, emit, cancel)
+        result = recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: make_imatrix(library, request, emit, cancel),
+            named=lambda result: str(result.path),
+        )
     if as_json:
         output.json_document(result)
         return

@@ -11,7 +11,7 @@ import click
 from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
-from localq.cli.made import report_made
+from localq.cli.made import made_name, report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.errors import StorageError, UsageError
@@ -53,6 +53,7 @@ _FILE = click.Path(path_type=Path)
     help="Whose converter reads the checkpoint; llama.cpp's knows more architectures.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before downloading a converter.")
+@click.option("--detach", is_flag=True, help="Work in the background; see localq jobs.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
 @json_option
 def command(
@@ -69,6 +70,7 @@ def command(
     split_max_size: str | None,
     converter: str,
     yes: bool,
+    detach: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -81,6 +83,7 @@ def command(
     """
     from localq.formats.types import QuantType, TensorType
     from localq.quantize.options import parse_type_rule
+    from localq.services.jobs import recorded
 
     given = _by_recipe() if type_ is None else QuantizeRequest(QuantType.parse(type_), model)
     request = replace(
@@ -99,8 +102,25 @@ def command(
     if dry_run:
         _dry_run(request, as_json)
         return
+    if detach:
+        from localq.cli.jobs import report_detached
+        from localq.services.job_detach import start_detached
+
+        with Library() as library:
+            job = start_detached(library, request, agreed=yes)
+        report_detached(job, as_json=as_json)
+        return
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = quantize(library, request, emit, cancel, consent_by(yes=yes))
+        consent = consent_by(yes=yes)
+        result = recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: quantize(library, request, emit, cancel, consent),
+            named=made_name,
+            agreed=yes,
+        )
     report_made(result, as_json=as_json)
 
 

@@ -1,9 +1,9 @@
-"""A Hugging Face checkpoint on disk: its config and where its tensors are."""
+"""A Hugging Face checkpoint: its config and where its tensors are, on disk or still elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,20 @@ from localq.formats.presence import is_there
 from localq.formats.safetensors import TensorInfo, read_safetensors_header
 from localq.formats.torch_zip import read_torch_header
 
-__all__ = ["Checkpoint", "Scales", "SourceTensor", "open_checkpoint"]
+__all__ = ["Checkpoint", "ReadBytes", "Scales", "SourceTensor", "open_checkpoint"]
+
+ReadBytes = Callable[[Path, int, int], bytes]
+"""Of (a shard, an offset, a count): that many of its bytes from there on."""
 
 _INDEX = "model.safetensors.index.json"
 _PICKLED, _PICKLED_SUFFIX = "pytorch_model", ".bin"
 _PICKLED_INDEX = "pytorch_model.bin.index.json"
+
+
+def _read_file(path: Path, offset: int, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class Checkpoint:
     """`name` is what the model calls itself: the folder's name unless the caller knows better.
 
     Tensors come in llama.cpp's order: shards by name, within a shard by tensor name, within one of
-    PyTorch's as they stand there.
+    PyTorch's as they stand there. `read` gets the few numbers that a conversion must look at.
     """
 
     root: Path
@@ -51,6 +60,11 @@ class Checkpoint:
     config: Mapping[str, Any]
     architecture: str
     tensors: Mapping[str, SourceTensor]
+    read: ReadBytes = field(default=_read_file, repr=False, compare=False)
+
+    def contents(self, tensor: SourceTensor) -> bytes:
+        """The bytes of a small tensor."""
+        return self.read(tensor.path, tensor.info.offset, tensor.info.nbytes)
 
     @property
     def parameters(self) -> int:
@@ -67,11 +81,18 @@ class Checkpoint:
         return sum(tensor.info.nbytes for tensor in self.tensors.values())
 
 
-def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    root: Path,
+    name: str | None = None,
+    *,
+    shards: Mapping[Path, Sequence[TensorInfo]] | None = None,
+    read: ReadBytes | None = None,
+) -> Checkpoint:
     """Read the config and the tensors' headers of the checkpoint folder `root`.
 
-    Raises NotFoundError for a folder that is none, BadFileError for a damaged one,
-    UnsupportedError for one that is already quantized.
+    With `shards`, the headers by the path that each file would have in the folder, no weights
+    need to be there, and `read` gets at their bytes. Raises NotFoundError for a folder that is
+    none, BadFileError for a damaged one, UnsupportedError for one that is already quantized.
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
@@ -82,8 +103,9 @@ def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
         )
     config = read_json_object(root / "config.json")
     tensors: dict[str, SourceTensor] = {}
-    for shard in _shards(root):
-        for info in _header(shard):
+    headers = shards if shards is not None else {path: _header(path) for path in _shards(root)}
+    for shard in sorted(headers):
+        for info in _in_order(shard, headers[shard]):
             if info.name in tensors:
                 raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
             tensors[info.name] = SourceTensor(shard, info)
@@ -93,7 +115,9 @@ def open_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
 
         tensors = attach_scales(root, quantization, tensors)
     return Checkpoint(
-        root, name or root.resolve().name, config, _architecture(root, config), tensors
+        *(root, name or root.resolve().name, config, _architecture(root, config)),
+        tensors,
+        read or _read_file,
     )
 
 
@@ -123,7 +147,13 @@ def _header(shard: Path) -> Sequence[TensorInfo]:
     is_there(shard)  # or why it is none
     if shard.suffix == _PICKLED_SUFFIX:
         return read_torch_header(shard)
-    return sorted(read_safetensors_header(shard), key=lambda info: info.name)
+    return read_safetensors_header(shard)
+
+
+def _in_order(shard: Path, header: Sequence[TensorInfo]) -> Sequence[TensorInfo]:
+    if shard.suffix == _PICKLED_SUFFIX:
+        return header
+    return sorted(header, key=lambda info: info.name)
 
 
 def _refuse_missing(root: Path, tensors: Mapping[str, SourceTensor]) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 from localq.errors import BadFileError
+from localq.formats.readable import Readable
 from localq.formats.types import QuantType, TensorType
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ValueType",
     "align",
     "encode_header",
+    "parse_gguf",
     "read_gguf",
 ]
 
@@ -143,15 +144,19 @@ def read_gguf(path: Path) -> GGUFFile:
     Raises BadFileError with the byte offset.
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
-            return _Reader(path, file, size).read()
+            return parse_gguf(file, path, path.stat().st_size)
     except OSError as error:
         raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
 
 
+def parse_gguf(file: Readable, path: Path, size: int) -> GGUFFile:
+    """As `read_gguf`, of a file of `size` bytes of which only the header is read."""
+    return _Reader(path, file, size).read()
+
+
 class _Reader:
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
+    def __init__(self, path: Path, file: Readable, size: int) -> None:
         self.path = path
         self.file = file
         self.size = size

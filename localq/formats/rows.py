@@ -1,8 +1,9 @@
-"""Where the rows of a tensor come from: places in mapped files, or numbers already at hand.
+"""Where the rows of a tensor come from: places in files, or numbers already at hand.
 
 A tensor to be written is a stack of pieces: matrices whose rows may come in another order, be
 only some of a file's, be its columns instead, or go through a function on the way. Nothing is
-read until someone asks for rows, and then only those rows.
+read until someone asks for rows, and then only the bytes that hold them; the files' bytes may be
+mapped, or be those of a file that is still arriving.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +26,15 @@ __all__ = [
     "ELEMENT_BYTES",
     "ArrayPiece",
     "BlockScales",
+    "FileBytes",
     "FilePiece",
     "MappedFiles",
     "Piece",
     "SourceType",
     "TensorSource",
     "Transform",
+    "byte_range",
+    "read_rows",
     "stored_row_bytes",
 ]
 
@@ -73,6 +78,11 @@ class BlockScales:
         """The row of factors that each of the matrix's `rows` goes by."""
         per_matrix = -(-self.height // self.rows)
         return rows // self.height * per_matrix + rows % self.height // self.rows
+
+    def rows_for(self, rows: npt.NDArray[np.intp]) -> tuple[int, int]:
+        """The rows [first, end) of factors that the matrix's `rows` go by."""
+        blocks = self.blocks(rows)
+        return int(blocks.min()), int(blocks.max()) + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +190,45 @@ class TensorSource:
         return "BF16" if dtype.startswith("F8") else dtype
 
 
+class FileBytes(Protocol):
+    """Files whose bytes are at hand."""
+
+    def view(self, path: Path, start: int, end: int) -> Rows:
+        """Bytes [start, end) of the file, without a copy."""
+
+
+def byte_range(piece: FilePiece, first: int, count: int) -> tuple[int, int]:
+    """The bytes [start, end) of the file that hold rows [first, first + count) of the piece."""
+    row_bytes = stored_row_bytes(piece.dtype, piece.file_columns)
+    if piece.transposed:
+        lowest, end = 0, piece.file_rows
+    elif piece.order is not None:
+        wanted = piece.order[first : first + count]
+        lowest, end = int(wanted.min()), int(wanted.max()) + 1
+    else:
+        lowest, end = first, first + count
+    return piece.offset + lowest * row_bytes, piece.offset + end * row_bytes
+
+
+def read_rows(files: FileBytes, piece: Piece, first: int, count: int) -> Rows:
+    """Rows [first, first + count) of the piece as contiguous bytes; no copy where it can."""
+    if isinstance(piece, ArrayPiece):
+        return np.ascontiguousarray(piece.values[first : first + count]).view(np.uint8).ravel()
+    start, end = byte_range(piece, first, count)
+    data = files.view(piece.path, start, end)
+    wanted: slice | npt.NDArray[np.intp] = slice(first, first + count)
+    if piece.order is not None:
+        wanted = piece.order[wanted]
+    if piece.transposed:
+        shape = (piece.file_rows, piece.file_columns, ELEMENT_BYTES[piece.dtype])
+        return np.ascontiguousarray(data.reshape(shape)[:, wanted].swapaxes(0, 1)).ravel()
+    if isinstance(wanted, slice):
+        return data
+    row_bytes = stored_row_bytes(piece.dtype, piece.file_columns)
+    lowest = (start - piece.offset) // row_bytes
+    return data.reshape(-1, row_bytes)[wanted - lowest].ravel()
+
+
 @dataclass(slots=True)
 class MappedFiles:
     """The files that pieces lie in, each mapped once and read only."""
@@ -209,21 +258,5 @@ class MappedFiles:
                     raise BadFileError(path, f"cannot be mapped: {error}") from error
                 self._maps[path] = (mapped, np.frombuffer(mapped, np.uint8))
 
-    def read(self, piece: Piece, first: int, count: int) -> Rows:
-        """Rows [first, first + count) of the piece as contiguous bytes; no copy where it can."""
-        if isinstance(piece, ArrayPiece):
-            return np.ascontiguousarray(piece.values[first : first + count]).view(np.uint8).ravel()
-        data = self._maps[piece.path][1]
-        row_bytes = stored_row_bytes(piece.dtype, piece.file_columns)
-        if piece.order is None and not piece.transposed:
-            start = piece.offset + first * row_bytes
-            return data[start : start + count * row_bytes]
-        end = piece.offset + piece.file_rows * row_bytes
-        wanted: slice | npt.NDArray[np.intp] = slice(first, first + count)
-        if piece.order is not None:
-            wanted = piece.order[wanted]
-        if not piece.transposed:
-            return data[piece.offset : end].reshape(piece.file_rows, row_bytes)[wanted].ravel()
-        shape = (piece.file_rows, piece.file_columns, ELEMENT_BYTES[piece.dtype])
-        cells = data[piece.offset : end].reshape(shape)
-        return np.ascontiguousarray(cells[:, wanted].swapaxes(0, 1)).ravel()
+    def view(self, path: Path, start: int, end: int) -> Rows:
+        return self._maps[path][1][start:end]

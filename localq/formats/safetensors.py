@@ -14,8 +14,14 @@ from pathlib import Path
 
 from localq.errors import BadFileError
 from localq.formats.json_file import parse_json_object
+from localq.formats.readable import Readable
 
-__all__ = ["DTYPE_BYTES", "TensorInfo", "read_safetensors_header"]
+__all__ = [
+    "DTYPE_BYTES",
+    "TensorInfo",
+    "parse_safetensors_header",
+    "read_safetensors_header",
+]
 
 DTYPE_BYTES: Mapping[str, int] = {
     "F64": 8,
@@ -62,23 +68,26 @@ def read_safetensors_header(path: Path) -> tuple[TensorInfo, ...]:
     overlaps, shapes that do not match their bytes, JSON that is no header.
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
-            prefix = file.read(8)
-            if len(prefix) < 8:
-                raise BadFileError(path, f"not a safetensors file: {size} bytes long", offset=0)
-            header_bytes = int.from_bytes(prefix, "little")
-            if header_bytes > min(size - 8, _MAX_HEADER_BYTES):
-                raise BadFileError(
-                    path,
-                    f"the header claims {header_bytes:,} bytes, the file has {size:,}",
-                    offset=0,
-                    hint="the download is damaged or unfinished; pull it again",
-                )
-            header = parse_json_object(file.read(header_bytes), path, offset=8)
+            return parse_safetensors_header(file, path, path.stat().st_size)
     except OSError as error:
         raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
 
+
+def parse_safetensors_header(file: Readable, path: Path, size: int) -> tuple[TensorInfo, ...]:
+    """As `read_safetensors_header`, of a file of `size` bytes of which only these are read."""
+    prefix = file.read(8)
+    if len(prefix) < 8:
+        raise BadFileError(path, f"not a safetensors file: {size} bytes long", offset=0)
+    header_bytes = int.from_bytes(prefix, "little")
+    if header_bytes > min(size - 8, _MAX_HEADER_BYTES):
+        raise BadFileError(
+            path,
+            f"the header claims {header_bytes:,} bytes, the file has {size:,}",
+            offset=0,
+            hint="the download is damaged or unfinished; pull it again",
+        )
+    header = parse_json_object(file.read(header_bytes), path, offset=8)
     header.pop("__metadata__", None)
     start = 8 + header_bytes
     tensors = [_tensor(path, name, entry, start, size) for name, entry in header.items()]

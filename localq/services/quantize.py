@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -10,23 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localq.errors import (
-    Cancelled,
     LibraryError,
     LocalqError,
     UnsupportedError,
     UsageError,
-    storage_errors,
 )
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
-from localq.services.destination import already_made, repo_of, require_space, target_of
+from localq.services.destination import already_made, repo_of, target_of
 from localq.services.locate import locate_convertible, locate_source
+from localq.services.making import FileToMake, enter_gguf, make_whole
 
 if TYPE_CHECKING:
     from localq.convert import ConvertedModel
@@ -113,20 +110,20 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """`files` are the paths to write and what goes there: several for a model in parts."""
+    """Of `files` there are several for a model in parts."""
 
     source: Model
     repo: str
     model: ConvertedModel
-    files: tuple[tuple[Path, FileLayout], ...]
+    files: tuple[FileToMake, ...]
 
     @property
     def size_bytes(self) -> int:
-        return sum(layout.size_bytes for _, layout in self.files)
+        return sum(file.layout.size_bytes for file in self.files)
 
     @property
-    def paths(self) -> list[Path]:
-        return [path for path, _ in self.files]
+    def path(self) -> Path:
+        return self.files[0].path
 
 
 def quantize(
@@ -160,10 +157,15 @@ def quantize(
         for warning in plan.model.warnings:
             emit(Note(warning, warning=True))
         _write(library, request, plan, emit, cancel)
-    name = _enter(library, request, plan) if request.output is None else None
+    name = None
+    if request.output is None:
+        entry = enter_gguf(
+            *(library, plan.repo, request.type, plan.model, plan.files), plan.source.source
+        )
+        name = entry.name
     return QuantizeResult(
         name,
-        plan.paths[0],
+        plan.path,
         request.type.name,
         plan.size_bytes,
         plan.model.parameters,
@@ -213,12 +215,12 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     kind, pre = (fields.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
     return Preflight(
         source.name,
-        plan.paths[0],
+        plan.path,
         plan.model.architecture,
         plan.model.parameters,
         request.type.name,
         size,
-        dict(Counter(t.type.name for _, layout in plan.files for t in layout.tensors)),
+        dict(Counter(t.type.name for file in plan.files for t in file.layout.tensors)),
         f"{kind.value if kind else 'none'} ({pre.value if pre else 'none'})",
         template,
         free,
@@ -295,13 +297,20 @@ def _plan(
         layout = lay_out(model.fields, model.tensors, options, imatrix)
     layouts = split(layout, request.split_bytes) if request.split_bytes else (layout,)
     if len(layouts) == 1:
-        return _Plan(source, repo, model, ((target, layout),))
+        return _Plan(source, repo, model, (_file(target, layout),))
     names = [shard_name(target.stem, i, len(layouts)) for i in range(1, len(layouts) + 1)]
     paths = [target.with_name(name) for name in names]
     for path in paths:
         if request.output is not None and path.exists() and not request.force:
             raise LibraryError(f"{path}: is there already", hint="replace it with --force")
-    return _Plan(source, repo, model, tuple(zip(paths, layouts, strict=True)))
+    return _Plan(source, repo, model, tuple(map(_file, paths, layouts)))
+
+
+def _file(path: Path, layout: FileLayout) -> FileToMake:
+    from localq.quantize.blocks import source_files
+    from localq.quantize.journal import layout_key
+
+    return FileToMake(path, layout, layout_key(layout, source_files(layout)))
 
 
 def _refuse_second_loss(source: Model, layout: FileLayout) -> None:
@@ -319,99 +328,26 @@ def _write(
     library: Library, request: QuantizeRequest, plan: _Plan, emit: Emit, cancel: threading.Event
 ) -> None:
     from localq.hardware import cpu_threads
-    from localq.partials import (
-        finish,
-        journal_path,
-        resumable_path,
-        sweep_partials,
-    )
-    from localq.quantize.journal import Journal, layout_key
-    from localq.quantize.writer import source_files, write_file
+    from localq.quantize.writer import write_file
 
-    folder = plan.paths[0].parent
-    # A partial name holds the content's key: no other request takes this work for its own.
-    keys = [layout_key(layout, source_files(layout)) for _, layout in plan.files]
-    partials = [resumable_path(path, key) for path, key in zip(plan.paths, keys, strict=True)]
-    journals = [Journal(journal_path(p), k) for p, k in zip(partials, keys, strict=True)]
-    with storage_errors(plan.paths[0]):
-        if request.output is None:
-            folder.mkdir(parents=True, exist_ok=True)
-        sweep_partials(folder)
-        with _Lock(library.paths.cache / "locks", partials[0]):
-            require_space(folder, plan.size_bytes, partials)
-            done = 0
-            try:
-                for (_, layout), partial, journal in zip(
-                    plan.files, partials, journals, strict=True
-                ):
-                    write_file(
-                        partial,
-                        layout,
-                        threads=cpu_threads(),
-                        emit=emit,
-                        cancel=cancel,
-                        journal=journal,
-                        before=done,
-                        total=plan.size_bytes,
-                    )
-                    done += layout.size_bytes
-                for path, partial in zip(plan.paths, partials, strict=True):
-                    # The catalogue was asked; a file it does not know is left from a crash.
-                    finish(partial, path, replace=request.force or request.output is None)
-            except BaseException as error:
-                # What was finished before a Ctrl-C is worth keeping; after a failure it is not.
-                stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-                if not (stopped and any(journal.holds_work() for journal in journals)):
-                    for partial, journal in zip(partials, journals, strict=True):
-                        partial.unlink(missing_ok=True)
-                        journal.remove()
-                raise
-            for journal in journals:
-                journal.remove()
-
-
-def _enter(library: Library, request: QuantizeRequest, plan: _Plan) -> str:
-    now = time.time()
-    entry = Model(
-        name=f"{plan.repo}:{request.type.name}",
-        format=ModelFormat.GGUF,
-        quant=request.type.name,
-        architecture=plan.model.architecture,
-        parameters=plan.model.parameters,
-        size_bytes=plan.size_bytes,
-        path=plan.paths[0],
-        source=plan.source.source,
-        created_at=now,
-        used_at=now,
-    )
-    return library.add(entry, plan.paths).name
-
-
-class _Lock:
-    """Keeps a second process from writing the same file; gone with the process that holds it."""
-
-    def __init__(self, folder: Path, partial: Path) -> None:
-        from filelock import FileLock
-
-        name = sha256(os.fsencode(partial.resolve())).hexdigest()[:32]
-        self._path = folder / f"{name}.lock"
-        self._lock = FileLock(self._path)
-
-    def __enter__(self) -> None:
-        from filelock import Timeout
-
-        with storage_errors(self._path, hint="let LOCALQ_HOME name another folder"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire(blocking=False)
-            except Timeout:
-                raise LocalqError(
-                    "another localq is making this very file", hint="wait for it to end"
-                ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self._path.unlink(missing_ok=True)
-        self._lock.release()
+    inside = request.output is None
+    done = 0
+    # The catalogue was asked; a file in the library it does not know is left from a crash.
+    with make_whole(
+        library, plan.files, inside=inside, replace=request.force or inside
+    ) as unfinished:
+        for file in unfinished:
+            write_file(
+                file.partial,
+                file.layout,
+                threads=cpu_threads(),
+                emit=emit,
+                cancel=cancel,
+                journal=file.journal,
+                before=done,
+                total=plan.size_bytes,
+            )
+            done += file.layout.size_bytes
 
 
 def _existing(folder: Path) -> Path:

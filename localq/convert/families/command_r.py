@@ -84,10 +84,8 @@ class Cohere2(CommandR):
         if not name.endswith(".bias"):
             yield from super().tensors_of(name, source)
             return
-        with source.path.open("rb") as file:
-            file.seek(source.info.offset)
-            if any(file.read(source.info.nbytes)):
-                raise UnsupportedError(
-                    f"{source.path}: llama.cpp's Cohere2 has no bias such as {name[:200]!r}",
-                    hint="take another model",
-                )
+        if any(self.checkpoint.contents(source)):
+            raise UnsupportedError(
+                f"{source.path}: llama.cpp's Cohere2 has no bias such as {name[:200]!r}",
+                hint="take another model",
+            )

@@ -1,0 +1,99 @@
+"""One block from its stored bytes to those of the output: decode, scale, transform, encode."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from localq.errors import BadFileError
+from localq.formats.rows import BlockScales, FileBytes, FilePiece, read_rows
+from localq.formats.types import TensorType
+from localq.quantize.blocks import Block
+from localq.quantize.layout import FileLayout
+from localq.quantize.native import Bytes, Floats, load_codecs
+
+__all__ = ["Buffers", "Encoder"]
+
+
+class Buffers:
+    """One thread's room for a block, kept from one block to the next."""
+
+    def __init__(self) -> None:
+        self._floats = np.empty(0, np.float32)
+        self._encoded = np.empty(0, np.uint8)
+
+    def of(self, elements: int, size: int) -> tuple[Floats, Bytes]:
+        if self._floats.size < elements:
+            self._floats = np.empty(elements, np.float32)
+        if self._encoded.size < size:
+            self._encoded = np.empty(size, np.uint8)
+        return self._floats, self._encoded
+
+
+class Encoder:
+    """Turns the blocks of `layout` into the bytes to be written; any thread may ask.
+
+    EngineError where the engine's codecs cannot be loaded.
+    """
+
+    def __init__(self, layout: FileLayout, files: FileBytes) -> None:
+        self._files = files
+        self._codecs = load_codecs()
+        for type_ in {tensor.type for tensor in layout.tensors}:
+            self._codecs.prepare(type_)
+
+    def encode(self, block: Block, buffers: Buffers) -> memoryview:
+        """The block's bytes, good until `buffers` are used again.
+
+        BadFileError where the numbers are NaN or infinite, or become so in the type.
+        """
+        piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
+        rows = read_rows(self._files, piece, block.first, block.rows)
+        if piece.dtype == type_.name and piece.transform is None:
+            return rows.data
+        floats, encoded = buffers.of(block.elements, block.rows * type_.row_bytes(columns))
+        numbers = self._codecs.decode(piece.dtype, rows, floats)
+        if piece.scales is not None:
+            rows_of_file = piece.file_rows_of(block.first, block.rows)
+            numbers = self._scaled(piece.scales, rows_of_file, numbers.reshape(block.rows, columns))
+        if piece.transform is not None:
+            matrix = piece.transform(block.first, numbers.reshape(block.rows, columns))
+            numbers = np.ascontiguousarray(matrix, np.float32).ravel()
+        if type_.is_quantized and (piece.scales or piece.transform):
+            numbers = self._as_stored(block.tensor.source.lossless, numbers, columns)
+        weights = block.tensor.weights
+        if weights is not None:
+            weights = weights[block.weights : block.weights + columns]
+        data = self._codecs.encode(type_, numbers, encoded, columns, weights)
+        if type_ is not TensorType.F32 and not self._codecs.valid(type_, data):
+            raise _unusable(block)
+        return data.data
+
+    def _scaled(self, scales: BlockScales, rows: npt.NDArray[np.intp], matrix: Floats) -> Floats:
+        """The matrix, whose rows are those of the file, times its factors."""
+        first, end = scales.rows_for(rows)
+        source = scales.source
+        stored = read_rows(self._files, source, first, end - first)
+        room = np.empty((end - first) * source.columns, np.float32)
+        factors = self._codecs.decode(source.dtype, stored, room).reshape(end - first, -1)
+        wide = np.repeat(factors, scales.columns, axis=1)[:, : matrix.shape[1]]
+        product: Floats = matrix * wide[scales.blocks(rows) - first]
+        return product.ravel()
+
+    def _as_stored(self, lossless: str, numbers: Floats, columns: int) -> Floats:
+        """As the numbers come back out of llama.cpp's lossless file, which is quantized there."""
+        if lossless == "F32":
+            return numbers
+        room = np.empty(2 * numbers.size, np.uint8)
+        stored = self._codecs.encode(TensorType[lossless], numbers, room, columns)
+        return self._codecs.decode(lossless, stored, np.empty(numbers.size, np.float32))
+
+
+def _unusable(block: Block) -> BadFileError:
+    source, piece = block.tensor.source, block.piece
+    return BadFileError(
+        piece.path if isinstance(piece, FilePiece) else source.name,
+        f"tensor {source.name!r} holds NaN or infinity, or numbers too large for "
+        f"{block.tensor.type.name}, near row {block.first}",
+        hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+    )
