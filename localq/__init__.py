@@ -3,6 +3,7 @@
     import localq
 
     localq.model_path("SmolLM2-135M-Instruct:Q4_0")   # for LangChain, llama-cpp-python, scripts
+    localq.plan("SmolLM2-135M-Instruct:Q4_0").n_threads   # how it is best loaded on this machine
     localq.Library().models()
 
 Everything here is loaded on first use, so `import localq` costs nothing.
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING
 from localq.version import __version__
 
 if TYPE_CHECKING:
+    from localq.hardware.offload_plan import OffloadPlan
     from localq.library import Library, Model
 
-__all__ = ["Library", "Model", "__version__", "model_path"]
+__all__ = ["Library", "Model", "__version__", "model_path", "plan"]
 
 
 def model_path(name: str | None = None) -> str:
@@ -31,6 +33,22 @@ def model_path(name: str | None = None) -> str:
 
     with Library() as library:
         return str(locate_gguf(library, name).path)
+
+
+def plan(name: str | None = None, *, n_ctx: int | None = None) -> OffloadPlan:
+    """How a GGUF model of the library, or a .gguf file, is best loaded on this machine: context,
+    layers on devices, threads, and the memory they take.
+
+    Its fields are named as llama-cpp-python's parameters where it has them. `problem` says why
+    a model cannot run; None: it can. `n_ctx` is in tokens; None: the plan chooses. What
+    `localq plan --save` kept for the model holds here too.
+    """
+    from localq.hardware.offload_plan import Wishes
+    from localq.library import Library
+    from localq.services.plan import plan_model
+
+    with Library() as library:
+        return plan_model(library, name, Wishes(n_ctx=n_ctx)).plan
 
 
 def __getattr__(name: str) -> object:

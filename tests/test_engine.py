@@ -18,6 +18,7 @@ from localq.engine.client import Engine, LoadSettings, SamplingParams
 from localq.errors import Cancelled, EngineError, StorageError
 from localq.events import ignore
 from localq.formats.types import QuantType
+from localq.hardware import memory
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.quantize import QuantizeRequest, quantize
@@ -81,6 +82,58 @@ def test_loading_says_what_was_loaded(story_gguf: Path, tmp_path: Path) -> None:
         assert loaded.load_seconds > 0
         assert engine.load(LoadSettings(story_gguf, n_ctx=100)).n_ctx == 100
     assert "llama_model_loader" in (tmp_path / "logs" / "engine.log").read_text()
+
+
+def test_loading_says_what_it_took(story_gguf: Path) -> None:
+    with Engine() as engine:
+        loaded = engine.load(
+            LoadSettings(story_gguf, n_ctx=1024, n_batch=64, n_ubatch=32, type_k="f32")
+        )
+        resident = engine.memory()
+        assert engine.generate(ONCE, GREEDY, on_text=unheard).text
+    assert (loaded.n_batch, loaded.n_ubatch, loaded.n_gpu_layers) == (64, 32, 0)
+    assert (loaded.type_k, loaded.type_v, loaded.flash_attn) == ("f32", "f16", False)
+    assert loaded.build.startswith("llama-cpp-python ")
+    # 5 layers x 1024 cells x 32 numbers, one as f32 and one as f16
+    cache = 5 * 1024 * 32 * (4 + 2)
+    assert sum(m.context_bytes for m in loaded.memory) == pytest.approx(cache, abs=1 << 13)
+    weights = sum(m.model_bytes for m in loaded.memory)
+    assert weights == pytest.approx(story_gguf.stat().st_size, rel=0.1)
+    assert sum(m.compute_bytes for m in loaded.memory) > 0
+    if sys.platform == "linux":
+        assert resident.resident_bytes
+        assert resident.anonymous_bytes
+        assert resident.resident_bytes > resident.anonymous_bytes > cache
+
+
+@pytest.mark.parametrize("type_", ["bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"])
+def test_every_type_of_cache_works(type_: str, material: Path, tmp_path: Path) -> None:
+    gguf = make_gguf(material / "models" / "tiny-wiki-llama", tmp_path)
+    with Engine() as engine:
+        engine.load(LoadSettings(gguf, n_ctx=64, n_threads=1, type_k=type_, type_v=type_))
+        assert engine.generate(ONCE, GREEDY, on_text=unheard).generated_tokens == 24
+
+
+def test_the_memory_that_a_context_is_held_against() -> None:
+    script = (
+        "from localq.engine.bindings import llama_cpp\n"
+        "from localq.engine.backends import total_memory\n"
+        "print(total_memory(llama_cpp()))"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    if (there_is := memory()) is not None:
+        assert int(answer.stdout) >= there_is.total
+
+
+def test_threads_that_adapt_change_no_text(story_gguf: Path, engine: Engine) -> None:
+    sampling = SamplingParams(max_tokens=200, temperature=0)
+    fixed = engine.generate(ONCE, sampling, on_text=unheard)
+    assert fixed.n_threads == 1
+    engine.load(LoadSettings(story_gguf, n_threads=2, adapt_threads=True))
+    adapted = engine.generate(ONCE, sampling, on_text=unheard)
+    assert adapted.text == fixed.text
+    assert adapted.n_threads in (1, 2)
+    assert engine.generate(ONCE, sampling, on_text=unheard).text == fixed.text
 
 
 def test_text_streams_in_pieces(engine: Engine) -> None:

@@ -237,7 +237,7 @@ def test_a_defect_in_the_engine_is_told_and_logged(
 ) -> None:
     pretend(
         monkeypatch,
-        "from localq.engine import worker\nworker._llama_cpp = lambda: 1 / 0\nworker.main()",
+        "from localq.engine import worker\nworker.llama_cpp = lambda: 1 / 0\nworker.main()",
     )
     log = tmp_path / "log"
     with Engine(log=log) as engine, pytest.raises(EngineError, match="defect: ZeroDivisionError"):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localq.engine.memory_report import BufferMemory
 from localq.engine.protocol import (
     Cancel,
     Done,
@@ -19,12 +20,15 @@ from localq.engine.protocol import (
     Generated,
     Load,
     LoadedModel,
-    LoadSettings,
     Logits,
+    Measure,
+    Measured,
+    MeasureMemory,
     Piece,
     ProtocolError,
     Reply,
     Request,
+    ResidentMemory,
     Shutdown,
     Tokenize,
     Tokens,
@@ -33,11 +37,15 @@ from localq.engine.protocol import (
     encode,
 )
 from localq.engine.sampling import SamplingParams
+from localq.engine.settings import KV_TYPES, LoadSettings
 from localq.engine.utf8 import TextStream
 from localq.errors import UsageError
 
 REQUESTS: list[Request] = [
     Load(LoadSettings(Path("a b") / "é\udcff.gguf", n_ctx=5)),
+    Load(LoadSettings(Path("a"), tensor_split=(1.0, 0.25), n_gpu_layers=-1, flash_attn="off")),
+    Measure(5, 0, n_threads=3),
+    MeasureMemory(),
     Generate("line\nline \u2028 \ud800 😀", SamplingParams(seed=3, temperature=1)),
     Generate((1, 2, 3), SamplingParams()),
     Tokenize("", add_special=False),
@@ -48,6 +56,9 @@ REQUESTS: list[Request] = [
 REPLIES: list[Reply] = [
     Piece("😀\n"),
     LoadedModel(1, 2, 3, 4, "llama", 0.5),
+    LoadedModel(1, 2, 3, 4, "", 0.5, memory=(BufferMemory("CPU", 5), BufferMemory("CUDA0"))),
+    Measured(0.5, (0.25, 1.0)),
+    ResidentMemory(5, None),
     Generated(1, 2, 3, 0.25, 1.5, "eos"),
     Tokens((1, 2)),
     Tokens(()),
@@ -91,6 +102,9 @@ GENERATE = {"id": 1, "op": "generate", "prompt": "x", "sampling": {}}
         ({"id": 4, "op": "load", "settings": 5}, "settings: LoadSettings must be an object", 4),
         ({"id": 4, "op": "load", "settings": {"path": 5}}, "path", 4),
         ({"id": 4, "op": "load", "settings": {"path": "a", "n_ctx": 0}}, "n_ctx is 0", 4),
+        ({"id": 4, "op": "load", "settings": {"path": "a", "tensor_split": [1, "x"]}}, "split", 4),
+        ({"id": 4, "op": "load", "settings": {"path": "a", "flash_attn": "if"}}, "flash_attn", 4),
+        ({"id": 4, "op": "measure", "n_prompt": -1, "n_generate": 0}, "n_prompt is -1", 4),
         ({"id": 4, "op": "shutdown", "now": True}, "unknown field 'now'", 4),
         ({"id": 4, "op": "cancel", "target": 1.5}, "target", 4),
         ({**GENERATE, "prompt": [1, "2"]}, "prompt", 1),
@@ -110,9 +124,40 @@ def test_bad_lines_are_refused(line: bytes | dict[str, Any], problem: str, id_: 
 
 def test_bad_replies_are_refused() -> None:
     with pytest.raises(ProtocolError, match="stop"):
-        decode_reply(encode(1, REPLIES[2]).replace(b'"eos"', b'"bored"'))
+        decode_reply(encode(1, Generated(1, 2, 3, 0.25, 1.5, "eos")).replace(b'"eos"', b'"bored"'))
     with pytest.raises(ProtocolError, match="unknown reply"):
         decode_reply(encode(1, Shutdown()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"n_ctx": (1 << 24) + 1}, "n_ctx is 16777217; it must be at most 16,777,216"),
+        ({"n_threads": 0}, "n_threads is 0; it must be at least 1"),
+        ({"n_threads_batch": 513}, "at most 512"),
+        ({"n_gpu_layers": -2}, "n_gpu_layers is -2"),
+        ({"n_cpu_moe": -1}, "n_cpu_moe is -1"),
+        ({"n_ubatch": 0}, "n_ubatch is 0"),
+        ({"n_seq_max": 257}, "n_seq_max is 257"),
+        ({"type_k": "q6_k"}, "type_k is 'q6_k'"),
+        ({"type_v": "F16"}, "type_v is 'F16'"),
+        ({"type_v": "q8_0", "flash_attn": "off"}, "need flash attention"),
+        ({"tensor_split": ()}, "a split over 0 devices"),
+        ({"tensor_split": (1.0,) * 17}, "a split over 17 devices"),
+        ({"tensor_split": (0.0, 0.0)}, "shares are 0 or more"),
+        ({"tensor_split": (1.0, -1.0)}, "shares are 0 or more"),
+        ({"tensor_split": (math.nan,)}, "shares are 0 or more"),
+    ],
+)
+def test_load_settings_are_checked(wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        LoadSettings(Path("model.gguf"), **wrong)
+
+
+def test_every_type_of_cache_can_be_asked_for() -> None:
+    assert " ".join(KV_TYPES) == "f32 f16 bf16 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl"
+    for name in KV_TYPES:
+        LoadSettings(Path("model.gguf"), type_k=name, type_v=name)
 
 
 @pytest.mark.parametrize(

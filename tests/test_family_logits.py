@@ -68,7 +68,7 @@ def engine_logits(root: Path, ids: list[int], work: Path) -> Any:
     layout = lay_out(model.fields, model.tensors, QuantOptions(QuantType.F32))
     write_file(gguf, layout, threads=2, emit=ignore, cancel=threading.Event())
     with Engine(log=work / "engine.log") as engine:
-        loaded = engine.load(LoadSettings(path=gguf, n_ctx=2 * TOKENS, kv_type="f32"))
+        loaded = engine.load(LoadSettings(path=gguf, n_ctx=2 * TOKENS, type_k="f32", type_v="f32"))
         engine.logits(ids, output)
     gguf.unlink()
     return np.fromfile(output, "<f4").reshape(len(ids), loaded.n_vocab)

@@ -33,7 +33,7 @@ def reference_logits(root: Path, ids: list[int]) -> Any:
 def engine_logits(gguf: Path, ids: list[int], work: Path) -> Any:
     output = work / "logits.f32"
     with Engine(log=work / "engine.log") as engine:
-        loaded = engine.load(LoadSettings(path=gguf, n_ctx=TOKENS * 2, kv_type="f32"))
+        loaded = engine.load(LoadSettings(path=gguf, n_ctx=TOKENS * 2, type_k="f32", type_v="f32"))
         engine.logits(ids, output)
     return np.fromfile(output, "<f4").reshape(len(ids), loaded.n_vocab)
 

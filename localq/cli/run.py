@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
+from localq.cli.plan_options import plan_options, wishes_from
 from localq.cli.progress import ProgressDisplay
 from localq.errors import Cancelled, UsageError
 from localq.library import Library
@@ -22,7 +24,8 @@ __all__ = ["command"]
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 10), help="0 always takes the likeliest.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 2), help="Makes the reply repeatable.")
-@click.option("--ctx", "n_ctx", type=click.IntRange(16), help="Context length in tokens.")
+@plan_options
+@click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
 @json_option
 def command(
     model: str | None,
@@ -30,13 +33,14 @@ def command(
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
-    n_ctx: int | None,
+    force: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Let MODEL answer one prompt, streaming to stdout.
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last. Ctrl-C stops
-    the reply.
+    the reply. `localq plan MODEL` shows what the options would change, and keeps them with --save.
     """
     from localq.engine.sampling import SamplingParams
     from localq.services.chat import Conversation
@@ -44,12 +48,15 @@ def command(
     text = _prompt(prompt)
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     sampling = SamplingParams(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    wishes = wishes_from(**options)
     show = (lambda piece: None) if as_json else output.stream
     with (
         Library() as library,
         cancel_on_interrupt() as cancel,
         ProgressDisplay() as emit,
-        Conversation.open(library, model, emit=emit, n_ctx=n_ctx, cancel=cancel) as conversation,
+        Conversation.open(
+            library, model, emit=emit, wishes=wishes, force=force, cancel=cancel
+        ) as conversation,
     ):
         if conversation.continues_text and sys.stderr.isatty() and not as_json:
             output.prompt(text)

@@ -17,16 +17,20 @@ from localq.engine.protocol import (
     Generated,
     Load,
     LoadedModel,
-    LoadSettings,
     Logits,
+    Measure,
+    Measured,
+    MeasureMemory,
     Observe,
     Request,
+    ResidentMemory,
     SaveActivations,
     Stop,
     Tokenize,
     Tokens,
 )
 from localq.engine.sampling import SamplingParams
+from localq.engine.settings import LoadSettings
 from localq.errors import Cancelled, EngineError, LocalqError, StorageError, UnsupportedError
 
 __all__ = ["Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
@@ -44,6 +48,8 @@ class Generation:
     stop: Stop
     reused_tokens: int = 0
     """Prompt tokens that did not have to be read again."""
+    n_threads: int = 0
+    """Threads that generated, at the end."""
 
 
 class Engine:
@@ -121,6 +127,7 @@ class Engine:
             generate_seconds=done.generate_seconds,
             stop=done.stop,
             reused_tokens=done.reused_tokens,
+            n_threads=done.n_threads,
         )
 
     def tokenize(
@@ -155,6 +162,31 @@ class Engine:
         it."""
         with self._lock:
             self._ask(SaveActivations(output.absolute()), Done, "writing activations")
+
+    def measure(
+        self,
+        n_prompt: int,
+        n_generate: int,
+        *,
+        n_threads: int | None = None,
+        n_threads_batch: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Measured:
+        """Time the reading of `n_prompt` random tokens and the generation of `n_generate`, each
+        from an empty context, as llama-bench does. Cancelled."""
+        request = Measure(n_prompt, n_generate, n_threads, n_threads_batch)
+        with self._lock:
+            try:
+                return self._ask(request, Measured, "measuring speed", cancel=cancel)
+            except EngineError:
+                if cancel and cancel.is_set():
+                    raise Cancelled from None
+                raise
+
+    def memory(self) -> ResidentMemory:
+        """The physical memory that the engine's process holds now."""
+        with self._lock:
+            return self._ask(MeasureMemory(), ResidentMemory, "measuring memory")
 
     def close(self) -> None:
         """End the process, even in the middle of its work. The engine can `load` again."""

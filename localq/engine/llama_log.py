@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["LogTail"]
 
 # enum ggml_log_level in ggml.h
 _INFO, _ERROR, _CONTINUED = 2, 4, 5
+_MAX_LINES = 10_000
 
 
 class LogTail:
@@ -17,6 +20,7 @@ class LogTail:
 
     def __init__(self, api: Any) -> None:
         self._errors: deque[str] = deque(maxlen=8)
+        self._lines: list[str] | None = None
         self._level = 0
         self._callback = api.llama_log_callback(self._line)  # must outlive llama.cpp's use of it
         api.llama_log_set(self._callback, None)
@@ -28,12 +32,25 @@ class LogTail:
     def clear(self) -> None:
         self._errors.clear()
 
+    @contextmanager
+    def recorded(self) -> Iterator[list[str]]:
+        """The lines that llama.cpp logs during the block, the first 10,000 of them."""
+        lines: list[str] = []
+        self._lines = lines
+        try:
+            yield lines
+        finally:
+            self._lines = None
+
     def _line(self, level: int, text: bytes, _: object) -> None:
-        self._level = self._level if level == _CONTINUED else level
+        continues = level == _CONTINUED
+        self._level = self._level if continues else level
         line = text.decode("utf-8", "replace")
         if _INFO <= self._level <= _ERROR:
             sys.stderr.write(line)
             sys.stderr.flush()
+            if self._lines is not None and not continues and len(self._lines) < _MAX_LINES:
+                self._lines.append(line)
         if self._level == _ERROR and line.strip():
             # "llama_model_load: error loading model: ..." says it better without the C function.
             function, _colon, rest = line.strip().partition(": ")

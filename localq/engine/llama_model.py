@@ -15,15 +15,23 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from typing import Any, BinaryIO
 
+from localq.engine.backends import total_memory
 from localq.engine.llama_log import LogTail
+from localq.engine.llama_options import cache_bytes_at_least, context_params, model_params
 from localq.engine.llama_sampler import sampler
-from localq.engine.protocol import KV_TYPES, LoadSettings
+from localq.engine.memory_report import (
+    BufferMemory,
+    buffer_memory,
+    flash_attention,
+    offloaded_layers,
+)
 from localq.engine.sampling import SamplingParams
+from localq.engine.settings import LoadSettings
 
 __all__ = ["Interrupted", "LlamaError", "LlamaModel"]
 
 _DEFAULT_CONTEXT = 4096
-_UBATCH = 512
+_WORTH_CHECKING = 1 << 30
 
 Check = Callable[[], bool]
 
@@ -56,22 +64,43 @@ class LlamaModel:
         self._observer: Any = None
         self._read: list[int] = []
         """The tokens whose keys and values are in memory, by position."""
+        self._model_log: Sequence[str] = ()
+        self._context_log: Sequence[str] = ()
         log.clear()
-        params = api.llama_model_default_params()
-        params.n_gpu_layers = settings.n_gpu_layers
-        self._model = api.llama_model_load_from_file(os.fsencode(settings.path), params)
+        try:
+            params, _kept = model_params(api, settings)
+        except (OSError, AttributeError) as error:
+            raise LlamaError(f"experts cannot be kept in host memory: {error}") from error
+        with log.recorded() as self._model_log:
+            self._model = api.llama_model_load_from_file(os.fsencode(settings.path), params)
         if not self._model:
             raise LlamaError(log.reason("llama.cpp gave no reason"))
         self._vocab = api.llama_model_get_vocab(self._model)
         self.n_vocab = int(api.llama_vocab_n_tokens(self._vocab))
         self.n_ctx_train = max(0, int(api.llama_model_n_ctx_train(self._model)))
         self.n_threads = settings.n_threads or _usable_processors()
+        self.n_threads_batch = settings.n_threads_batch or self.n_threads
         self.n_ctx = settings.n_ctx or min(self.n_ctx_train or _DEFAULT_CONTEXT, _DEFAULT_CONTEXT)
         try:
+            self._check_context()
             self._open_context(outputs=1)
         except LlamaError:
             self.close()
             raise
+
+    def _check_context(self) -> None:
+        """LlamaError for a context that no memory here could hold: the system may end the process
+        where llama.cpp tries."""
+        least = cache_bytes_at_least(self._api, self._model, self._settings, self.n_ctx)
+        if least < _WORTH_CHECKING:
+            return
+        there_is = total_memory(self._api)
+        weights = int(self._api.llama_model_size(self._model))
+        if there_is is not None and least + weights > there_is:
+            raise LlamaError(
+                f"a context of {self.n_ctx:,} tokens takes {least / 1e9:,.1f} GB beside the model's"
+                f" {weights / 1e9:,.1f}; this machine has {there_is / 1e9:,.1f} GB"
+            )
 
     def _open_context(self, outputs: int) -> None:
         """Make a context that can give the logits of `outputs` tokens of a batch at once.
@@ -80,27 +109,19 @@ class LlamaModel:
         of MB for large vocabularies, so only `logits` asks for that.
         """
         self._close_context()
-        params = self._api.llama_context_default_params()
-        params.n_ctx = self.n_ctx
-        params.n_batch = self.n_batch
-        params.n_ubatch = min(self.n_batch, _UBATCH)
-        params.n_outputs_max = outputs
-        params.n_threads = self.n_threads
-        params.n_threads_batch = self._settings.n_threads_batch or self.n_threads
-        params.type_k = params.type_v = KV_TYPES[self._settings.kv_type]
+        threads = self.n_threads, self.n_threads_batch
+        params = context_params(self._api, self._settings, self.n_ctx, threads, outputs)
         if self._observer:
             params.cb_eval = self._observer
-        if self._settings.kv_type == "f32":
-            # Flash attention would round what it reads to f16 all the same.
-            params.flash_attn_type = self._api.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.swa_full = False  # a sliding window then holds the window, not the whole context
         self._log.clear()
-        self._context = self._api.llama_init_from_model(self._model, params)
+        with self._log.recorded() as self._context_log:
+            self._context = self._api.llama_init_from_model(self._model, params)
         if not self._context:
             reason = self._log.reason("llama.cpp gave no reason")
             raise LlamaError(f"no context of {self.n_ctx} tokens: {reason}")
         self._memory = self._api.llama_get_memory(self._context)
         self._outputs = outputs
+        self.n_ubatch = int(params.n_ubatch)
 
     def _close_context(self) -> None:
         if self._context:
@@ -118,6 +139,26 @@ class LlamaModel:
     @property
     def n_batch(self) -> int:
         return min(self._settings.n_batch, self.n_ctx)
+
+    @property
+    def n_gpu_layers(self) -> int:
+        """Layers that are on devices, the output included."""
+        return offloaded_layers(self._model_log)
+
+    @property
+    def flash_attn(self) -> bool:
+        chosen = flash_attention(self._context_log)
+        return self._settings.flash_attn == "on" if chosen is None else chosen
+
+    @property
+    def memory(self) -> tuple[BufferMemory, ...]:
+        """What llama.cpp allocated for the model and its context."""
+        return buffer_memory((*self._model_log, *self._context_log))
+
+    def set_threads(self, n_threads: int, n_threads_batch: int) -> None:
+        """Compute with so many threads from now on."""
+        self.n_threads, self.n_threads_batch = n_threads, n_threads_batch
+        self._api.llama_set_n_threads(self._context, n_threads, n_threads_batch)
 
     @property
     def description(self) -> str:
@@ -187,6 +228,21 @@ class LlamaModel:
         """Read one more token."""
         self._decode((token,))
 
+    def start_anew(self) -> None:
+        """Forget everything that was read."""
+        self._forget(0)
+
+    def wait(self) -> None:
+        """Until what was read last is done: devices work while the caller goes on."""
+        self._api.llama_synchronize(self._context)
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a text, where the model wants one."""
+        if not self._api.llama_vocab_get_add_bos(self._vocab):
+            return None
+        return int(self._api.llama_vocab_bos(self._vocab))
+
     @property
     def length(self) -> int:
         """Tokens in memory, out of `n_ctx`."""
@@ -207,8 +263,8 @@ class LlamaModel:
     def read_chunk(self, tokens: Sequence[int], cancelled: Check) -> None:
         """Read a part of a longer text as a text of its own: where the model wants BOS in front,
         that takes the place of the first token."""
-        if self._api.llama_vocab_get_add_bos(self._vocab):
-            tokens = (self._api.llama_vocab_bos(self._vocab), *tokens[1:])
+        if (bos := self.bos) is not None:
+            tokens = (bos, *tokens[1:])
         for _ in self._read_whole(tokens, cancelled):
             pass
 

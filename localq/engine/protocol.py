@@ -13,28 +13,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from localq.engine.memory_report import BufferMemory
+from localq.engine.resident import ResidentMemory
 from localq.engine.sampling import SamplingParams
+from localq.engine.settings import MAX_CONTEXT, MAX_THREADS, LoadSettings
 from localq.engine.wire import from_json, shown, to_json
 from localq.errors import UsageError
-from localq.formats.types import TensorType
 
 __all__ = [
-    "KV_TYPES",
     "MAX_LINE",
+    "BufferMemory",
     "Cancel",
     "Done",
     "Failed",
     "Generate",
     "Generated",
     "Load",
-    "LoadSettings",
     "LoadedModel",
     "Logits",
+    "Measure",
+    "MeasureMemory",
+    "Measured",
     "Observe",
     "Piece",
     "ProtocolError",
     "Reply",
     "Request",
+    "ResidentMemory",
     "SaveActivations",
     "Shutdown",
     "Stop",
@@ -52,42 +57,10 @@ Stop: TypeAlias = Literal["eos", "length", "context", "cancelled"]
 """Why a generation ended: the model ended it, max_tokens, the context is full, or the user."""
 
 
-KV_TYPES: Mapping[str, int] = {
-    "f32": TensorType.F32.ggml_id,
-    "f16": TensorType.F16.ggml_id,
-    "bf16": TensorType.BF16.ggml_id,
-    "q8_0": TensorType.Q8_0.ggml_id,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class LoadSettings:
-    """Which model to load and how."""
-
-    path: Path
-    n_ctx: int | None = None
-    """Tokens of prompt and reply together; None: the trained context, at most 4096."""
-    n_threads: int | None = None
-    """Threads that generate; None: every processor this process may use."""
-    n_threads_batch: int | None = None
-    """Threads that read prompts; None: as `n_threads`."""
-    n_gpu_layers: int = 0
-    n_batch: int = 512
-    """Prompt tokens read at a time."""
-    kv_type: str = "f16"
-    """How keys and values are kept: one of KV_TYPES; only f32 keeps all of their digits."""
-
-    def __post_init__(self) -> None:
-        for name in ("n_ctx", "n_threads", "n_threads_batch", "n_batch"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value < 2**31:
-                raise UsageError(f"{name} is {value}; it must be at least 1")
-        if self.kv_type not in KV_TYPES:
-            raise UsageError(f"kv_type is {self.kv_type!r}", hint=f"one of: {', '.join(KV_TYPES)}")
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
+    """What became of LoadSettings."""
+
     n_ctx: int
     n_ctx_train: int
     """The context the model was trained with; 0 where its file does not say."""
@@ -96,6 +69,23 @@ class LoadedModel:
     description: str
     """llama.cpp's words, such as "llama 1B Q4_0"."""
     load_seconds: float
+    n_threads_batch: int = 0
+    n_batch: int = 0
+    n_ubatch: int = 0
+    n_gpu_layers: int = 0
+    """Layers that are on devices, the output included."""
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: bool = False
+    n_seq_max: int = 1
+    build: str = ""
+    """The engine's build, such as "llama-cpp-python 0.3.36"."""
+    memory: tuple[BufferMemory, ...] = ()
+    """What llama.cpp allocated, by kind of memory."""
+    resident_bytes: int | None = None
+    """Physical memory of the engine's process, mapped files included; None: unknown."""
+    anonymous_bytes: int | None = None
+    """The part of it that is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +129,32 @@ class SaveActivations:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Read `n_prompt` random tokens and, apart from that, generate `n_generate`, with as many
+    threads as given (None: as loaded). What the model had read before is forgotten."""
+
+    n_prompt: int
+    n_generate: int
+    n_threads: int | None = None
+    n_threads_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            *(("n_prompt", MAX_CONTEXT), ("n_generate", MAX_CONTEXT)),
+            *(("n_threads", MAX_THREADS), ("n_threads_batch", MAX_THREADS)),
+        ):
+            value = getattr(self, name)
+            least = 1 if "threads" in name else 0
+            if value is not None and not least <= value <= most:
+                raise UsageError(f"{name} is {value}; it must be {least} to {most:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """How much physical memory the engine's process holds now; needs no model."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop request `target`, whether it runs or waits; the other requests are not touched."""
 
@@ -166,6 +182,16 @@ class Generated:
     prompt_seconds: float
     generate_seconds: float
     stop: Stop
+    n_threads: int = 0
+    """Threads at the end of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`prompt_seconds` for the whole prompt, `token_seconds` for each generated token."""
+
+    prompt_seconds: float
+    token_seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +214,20 @@ class Failed:
 
 
 Request: TypeAlias = (
-    Load | Generate | Tokenize | Logits | Observe | SaveActivations | Cancel | Shutdown
+    Load
+    | Generate
+    | Tokenize
+    | Logits
+    | Observe
+    | SaveActivations
+    | Measure
+    | MeasureMemory
+    | Cancel
+    | Shutdown
 )
-Reply: TypeAlias = Piece | LoadedModel | Generated | Tokens | Done | Failed
+Reply: TypeAlias = (
+    Piece | LoadedModel | Generated | Measured | Tokens | ResidentMemory | Done | Failed
+)
 
 _REQUESTS: Mapping[str, type[Any]] = {
     "load": Load,
@@ -199,6 +236,8 @@ _REQUESTS: Mapping[str, type[Any]] = {
     "logits": Logits,
     "observe": Observe,
     "save_activations": SaveActivations,
+    "measure": Measure,
+    "measure_memory": MeasureMemory,
     "cancel": Cancel,
     "shutdown": Shutdown,
 }
@@ -206,7 +245,9 @@ _REPLIES: Mapping[str, type[Any]] = {
     "piece": Piece,
     "loaded": LoadedModel,
     "generated": Generated,
+    "measured": Measured,
     "tokens": Tokens,
+    "resident": ResidentMemory,
     "done": Done,
     "failed": Failed,
 }

@@ -15,6 +15,8 @@ def to_json(value: Any) -> Any:
     """A value that `json` can write."""
     if is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        return [to_json(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -43,8 +45,10 @@ def from_json(type_: Any, value: Any) -> Any:
         if value in choices:
             return value
     elif origin is tuple:
-        if isinstance(value, list) and all(type(item) is choices[0] for item in value):
-            return tuple(value)
+        if isinstance(value, list):
+            if all(type(item) is choices[0] for item in value):  # a long prompt: no detours
+                return tuple(value)
+            return tuple(from_json(choices[0], item) for item in value)
     elif type_ is Path and isinstance(value, str):
         return Path(value)
     elif type_ is float and type(value) is int:

@@ -8,8 +8,6 @@ once, whatever llama.cpp is doing.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import queue
 import secrets
@@ -18,23 +16,28 @@ import sys
 import threading
 import time
 import traceback
-import types
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from localq.engine.adapt import ThreadAdapter
+from localq.engine.bindings import llama_cpp
+from localq.engine.generation import continue_prompt
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import Interrupted, LlamaError, LlamaModel
+from localq.engine.measuring import measure
 from localq.engine.protocol import (
     MAX_LINE,
     Cancel,
     Done,
     Failed,
     Generate,
-    Generated,
     Load,
     LoadedModel,
     Logits,
+    Measure,
+    MeasureMemory,
     Observe,
     Piece,
     ProtocolError,
@@ -42,18 +45,24 @@ from localq.engine.protocol import (
     Request,
     SaveActivations,
     Shutdown,
-    Stop,
     Tokenize,
     Tokens,
     decode_request,
     encode,
 )
-from localq.engine.utf8 import TextStream
+from localq.engine.resident import resident_memory
+from localq.engine.settings import LoadSettings
 
 if TYPE_CHECKING:
     from localq.engine.activations import Observation
 
 __all__ = ["Worker", "main"]
+
+_SPINS = "3000"
+"""How often a thread of GNU OpenMP looks whether the others are done before it sleeps. The usual
+300,000 keep a core busy for milliseconds: where others compute too, that takes from them, and from
+the very thread that is waited for, the time to get there. Read when the library is loaded. Not
+where a device takes turns with the processor: waking up again and again would cost more."""
 
 
 class Worker:
@@ -68,6 +77,7 @@ class Worker:
         self._api: Any = None
         self._log: LogTail | None = None
         self._model: LlamaModel | None = None
+        self._adapter: ThreadAdapter | None = None
         self._observation: Observation | None = None
 
     def run(self) -> NoReturn:
@@ -126,6 +136,8 @@ class Worker:
     def _answer(self, id_: int, request: Request) -> Reply:
         if isinstance(request, Load):
             return self._load(request)
+        if isinstance(request, MeasureMemory):
+            return resident_memory()
         model = self._model
         if model is None:
             return Failed("no model is loaded")
@@ -148,6 +160,11 @@ class Worker:
                 except OSError as error:
                     return _cannot_write(output, error)
                 return Done()
+            case Measure():
+                if too_long := _too_long(max(request.n_prompt, request.n_generate), model, room=0):
+                    return too_long
+                model.check_generates()
+                return measure(model, request, cancelled)
             case Observe(tokens):
                 if too_long := _too_long(len(tokens), model, room=0):
                     return too_long
@@ -168,8 +185,10 @@ class Worker:
             self._model.close()
             self._model = self._observation = None
         if self._api is None:
+            if request.settings.n_gpu_layers == 0 and "OMP_WAIT_POLICY" not in os.environ:
+                os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
             try:
-                self._api = _llama_cpp()
+                self._api = llama_cpp()
             except (ImportError, OSError, RuntimeError) as error:
                 return Failed(
                     f"llama.cpp cannot be loaded: {error}",
@@ -182,14 +201,11 @@ class Worker:
             self._model = model = LlamaModel(self._api, request.settings, self._log)
         except LlamaError as error:
             return Failed(f"{request.settings.path}: cannot be loaded: {error}")
-        return LoadedModel(
-            n_ctx=model.n_ctx,
-            n_ctx_train=model.n_ctx_train,
-            n_vocab=model.n_vocab,
-            n_threads=model.n_threads,
-            description=model.description,
-            load_seconds=time.perf_counter() - started,
-        )
+        self._adapter = None
+        if request.settings.adapt_threads:
+            most = max(model.n_threads, model.n_threads_batch)
+            self._adapter = ThreadAdapter(model.n_threads, most)
+        return _loaded(model, request.settings, time.perf_counter() - started)
 
     def _observe(
         self, model: LlamaModel, tokens: tuple[int, ...], cancelled: Callable[[], bool]
@@ -207,7 +223,6 @@ class Worker:
 
     def _generate(self, id_: int, model: LlamaModel, request: Generate) -> Reply:
         model.check_generates()
-        cancelled = self._cancels[id_].is_set
         sampling = request.sampling
         prompt = request.prompt
         if isinstance(prompt, str):
@@ -217,43 +232,47 @@ class Worker:
         if too_long := _too_long(len(prompt), model, room=1):
             return too_long
         seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
-
-        started = time.perf_counter()
-        try:
-            reused = model.read_prompt(prompt, cancelled)
-        except Interrupted:
-            seconds = time.perf_counter() - started
-            return Generated(len(prompt), 0, 0, seconds, 0.0, "cancelled")
-        prompt_read = time.perf_counter()
-
-        text = TextStream()
-        stop: Stop = "length"
-        generated = 0
-        with model.sampler(sampling, seed, prompt) as sample:
-            while generated < sampling.max_tokens:
-                if cancelled():
-                    stop = "cancelled"
-                    break
-                token = sample()
-                if model.ends(token):
-                    stop = "eos"
-                    break
-                generated += 1
-                if piece := text.feed(model.piece(token)):
-                    self._send(id_, Piece(piece))
-                if model.length == model.n_ctx:
-                    stop = "context"
-                    break
-                if generated < sampling.max_tokens:
-                    model.read(token)
-        return Generated(
-            prompt_tokens=len(prompt),
-            reused_tokens=reused,
-            generated_tokens=generated,
-            prompt_seconds=prompt_read - started,
-            generate_seconds=time.perf_counter() - prompt_read,
-            stop=stop,
+        return continue_prompt(
+            model,
+            prompt,
+            sampling,
+            seed,
+            adapter=self._adapter,
+            on_text=lambda text: self._send(id_, Piece(text)),
+            cancelled=self._cancels[id_].is_set,
         )
+
+
+def _loaded(model: LlamaModel, settings: LoadSettings, seconds: float) -> LoadedModel:
+    resident = resident_memory()
+    return LoadedModel(
+        n_ctx=model.n_ctx,
+        n_ctx_train=model.n_ctx_train,
+        n_vocab=model.n_vocab,
+        n_threads=model.n_threads,
+        description=model.description,
+        load_seconds=seconds,
+        n_threads_batch=model.n_threads_batch,
+        n_batch=model.n_batch,
+        n_ubatch=model.n_ubatch,
+        n_gpu_layers=model.n_gpu_layers,
+        type_k=settings.type_k,
+        type_v=settings.type_v,
+        flash_attn=model.flash_attn,
+        n_seq_max=settings.n_seq_max,
+        build=_build(),
+        memory=model.memory,
+        resident_bytes=resident.resident_bytes,
+        anonymous_bytes=resident.anonymous_bytes,
+    )
+
+
+def _build() -> str:
+    name = "llama-cpp-python"
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return name
 
 
 def _cannot_write(output: Path, error: OSError) -> Failed:
@@ -267,22 +286,6 @@ def _too_long(count: int, model: LlamaModel, *, room: int) -> Failed | None:
         f"the prompt is {count:,} tokens long; the context holds {model.n_ctx:,}",
         hint="shorten it, or load the model with a larger context",
     )
-
-
-def _llama_cpp() -> Any:
-    """llama-cpp-python's C bindings, without the package around them: importing that takes five
-    times as long (numpy, templates, a web server's types), and none of it is needed here."""
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("llama-cpp-python is not installed")
-    package = types.ModuleType("llama_cpp")
-    package.__path__ = list(spec.submodule_search_locations)
-    sys.modules["llama_cpp"] = package
-    try:
-        return importlib.import_module("llama_cpp.llama_cpp")
-    except ImportError:  # a release that expects its package to be there
-        del sys.modules["llama_cpp"]
-        return importlib.import_module("llama_cpp.llama_cpp")
 
 
 def _exit() -> NoReturn:

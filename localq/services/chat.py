@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -11,11 +12,13 @@ from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
 from localq.engine.sampling import SamplingParams
+from localq.errors import LibraryError, StorageError, UnsupportedError
 from localq.events import Emit, Note, Started, ignore
 from localq.library import Library, Model
 
 if TYPE_CHECKING:
     from localq.chat.template import ChatTemplate
+    from localq.hardware.offload_plan import OffloadPlan, Wishes
 
 __all__ = ["ChatEngine", "Conversation"]
 
@@ -70,27 +73,61 @@ class Conversation:
         *,
         emit: Emit = ignore,
         n_ctx: int | None = None,
+        wishes: Wishes | None = None,
+        force: bool = False,
         system: str | None = None,
         cancel: threading.Event | None = None,
     ) -> Conversation:
-        """Load a model of the library, or a .gguf file; None: the one used last.
+        """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
+        the one used last.
 
-        `n_ctx` is in tokens; None: the model's own, at most 4096. NotFoundError, BadFileError,
-        UnsupportedError (its template does not work), EngineError, Cancelled while it loads.
+        `wishes` go before those saved for the model, `n_ctx` (tokens) before both. NotFoundError,
+        BadFileError, UsageError (a wish makes no sense), UnsupportedError (its template does not
+        work, or what it takes cannot be told), EngineError, Cancelled while it loads. `force`
+        loads also what cannot fit, or what nothing can be told of.
         """
         from localq.formats.gguf import read_gguf
-        from localq.hardware import cpu_threads
+        from localq.hardware.offload_plan import Wishes
         from localq.services.locate import locate_gguf
+        from localq.services.plan import (
+            check_plan,
+            load_settings,
+            plan_gguf,
+            unplanned_settings,
+        )
 
         found = locate_gguf(library, model)
-        template = _template(read_gguf(found.path).metadata)
+        file = read_gguf(found.path)
+        template = _template(file.metadata)
+        wishes = wishes or Wishes()
+        if n_ctx is not None:
+            wishes = replace(wishes, n_ctx=n_ctx)
+        try:
+            planned = plan_gguf(library, found, file, wishes, cancel=cancel)
+        except UnsupportedError as error:
+            if not force:
+                raise UnsupportedError(
+                    f"{found.name}: {error.message}",
+                    hint=error.hint or "--force lets the engine try",
+                ) from None
+            planned = None
+        if planned and not force:
+            check_plan(planned)
         emit(Started(f"loading {found.name}"))
         engine = Engine(log=library.paths.log / "engine.log")
         try:
-            settings = LoadSettings(found.path, n_ctx=n_ctx, n_threads=cpu_threads())
+            if planned:
+                settings = replace(
+                    load_settings(found.path, planned.plan),
+                    adapt_threads=planned.wishes.n_threads is None,
+                )
+            else:
+                settings = unplanned_settings(found.path, wishes)
             loaded = engine.load(settings, cancel=cancel)
             if _in_library(found):
                 library.touch(found.name)
+            if planned:
+                _keep_record(library, found, settings, planned.plan, loaded, emit)
         except BaseException:
             engine.close()
             raise
@@ -203,6 +240,23 @@ def _special(metadata: Mapping[str, object], which: str) -> str:
     if isinstance(tokens, list) and isinstance(id_, int) and 0 <= id_ < len(tokens):
         return str(tokens[id_])
     return ""
+
+
+def _keep_record(
+    library: Library,
+    model: Model,
+    settings: LoadSettings,
+    plan: OffloadPlan,
+    loaded: LoadedModel,
+    emit: Emit,
+) -> None:
+    from localq.services.memory_ledger import record_load
+
+    try:
+        record_load(library.paths, model.name, settings, plan.estimate, loaded)
+    except (LibraryError, StorageError) as error:
+        # A library on a full or read-only disk is no reason not to talk.
+        emit(Note(f"what the model takes was not written down: {error}", warning=True))
 
 
 def _in_library(model: Model) -> bool:

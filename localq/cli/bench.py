@@ -1,0 +1,132 @@
+"""`localq bench [MODEL]`"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option, optional_model
+from localq.cli.plan_options import plan_options, wishes_from
+from localq.cli.progress import ProgressDisplay
+from localq.library import Library
+
+if TYPE_CHECKING:
+    from localq.hardware.measurements import Benchmark
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Measure how fast a model is on this machine.")
+@optional_model
+@click.option("-p", "--n-prompt", type=int, default=512, show_default=True, help="Prompt tokens.")
+@click.option(
+    "-n", "--n-generate", type=int, default=128, show_default=True, help="Tokens to generate."
+)
+@click.option("-r", "--repetitions", type=int, default=5, show_default=True, help="How often.")
+@plan_options
+@click.option("--ubatch", "n_ubatch", type=int, help="Prompt tokens computed at a time.")
+@click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
+@click.option("--history", is_flag=True, help="Measure nothing; show what was measured before.")
+@json_option
+def command(
+    model: str | None,
+    n_prompt: int,
+    n_generate: int,
+    repetitions: int,
+    n_ubatch: int | None,
+    force: bool,
+    history: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure how fast MODEL reads prompts (pp) and generates (tg), in tokens per second, as
+    llama-bench does; the results are kept.
+
+    MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
+    """
+    from localq.services.bench import BenchRequest, bench, bench_history
+
+    wishes = replace(wishes_from(**options), n_ubatch=n_ubatch)
+    request = BenchRequest(model, n_prompt, n_generate, repetitions, wishes, force)
+    if history:
+        with Library() as library:
+            _history(bench_history(library, model), as_json)
+        return
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        run = bench(library, request, emit, cancel)
+        before = bench_history(library, model)[1:]
+    if as_json:
+        output.json_document(run)
+        return
+    _show(run)
+    if earlier := [other for other in before if _comparable(run, other)]:
+        output.line("")
+        output.line(f"{_when(earlier[0])}: {_changes(run, earlier[0])}")
+
+
+def _show(run: Benchmark) -> None:
+    setting = run.setting
+    threads = f"generating with {setting.n_threads}"
+    if setting.n_threads_batch != setting.n_threads:
+        threads += f", reading with {setting.n_threads_batch}"
+    if setting.n_gpu_layers:
+        threads += f", {setting.n_gpu_layers} layers on devices"
+    output.line(f"{run.model} ({run.subject.quant})")
+    output.line(f"{run.machine_name}; llama-cpp-python {run.subject.engine}; {threads}")
+    output.line("")
+    for test in run.tests:
+        output.line(f"{test.name:<12} {test.mean:10.2f} ± {test.stddev:.2f} tokens/s")
+    output.line(f"{'first token':<12} {run.first_token_seconds:10.2f} s")
+    output.line(f"{'load':<12} {run.load_seconds:10.2f} s")
+    memory = output.byte_count(run.memory_bytes)
+    if run.resident_bytes is not None:
+        memory += f" asked for, {output.byte_count(run.resident_bytes)} resident"
+    output.line(f"{'memory':<12} {memory:>10}")
+
+
+def _history(runs: Sequence[Benchmark], as_json: bool) -> None:
+    if as_json:
+        output.json_document(runs)
+    elif not runs:
+        output.narrate("nothing was measured yet; try: localq bench")
+    else:
+        output.table(
+            ("MEASURED", "MODEL", "TESTS", "THREADS", "ENGINE", "MACHINE"),
+            (
+                (
+                    _when(run),
+                    run.model,
+                    ", ".join(f"{t.name} {t.mean:.2f} ± {t.stddev:.2f}" for t in run.tests),
+                    str(run.setting.n_threads),
+                    run.subject.engine,
+                    run.machine_name,
+                )
+                for run in runs
+            ),
+        )
+
+
+def _comparable(run: Benchmark, other: Benchmark) -> bool:
+    return run.subject.machine == other.subject.machine and bool(
+        {test.name for test in run.tests} & {test.name for test in other.tests}
+    )
+
+
+def _changes(run: Benchmark, earlier: Benchmark) -> str:
+    before = {test.name: test for test in earlier.tests}
+    return ", ".join(
+        f"{test.name} {before[test.name].mean:.2f} ± {before[test.name].stddev:.2f}"
+        f" ({100 * (test.mean / before[test.name].mean - 1):+.1f} % now)"
+        for test in run.tests
+        if test.name in before and before[test.name].mean > 0
+    )
+
+
+def _when(run: Benchmark) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.measured_at))

@@ -1,0 +1,144 @@
+"""`localq plan [MODEL]`"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option, optional_model
+from localq.cli.plan_options import plan_options, wishes_from
+from localq.errors import UsageError
+from localq.library import Library
+
+if TYPE_CHECKING:
+    from localq.hardware.offload_plan import OffloadPlan
+    from localq.services.plan import PlannedModel
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Show how a model would be loaded on this machine.")
+@optional_model
+@plan_options
+@click.option("--explain", is_flag=True, help="Say why, in words and numbers.")
+@click.option("--llama-cpp", "as_flags", is_flag=True, help="Print llama.cpp's arguments alone.")
+@click.option("--langchain", "as_langchain", is_flag=True, help="Print a LangChain call alone.")
+@click.option("--save", is_flag=True, help="Keep the options given for this model.")
+@click.option("--forget", is_flag=True, help="Forget what was kept for this model.")
+@json_option
+def command(
+    model: str | None,
+    explain: bool,
+    as_flags: bool,
+    as_langchain: bool,
+    save: bool,
+    forget: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show context, layers, threads and memory that MODEL would be loaded with: by run, by the
+    terminal app, and by localq.plan() in Python.
+
+    MODEL is a name or a .gguf file; without it, the model pulled, made or used last. What is
+    saved holds until it is forgotten; options given to run go before it.
+    """
+    from localq.services.locate import locate_gguf
+    from localq.services.plan import forget_wishes, plan_model, save_wishes
+
+    if as_flags + as_langchain + as_json > 1:
+        raise UsageError("choose one of --llama-cpp, --langchain and --json")
+    if save and forget:
+        raise UsageError("choose one of --save and --forget")
+    wishes = wishes_from(**options)
+    with Library() as library, cancel_on_interrupt() as cancel:
+        if save or forget:
+            found = locate_gguf(library, model)
+            if save:
+                save_wishes(library, found, wishes)
+                output.narrate(f"kept for {found.name}")
+            elif forget_wishes(library, found):
+                output.narrate(f"forgot what was kept for {found.name}")
+            else:
+                output.narrate(f"nothing was kept for {found.name}")
+        planned = plan_model(library, model, wishes, cancel=cancel)
+    if as_json:
+        document = output.to_json(planned.plan)
+        output.json_document({"model": planned.model.name, "path": planned.model.path, **document})
+    elif as_flags:
+        output.line(_shell(planned))
+    elif as_langchain:
+        _langchain(planned)
+    else:
+        _show(planned, explain)
+    if planned.plan.problem and not as_json:
+        _cannot_run(planned.plan)
+
+
+def _show(planned: PlannedModel, explain: bool) -> None:
+    from localq.hardware.placed_words import size_text
+
+    plan = planned.plan
+    output.line(planned.model.name)
+    output.line("")
+    for label, value in _choices(plan):
+        output.line(f"{label:<14} {value}")
+    output.line("")
+    rows = []
+    for memory, budget in zip(plan.estimate.devices, plan.budgets, strict=False):
+        parts = (memory.weights, memory.kv_cache, memory.compute, memory.overhead, memory.total)
+        free = "unknown" if budget.usable is None else size_text(budget.usable)
+        rows.append((memory.name, *(size_text(part) if part else "-" for part in parts), free))
+    output.table(("MEMORY", "WEIGHTS", "KV CACHE", "COMPUTE", "ENGINE", "TOTAL", "USABLE"), rows)
+    if explain:
+        output.line("")
+        for reason in plan.reasons:
+            output.line(reason)
+        saved = [
+            f"{name} {getattr(planned.saved, name)}"
+            for name in planned.saved.__slots__
+            if getattr(planned.saved, name) is not None
+        ]
+        if saved:
+            output.line(f"kept for this model: {', '.join(saved)}")
+
+
+def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
+    kv = plan.type_k if plan.type_k == plan.type_v else f"{plan.type_k}, {plan.type_v}"
+    layers = f"{min(plan.n_gpu_layers, plan.n_layers)} of {plan.n_layers} on devices"
+    if plan.n_cpu_moe:
+        layers += f", experts of {plan.n_cpu_moe} in host memory"
+    threads = f"{plan.n_threads} to generate, {plan.n_threads_batch} to read prompts"
+    files = "mapped" if plan.use_mmap else "read"
+    return [
+        ("context", f"{plan.n_ctx:,} tokens"),
+        ("layers", layers),
+        ("threads", threads),
+        ("keys, values", kv),
+        ("batch", f"{plan.n_batch} tokens, {plan.n_ubatch} at a time"),
+        ("file", files + (", locked in memory" if plan.use_mlock else "")),
+    ]
+
+
+def _shell(planned: PlannedModel) -> str:
+    from localq.services.plan_arguments import llama_cpp_flags
+
+    return shlex.join(llama_cpp_flags(planned.model.path, planned.plan))
+
+
+def _langchain(planned: PlannedModel) -> None:
+    from localq.services.plan_arguments import langchain_arguments
+
+    output.line("LlamaCpp(")
+    for name, value in langchain_arguments(planned.model.path, planned.plan).items():
+        output.line(f"    {name}={value!r},")
+    output.line(")")
+
+
+def _cannot_run(plan: OffloadPlan) -> None:
+    output.warn(f"it cannot run so: {plan.problem}")
+    for suggestion in plan.suggestions:
+        output.narrate(f"  try: {suggestion}")

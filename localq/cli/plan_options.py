@@ -1,0 +1,81 @@
+"""Options that change a plan, for every verb that loads a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from localq.hardware.offload_plan import Wishes
+
+__all__ = ["plan_options", "wishes_from"]
+
+_MOST = 1 << 24
+_OPTIONS = (
+    click.option(
+        "--ctx", "n_ctx", type=click.IntRange(16, _MOST), help="Context length in tokens."
+    ),
+    click.option("--threads", "n_threads", type=click.IntRange(1, 512), help="To generate with."),
+    click.option(
+        "--threads-batch",
+        "n_threads_batch",
+        type=click.IntRange(1, 512),
+        help="To read prompts with.",
+    ),
+    click.option(
+        "--gpu-layers",
+        "n_gpu_layers",
+        type=click.IntRange(-1, 1 << 16),
+        help="Layers on devices, from the last; -1: all, 0: none.",
+    ),
+    click.option(
+        "--kv", "kv", metavar="TYPE[,TYPE]", help="How keys and values are kept: f16, q8_0, ..."
+    ),
+    click.option(
+        "--batch", "n_batch", type=click.IntRange(1, 1 << 20), help="Prompt tokens read at a time."
+    ),
+    click.option("--no-mmap", is_flag=True, help="Read the file instead of mapping it."),
+    click.option("--mlock", is_flag=True, help="Keep the model from being swapped out."),
+)
+
+Function = Callable[..., Any]
+
+
+def plan_options(function: Function) -> Function:
+    """The options, in this order; they come in as keyword arguments for `wishes_from`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def wishes_from(
+    *,
+    n_ctx: int | None,
+    n_threads: int | None,
+    n_threads_batch: int | None,
+    n_gpu_layers: int | None,
+    kv: str | None,
+    n_batch: int | None,
+    no_mmap: bool,
+    mlock: bool,
+) -> Wishes:
+    """What the options ask for; UsageError where a type is none."""
+    from localq.hardware.offload_plan import Wishes
+    from localq.services.plan import check_wishes
+
+    type_k, _, type_v = (kv or "").lower().replace(" ", "").partition(",")
+    wishes = Wishes(
+        n_ctx=n_ctx,
+        n_gpu_layers=n_gpu_layers,
+        n_threads=n_threads,
+        n_threads_batch=n_threads_batch,
+        type_k=type_k or None,
+        type_v=type_v or type_k or None,
+        n_batch=n_batch,
+        use_mmap=False if no_mmap else None,
+        use_mlock=True if mlock else None,
+    )
+    check_wishes(wishes)
+    return wishes

@@ -1,0 +1,86 @@
+"""`localq tune [MODEL]`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.options import json_option, optional_model
+from localq.cli.progress import ProgressDisplay
+from localq.library import Library
+
+if TYPE_CHECKING:
+    from localq.hardware.measurements import TuningPoint
+    from localq.services.tune import TuneResult
+
+__all__ = ["command"]
+
+_BAR = 40
+_TITLES = {
+    "n_threads": ("generation", "threads"),
+    "n_threads_batch": ("prompts", "threads"),
+    "n_gpu_layers": ("generation", "layers on devices"),
+    "n_ubatch": ("prompts", "tokens at a time"),
+}
+
+
+@click.command(short_help="Find by measuring how a model runs fastest here.")
+@optional_model
+@click.option(
+    "--budget", type=float, default=60.0, show_default=True, help="Seconds it may take in all."
+)
+@click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
+@json_option
+def command(model: str | None, budget: float, force: bool, as_json: bool) -> None:
+    """Measure MODEL with several numbers of threads and sizes of batches, and keep the fastest:
+    run, chat and plan use them from then on, for every model of the same shape and type.
+
+    MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
+    """
+    from localq.services.tune import TuneRequest, tune
+
+    request = TuneRequest(model, budget, force)
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        result = tune(library, request, emit, cancel)
+    if as_json:
+        output.json_document(result)
+    else:
+        _show(result)
+
+
+def _show(result: TuneResult) -> None:
+    tuning, planned = result.tuning, result.planned
+    chosen: dict[str, int | None] = {
+        "n_threads": tuning.n_threads,
+        "n_threads_batch": tuning.n_threads_batch,
+        "n_gpu_layers": tuning.n_gpu_layers,
+        "n_ubatch": tuning.n_ubatch or planned.n_ubatch,
+    }
+    output.line(f"{result.model} ({result.subject.quant})")
+    output.line(result.machine_name)
+    for setting, (title, unit) in _TITLES.items():
+        points = [point for point in tuning.points if point.setting == setting]
+        if len(points) > 1:
+            output.line("")
+            output.line(f"{title}, tokens/s by {unit}")
+            for text in _bars(points, chosen[setting]):
+                output.line(text)
+    output.line("")
+    prompts = f"{tuning.n_threads_batch} to read prompts"
+    if tuning.n_ubatch:
+        prompts += f", {tuning.n_ubatch} tokens at a time"
+    output.line(f"kept: {tuning.n_threads} threads to generate, {prompts}")
+    output.narrate(f"measured in {result.seconds:.0f} s")
+
+
+def _bars(points: Iterable[TuningPoint], chosen: int | None) -> Iterable[str]:
+    points = list(points)
+    most = max(point.speed for point in points)
+    for point in points:
+        bar = "█" * round(_BAR * point.speed / most) if most > 0 else ""
+        mark = " ◀" if point.value == chosen else ""
+        yield f"{point.value:>6}  {point.speed:>9.2f}  {bar}{mark}"
