@@ -19,8 +19,9 @@ from importlib import metadata
 from typing import Any, Literal
 
 from localq.engine.bindings import library, library_folder, llama_cpp
+from localq.engine.rpc import add_rpc_servers, rpc_servers
 from localq.engine.wire import from_json, to_json
-from localq.errors import EngineError
+from localq.errors import EngineError, LocalqError
 
 __all__ = [
     "DeviceKind",
@@ -140,6 +141,8 @@ def main() -> None:
         value["devices"] = [to_json(device) for device in value["devices"]]
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         value = {"error": f"llama.cpp cannot be loaded: {error}"}
+    except LocalqError as error:
+        value = {"error": error.message}
     with answer:
         answer.write(json.dumps(value).encode())
     os._exit(0)  # the destructors of some drivers crash
@@ -157,8 +160,10 @@ def _report() -> EngineReport:
     count = _function(registry, "ggml_backend_reg_count", ctypes.c_size_t)
     get = _function(registry, "ggml_backend_reg_get", ctypes.c_void_p, ctypes.c_size_t)
     name = _function(base, "ggml_backend_reg_name", ctypes.c_char_p, ctypes.c_void_p)
+    names = [_backend(name(get(i))) for i in range(min(count(), _MAX_DEVICES))]
+    add_rpc_servers(folder, rpc_servers())  # each server enters itself as a backend more
     return EngineReport(
-        backends=tuple(_backend(name(get(i))) for i in range(min(count(), _MAX_DEVICES))),
+        backends=tuple(names),
         cpu_features=_features(_text(api.llama_print_system_info())),
         supports_gpu_offload=bool(api.llama_supports_gpu_offload()),
         devices=tuple(_devices(registry, base)),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from localq.engine.adapt import ThreadAdapter
-from localq.engine.bindings import llama_cpp
+from localq.engine.bindings import library_folder, llama_cpp
 from localq.engine.generation import continue_prompt
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import Interrupted, LlamaError, LlamaModel
@@ -51,7 +51,9 @@ from localq.engine.protocol import (
     encode,
 )
 from localq.engine.resident import resident_memory
+from localq.engine.rpc import add_rpc_servers, rpc_servers
 from localq.engine.settings import LoadSettings
+from localq.errors import LocalqError
 
 if TYPE_CHECKING:
     from localq.engine.activations import Observation
@@ -196,6 +198,11 @@ class Worker:
                 )
             self._log = LogTail(self._api)
             self._api.llama_backend_init()
+            try:
+                add_rpc_servers(library_folder(self._api), rpc_servers())
+            except LocalqError as error:
+                self._api = None
+                return Failed(error.message, hint=error.hint)
         assert self._log
         try:
             self._model = model = LlamaModel(self._api, request.settings, self._log)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from localq.database import Database
+from localq.engine.rpc import rpc_servers
 from localq.engine.settings import FlashAttention, LoadSettings
 from localq.errors import EngineError, UsageError
 from localq.formats.gguf import GGUFFile, read_gguf
@@ -156,6 +157,7 @@ def planning_profile(cancel: threading.Event | None = None) -> HardwareProfile:
     """What plans need of this machine. The engine is asked for its devices only where there is
     something it could use: a process more would be a quarter of a second before each reply."""
     profile = detect(LocalMachine())
-    if not profile.accelerators and profile.system.os != "macos":
+    lent = rpc_servers()
+    if not (profile.accelerators or lent or profile.system.os == "macos"):
         return profile
     return machine_profile(cancel)
