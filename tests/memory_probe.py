@@ -68,7 +68,8 @@ def _params(api: Any, setting: dict[str, Any]) -> Any:
     params.n_seq_max = setting["n_seq"]
     params.n_outputs_max = setting["n_outputs"]
     params.kv_unified = setting["n_seq"] > 1
-    params.type_k = params.type_v = TensorType.parse(setting["kv"]).ggml_id
+    params.type_k = TensorType.parse(setting["kv"]).ggml_id
+    params.type_v = TensorType.parse(setting["values"] or setting["kv"]).ggml_id
     params.flash_attn_type = (
         api.LLAMA_FLASH_ATTN_TYPE_ENABLED
         if setting["flash"]

@@ -83,7 +83,8 @@ class Header:
 
 @dataclass(frozen=True)
 class Setting:
-    """How a context was made; both `type_k` and `type_v` are `kv`."""
+    """How a context was made; keys are kept as `kv`, and so are values but where `values` says
+    otherwise."""
 
     n_ctx: int
     n_ubatch: int
@@ -92,11 +93,12 @@ class Setting:
     n_seq: int = 1
     n_outputs: int = 1
     """0: of all tokens of a batch."""
+    values: str = ""
 
     @property
     def cache(self) -> CacheSettings:
-        type_ = TensorType.parse(self.kv)
-        return CacheSettings(self.n_ctx, self.n_ubatch, self.n_seq, type_, type_, self.flash)
+        keys, values = (TensorType.parse(name) for name in (self.kv, self.values or self.kv))
+        return CacheSettings(self.n_ctx, self.n_ubatch, self.n_seq, keys, values, self.flash)
 
     @property
     def outputs(self) -> int:

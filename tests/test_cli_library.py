@@ -25,6 +25,14 @@ def tiny(home: Paths, tmp_path: Path, capsys: Capture) -> str:
     return said.out.rstrip("\n")
 
 
+def test_the_path_of_what_is_gone(tiny: str, home: Paths, capsys: Capture) -> None:
+    path = Library(home).find(tiny).path
+    path.unlink()
+    assert main(["path", tiny]) == 1
+    said = capsys.readouterr()
+    assert (said.out, f"its file is gone: {path}" in said.err) == ("", True)
+
+
 def said_json(capsys: Capture) -> dict[str, object]:
     document = json.loads(capsys.readouterr().out)
     assert isinstance(document, dict)
@@ -82,6 +90,23 @@ def test_removing_and_restoring(tiny: str, home: Paths, capsys: Capture) -> None
     assert main(["trash"]) == 0
     assert capsys.readouterr().err == "the trash is empty\n"
     assert Library(home).models() == []
+
+
+def test_another_name_for_what_is_here(tiny: str, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["import", str(tmp_path / "tiny.gguf"), "--name", "org/other"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{tiny}\n"
+    assert f"localq alias {tiny} NAME" in said.err
+
+
+def test_what_does_not_go_with_as(home: Paths, capsys: Capture) -> None:
+    for arguments, hint in (
+        (["o/m", "--as", "q4_0", "--dry-run"], "localq fit o/m: the exact size of every type"),
+        (["o/m", "--as", "q4_0", "--all"], "leave out one of them"),
+        (["demo", "--as", "Q4_0"], "localq pull demo && localq quantize q4_0 demo/stories260K"),
+    ):
+        assert main(["pull", *arguments]) == 2
+        assert f"  try: {hint}\n" in capsys.readouterr().err
 
 
 def test_what_imports_say(home: Paths, tmp_path: Path, capsys: Capture) -> None:
@@ -182,3 +207,14 @@ def test_columns() -> None:
     wide = list(lay_out(("A", "B"), [["模" * 40, "x"]], 21))
     assert width_of(wide[1]) <= 21
     assert list(lay_out(("A",), [], 1)) == ["A"]
+
+
+def test_what_one_types_is_cut_last_and_in_its_middle() -> None:
+    name = "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q4_K_M"
+    rows = [[name, "LlamaForCausalLM", "123 GB"]]
+    (_, line) = lay_out(("NAME", "ARCHITECTURE", "SIZE"), rows, 70)
+    assert line == f"{name}  LlamaForCau…  123 GB"
+    (_, line) = lay_out(("NAME", "ARCHITECTURE", "SIZE"), rows, 40)
+    assert line == "bartowski/…GGUF:Q4_K_M  LlamaFo…  123 GB"
+    (_, line) = lay_out(("NAME",), [["模" * 20 + ":Q4_0"]], 20)
+    assert line == "模模模模模…模模:Q4_0"

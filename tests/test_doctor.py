@@ -257,7 +257,12 @@ def test_sizes_that_drifted(home: Paths, tmp_path: Path) -> None:
 
 def test_a_lost_catalogue_is_found_again(home: Paths, tmp_path: Path) -> None:
     imported(gguf(tmp_path / "tiny.gguf"), name="org/tiny")
-    imported(checkpoint(tmp_path / "base"), name="org/base")
+    pooling = checkpoint(tmp_path / "base") / "1_Pooling" / "config.json"
+    pooling.parent.mkdir()
+    pooling.write_text("{}")
+    (tmp_path / "base" / "modules.json").write_text("[]")
+    imported(tmp_path / "base", name="org/base")
+    whole = Library().find("base").size_bytes
     imported(gguf(tmp_path / "gone.gguf", fill=b"\x05"), name="org/gone")
     Library().remove("gone")
     for path in home.data.glob("localq.db*"):
@@ -265,6 +270,9 @@ def test_a_lost_catalogue_is_found_again(home: Paths, tmp_path: Path) -> None:
     mended()
     library = Library()
     assert [model.name for model in library.models()] == ["org/base", "org/tiny:Q4_0"]
+    base = library.find("base")
+    assert (base.path / "1_Pooling" / "config.json").read_text() == "{}"
+    assert base.size_bytes == whole
     (trashed,) = library.trash.entries()
     library.trash.restore(trashed)
     assert library.models()[-2].path.read_bytes()[-1:] == b"\x05"
@@ -278,6 +286,12 @@ def test_a_damaged_catalogue_is_told_of(home: Paths, tmp_path: Path) -> None:
     found = look(repair=True)
     assert not found.healthy
     assert any("damaged" in one.problem for one in found.findings)
+
+
+def test_a_catalogue_that_is_none_is_told_of_once(home: Paths, tmp_path: Path) -> None:
+    imported(gguf(tmp_path / "tiny.gguf"))
+    home.database.write_bytes(os.urandom(4096))
+    assert [check for check, _ in problems()] == ["database"]
 
 
 def test_trash_that_does_not_add_up(home: Paths, tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_totals_are_near_what_llama_cpp_takes(record: Record) -> None:
 def test_many_shapes_were_measured() -> None:
     records = [read_truths(path) for path in _FILES]
     architectures = {record.header.shape.architecture for record in records}
-    assert len(records) >= 30
-    assert len(architectures) >= 20
+    assert len(records) >= 45
+    assert len(architectures) >= 30
     assert {truth.setting.n_ctx for record in records for truth in record.truths} >= {512, 32768}
 
 
@@ -93,6 +93,8 @@ def test_each_device_gets_what_llama_cpp_puts_there(record: Record) -> None:
         "Qwen3-30B-A3B.Q4_0",
         "gemma-3-1b-it.Q4_0",
         "deepseek-v2-lite.Q4_0",
+        "gemma-2-window-333.Q4_0",
+        "grok-16-layers.Q4_0",
         "qwen35-4b.Q4_0",
     ],
 )
@@ -208,6 +210,30 @@ def test_nonsense_is_refused_or_bounded(fields: dict[str, object]) -> None:
             continue
         assert estimate_memory(shape, CacheSettings(4096)).total > 0
         assert compute_bytes(shape, CacheSettings(4096, flash_attn=False)) > 0
+
+
+def test_a_refusal_names_the_model_and_is_one_short_line() -> None:
+    metadata, tensors = _model(context_length=-5)
+    with pytest.raises(UnsupportedError, match=r"^mine: llama\.context_length is '-5', not a size"):
+        read_shape(metadata, tensors, name="mine")
+    for architecture in ("x" * 100_000, "llama"):
+        metadata["general.architecture"] = architecture
+        metadata[f"{architecture}.block_count"] = "y" * 100_000
+        with pytest.raises(UnsupportedError) as caught:
+            read_shape(metadata, tensors)
+        assert len(str(caught.value)) < 200
+
+
+def test_layers_alike_share_one_kind() -> None:
+    shape = read_truths(TRUTHS / "Llama-3.1-70B.Q4_0.json").header.shape
+    assert len({id(layer.kind) for layer in shape.layers}) == len(shape.kinds) == 1
+
+
+def test_grok_is_computed_without_flash_attention() -> None:
+    shape = read_truths(TRUTHS / "grok-16-layers.Q4_0.json").header.shape
+    assert not shape.flash_attn
+    asked, without = (CacheSettings(8192, flash_attn=flash) for flash in (True, False))
+    assert estimate_memory(shape, asked) == estimate_memory(shape, without)
 
 
 def test_what_is_no_language_model_is_refused() -> None:

@@ -50,9 +50,9 @@ GIB = 1 << 30
 QUANTS = ("Q4_0", "Q4_K_M", "Q8_0")
 
 
-def machine(*, ram: int = 16 * GIB, gpu: int = 0) -> HardwareProfile:
-    """A machine with so much free memory, and perhaps a GPU."""
-    devices = (Device("CUDA0", "a GPU", "CUDA", "gpu", gpu, gpu),) if gpu else ()
+def machine(*, ram: int = 16 * GIB, gpu: int = 0, shared: bool = False) -> HardwareProfile:
+    """A machine with so much free memory, and perhaps a GPU, which may use the same."""
+    devices = (Device("GPU0", "a GPU", "CUDA", "gpu", gpu, gpu, shared),) if gpu else ()
     memory = Memory(ram, ram)
     return HardwareProfile(System("linux"), CpuProfile(4, 4), memory, devices)
 
@@ -363,14 +363,17 @@ def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> KnownModel:
     st.integers(0, 32 * GIB),
     st.integers(0, 32 * GIB),
     st.integers(0, 32 * GIB),
+    st.booleans(),
 )
 def test_more_memory_never_recommends_less(
-    eight_billion: KnownModel, ram: int, gpu: int, more_ram: int, more_gpu: int
+    eight_billion: KnownModel, ram: int, gpu: int, more_ram: int, more_gpu: int, shared: bool
 ) -> None:
+    if shared and gpu == 0:
+        more_gpu = 0  # a GPU that was not there takes of the memory that was
+
     def recommended(ram: int, gpu: int) -> FitRow | None:
-        result = rows_and_advice(
-            eight_billion, machine(ram=ram, gpu=gpu), (), n_ctx=None, type_kv=TensorType.F16
-        )
+        found = machine(ram=ram, gpu=gpu, shared=shared)
+        result = rows_and_advice(eight_billion, found, (), n_ctx=None, type_kv=TensorType.F16)
         return next((row for row in result.rows if row.recommended), None)
 
     before, after = recommended(ram, gpu), recommended(ram + more_ram, gpu + more_gpu)
@@ -384,9 +387,39 @@ def test_more_memory_never_recommends_less(
     assert after.memory_bytes <= ram + more_ram + gpu + more_gpu
 
 
+def test_the_context_may_be_what_is_too_much(eight_billion: KnownModel, capsys: Capture) -> None:
+    def on(ram: int, n_ctx: int | None) -> FitResult:
+        return rows_and_advice(
+            eight_billion, machine(ram=ram), (), n_ctx=n_ctx, type_kv=TensorType.F16
+        )
+
+    usual = on(8 * GIB, None)
+    result = on(8 * GIB, 50_000_000)
+    assert result.recommended is None
+    assert result.smaller is None
+    n_ctx = usual.rows[0].n_ctx
+    assert f"{usual.recommended} would with {n_ctx:,} tokens" in result.reason
+    assert result.command.endswith(f" --ctx {n_ctx}")
+    assert on(8 * GIB, n_ctx).recommended is not None
+    show(result)
+    assert "would fit as Q4_K_M" not in capsys.readouterr().out
+    assert on(2 * GIB, 50_000_000).command == "localq pull"
+
+
+def test_a_gpu_that_shares_the_memory(eight_billion: KnownModel) -> None:
+    def best(found: HardwareProfile) -> FitRow:
+        result = rows_and_advice(eight_billion, found, (), n_ctx=None, type_kv=TensorType.F16)
+        return next(row for row in result.rows if row.recommended)
+
+    own = best(machine(ram=24 * GIB, gpu=16 * GIB))
+    shared = best(machine(ram=24 * GIB, gpu=16 * GIB, shared=True))
+    assert (own.quant, own.where, shared.where) == ("Q8_0", Where.GPU, Where.GPU)
+    assert shared.size_bytes < own.size_bytes
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"n_ctx": 0}, "from 1 to"), ({"type_kv": TensorType.Q4_K}, "cannot be kept as Q4_K")],
+    [({"n_ctx": 0}, "from 1 to"), ({"type_kv": TensorType.Q4_K}, "cannot be kept as 'Q4_K'")],
 )
 def test_nonsense_is_refused(
     library: Library, changes: dict[str, int | TensorType], message: str

@@ -121,6 +121,34 @@ def test_an_older_type_only_where_it_is_smaller() -> None:
     assert chosen([legacy, replace(kquant, size_bytes=120, where=Where.NOWHERE)]) is Q.Q4_0
 
 
+def test_a_gpu_that_shares_the_machines_memory_is_no_quicker_than_that_memory() -> None:
+    own = ladder(8, gpu=16 * GB, ram=16 * GB)
+    assert chosen(own) is Q.Q8_0
+    sharing = [replace(candidate, shared=True) for candidate in own]
+    assert chosen(sharing) is Q.Q5_K_M  # 5.7 GB for every token
+    assert chosen([replace(c, where=Where.CPU) for c in sharing]) is Q.Q4_K_M
+    small = [replace(c, shared=True) for c in ladder(3, gpu=16 * GB, ram=16 * GB)]
+    assert chosen(small) is Q.Q8_0
+
+
+def test_other_programs_want_to_live() -> None:
+    """A mixture of experts that is quick enough in every type."""
+    roomy = ladder(30, ram=34 * GB, active=0.1)
+    assert chosen(roomy) is Q.Q6_K
+    tight = [replace(c, tight=c.size_bytes > 19 * GB) for c in roomy]
+    assert chosen(tight) is Q.Q4_K_M
+    assert "leaves memory for other programs" in recommend(tight).reason
+    full = [replace(c, tight=True) for c in roomy]  # up to Q4_K_M, what fits is taken
+    assert chosen(full) is Q.Q4_K_M
+
+
+def test_what_is_slow_is_said_to_be() -> None:
+    fast = ladder(32, ram=64 * GB)
+    slow = [replace(candidate, slow_bytes=candidate.read_bytes) for candidate in fast]
+    assert "slow: about 0.7 s for each token" in recommend(slow).reason
+    assert "slow" not in recommend(fast).reason.replace("slower", "")
+
+
 def test_few_bits_are_owned_up_to() -> None:
     assert "smaller model" in recommend(ladder(8, ram=35 * GB // 10)).reason
     assert "smaller model" not in recommend(ladder(8, ram=64 * GB)).reason

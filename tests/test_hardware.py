@@ -11,7 +11,7 @@ import pytest
 
 from localq.hardware import cpu_threads, memory
 from localq.hardware.cgroup import MemoryLimit, cpu_quota, memory_limit
-from localq.hardware.cpu_linux import linux_threads
+from localq.hardware.cpu_linux import linux_cpu, linux_threads
 from localq.hardware.lists import parse_cpu_list
 from localq.hardware.machine import LocalMachine
 from localq.hardware.macos import macos_memory
@@ -123,6 +123,19 @@ def test_version_1_quota(tmp_path: Path) -> None:
     assert cpu_quota(linux(tmp_path)) is None
 
 
+def test_version_1_where_both_controllers_have_one_folder(tmp_path: Path) -> None:
+    folder = "sys/fs/cgroup/cpu,cpuacct/docker/x"
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "5:cpu,cpuacct:/docker/x\n0::/docker/x",
+            f"{folder}/cpu.cfs_quota_us": "300000",
+            f"{folder}/cpu.cfs_period_us": "100000",
+        },
+    )
+    assert cpu_quota(linux(tmp_path)) == 3
+
+
 def test_a_process_outside_what_the_container_sees(tmp_path: Path) -> None:
     write(tmp_path, {"proc/self/cgroup": "0::/../other", "sys/fs/cgroup/cpu.max": "200000 100000"})
     assert cpu_quota(linux(tmp_path)) == 2
@@ -141,6 +154,16 @@ def test_memory_of_a_container(tmp_path: Path) -> None:
     write(tmp_path, {"sys/fs/cgroup/x/memory.stat": f"anon 5\ninactive_file {gib // 2}\n"})
     assert memory_limit(linux(tmp_path)) == MemoryLimit(2 * gib, gib // 2)
     assert memory(linux(tmp_path)) == Memory(2 * gib, 2 * gib - gib // 2, limit=2 * gib)
+
+
+def test_memory_of_a_container_in_a_container(tmp_path: Path) -> None:
+    """The inner limit is all there can ever be; the outer group has less left."""
+    gib = 1 << 30
+    write(tmp_path, {"proc/meminfo": MEMINFO})
+    write(tmp_path, v2("/a/b", memory_max=str(2 * gib), memory_current=str(gib // 8)))
+    outer = {"memory.max": str(4 * gib), "memory.current": str(3 * gib)}
+    write(tmp_path, {f"sys/fs/cgroup/a/{name}": text for name, text in outer.items()})
+    assert memory(linux(tmp_path)) == Memory(2 * gib, gib, limit=2 * gib)
 
 
 def test_memory_limit_of_version_1(tmp_path: Path) -> None:
@@ -192,6 +215,26 @@ def test_small_cores_of_an_arm_are_left_out(tmp_path: Path) -> None:
         write(tmp_path, {f"{name}/topology/core_cpus_list": str(cpu)})
     assert linux_threads(linux(tmp_path, set(range(5)))) == 3
     assert linux_threads(linux(tmp_path, {0, 1})) == 2
+
+
+@pytest.mark.parametrize(
+    ("capacities", "threads"),
+    [
+        ([350] * 4 + [870] * 3 + [1024], 4),
+        ([250] * 4 + [520] * 3 + [1024], 4),  # one large core alone is slower than four
+        ([160] * 4 + [500] * 2 + [1024] * 2, 2),
+    ],
+)
+def test_three_kinds_of_cores(tmp_path: Path, capacities: list[int], threads: int) -> None:
+    for cpu, capacity in enumerate(capacities):
+        name = f"sys/devices/system/cpu/cpu{cpu}"
+        write(tmp_path, {f"{name}/cpu_capacity": str(capacity)})
+        write(tmp_path, {f"{name}/topology/core_cpus_list": str(cpu)})
+    write(tmp_path, {"sys/devices/system/cpu/online": "0-7"})
+    for allowed in ({*range(8)}, {0, 1, 4}, {0, 1, 4, 7}):
+        machine = linux(tmp_path, allowed)
+        assert linux_threads(machine) == linux_cpu(machine).threads
+    assert linux_threads(linux(tmp_path, {*range(8)})) == threads
 
 
 def test_macos_memory() -> None:

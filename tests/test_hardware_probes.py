@@ -79,7 +79,16 @@ def test_nvidia_smi() -> None:
 def test_nvidia_smi_does_not_know_everything() -> None:
     (spark,) = parse_nvidia_smi("NVIDIA GB10, 580.95.05, [N/A], [N/A], 12.1")
     assert (spark.total_bytes, spark.free_bytes) == (None, None)
+    assert spark.unified
     assert spark.int4 == "good"
+    well, ill = parse_nvidia_smi(
+        "NVIDIA GeForce RTX 3090, 550.54, 24576, 24000, 8.6\nERR!, 550.54, ERR!, ERR!, ERR!\n"
+        "[Unknown Error], [Unknown Error], [Unknown Error], ERR!, ERR!"
+    )
+    assert (well.total_bytes, well.unified) == (24576 * MIB, False)
+    assert (ill.name, ill.total_bytes, ill.unified) == ("NVIDIA graphics", None, False)
+    (slices,) = parse_nvidia_smi("NVIDIA A100, 535.1, 81920, [Insufficient Permissions], 8.0")
+    assert (slices.total_bytes, slices.free_bytes) == (81920 * MIB, None)
 
 
 @pytest.mark.parametrize(
@@ -194,12 +203,16 @@ def test_windows_adapters_are_told_apart() -> None:
         Adapter("Intel(R) Arc(TM) A770 Graphics", "Intel Corporation", "32.0", 16 << 30),
         Adapter("Intel(R) Arc(TM) Graphics", "Intel Corporation", "32.0", 128 << 20),
         Adapter("AMD Radeon RX 6800", "Advanced Micro Devices, Inc.", "31.0", 16 << 30),
+        Adapter("AMD Radeon(TM) 780M Graphics", "Advanced Micro Devices, Inc.", "31.0", 512 << 20),
+        Adapter("Qualcomm(R) Adreno(TM) X1-85 GPU", "Qualcomm Technologies, Inc.", "31.0"),
     )
     found = accelerators(RecordedMachine(os="windows", answers=WindowsAnswers(adapters=adapters)))
     assert [(g.vendor, g.unified, g.total_bytes) for g in found] == [
         ("Intel", False, 16 << 30),
         ("Intel", True, None),
         ("AMD", False, 16 << 30),
+        ("AMD", True, None),
+        ("Qualcomm", True, None),
     ]
 
 
@@ -246,6 +259,47 @@ def test_no_wheels_for_an_arm_with_cuda() -> None:
     (note,) = notes(profile(RTX), installer=Installer("python", architecture="aarch64"))
     assert "whl/" not in note
     assert "-DGGML_CUDA=on" in note
+
+
+def test_adrenos_have_a_backend_of_their_own() -> None:
+    adreno = Accelerator("Qualcomm(R) Adreno(TM) X1-85 GPU", "Qualcomm", "registry", unified=True)
+    installer = Installer("python", os="windows", architecture="ARM64")
+    (note,) = findings(RecordedMachine(os="windows"), profile(adreno), installer)
+    assert "-DGGML_OPENCL=on" in str(note.command)
+    assert "-DGGML_VULKAN=on" in str(note.otherwise)
+
+
+def test_no_command_is_given_twice() -> None:
+    radeon = Accelerator("AMD Radeon RX 7600", "AMD", "sysfs")
+    compiled_anyway = profile(radeon, sets=("AVX512",))
+    for architecture in ("x86_64", "aarch64"):
+        installer = Installer("python", architecture=architecture)
+        gpu, cpu = findings(RecordedMachine(), compiled_anyway, installer)
+        assert gpu.command is not None
+        assert gpu.command != gpu.otherwise
+        assert cpu.command is None
+
+
+def test_graphics_without_a_name() -> None:
+    (note,) = notes(profile(Accelerator("AMD graphics (gfx1103)", "AMD", "sysfs", unified=True)))
+    assert note.startswith("This machine has AMD graphics (gfx1103), but")
+
+
+def test_an_apu_without_rocms_driver() -> None:
+    folder = "/sys/class/drm/card0/device"
+    files = {
+        f"{folder}/vendor": "0x1002",
+        f"{folder}/device": "0x15bf",
+        f"{folder}/mem_info_vram_total": str(512 << 20),
+        f"{folder}/mem_info_vram_used": str(100 << 20),
+        f"{folder}/mem_info_gtt_total": str(16 << 30),
+        f"{folder}/mem_info_gtt_used": str(1 << 30),
+    }
+    (apu,) = accelerators(RecordedMachine(files=files))
+    assert (apu.unified, apu.total_bytes) == (True, (16 << 30) + (512 << 20))
+    card = {**files, f"{folder}/mem_info_vram_total": str(8 << 30)}
+    (radeon,) = accelerators(RecordedMachine(files=card))
+    assert (radeon.unified, radeon.total_bytes) == (False, 8 << 30)
 
 
 def test_several_gpus_of_a_kind_are_counted() -> None:

@@ -66,6 +66,23 @@ def test_a_hard_link(home: Paths, tmp_path: Path) -> None:
     assert source.exists()
 
 
+def test_the_modules_of_a_sentence_transformer_belong_to_it(home: Paths, tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "embedder")
+    for place in ("modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors"):
+        (source / place).parent.mkdir(exist_ok=True)
+        (source / place).write_text("[]")
+    (source / "onnx").mkdir()
+    (source / "onnx" / "config.json").write_text("{}")
+    folder = one(take(source)).model.path
+    assert {
+        file.relative_to(folder).as_posix() for file in Library().all_sizes()["local/embedder"]
+    } == {
+        *("config.json", "tokenizer.json", "model.safetensors"),
+        *("modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors"),
+    }
+    assert (folder / "1_Pooling" / "config.json").read_text() == "[]"
+
+
 def test_a_dry_run_does_nothing(home: Paths, tmp_path: Path) -> None:
     source = gguf(tmp_path / "tiny.gguf")
     assert one(take(source, dry_run=True)).model.name == "local/tiny:Q4_0"

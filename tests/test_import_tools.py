@@ -102,6 +102,18 @@ def test_every_program_has_folders(machine: Path) -> None:
     assert Path("/roaming/Jan/data") in folders_of("jan", environ)
 
 
+def test_modules_in_the_hub_cache(machine: Path, tmp_path: Path) -> None:
+    cache = machine / ".cache" / "huggingface" / "hub"
+    made = checkpoint(tmp_path / "made")
+    (made / "modules.json").write_text("[]")
+    (made / "1_Pooling").mkdir()
+    (made / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    for file in sorted(path for path in made.rglob("*") if path.is_file()):
+        in_hub_cache(cache, "org/embedder", file, file.relative_to(made).as_posix())
+    (taken,) = take("hf-cache", everything=True).imported
+    assert "mean" in (taken.model.path / "1_Pooling" / "config.json").read_text()
+
+
 def test_the_hub_cache(machine: Path, tmp_path: Path) -> None:
     cache = machine / ".cache" / "huggingface" / "hub"
     blob = in_hub_cache(cache, "bartowski/Tiny-GGUF", gguf(tmp_path / "a"), "Tiny-Q4_0.gguf")

@@ -291,6 +291,29 @@ def test_a_library_in_a_folder_that_may_not_be_written_can_be_read(
     assert library.models() == [model]
 
 
+def test_on_a_full_disk_the_catalogue_can_be_read(
+    home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    model = stored(library, "org/model")
+    connect = sqlite3.connect
+    full = sqlite3.OperationalError("disk I/O error")
+    full.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+
+    def no_room(name: str, *, uri: bool, **rest: object) -> sqlite3.Connection:
+        if "mode=rw" in name:
+            raise full
+        return connect(name, uri=uri, isolation_level=None)
+
+    monkeypatch.setattr(sqlite3, "connect", no_room)
+    assert library.models() == [model]
+    with pytest.raises(StorageError, match="the disk is full"):
+        library.add(model, [model.path])
+    home.database.with_name(f"{home.database.name}-wal").write_bytes(b"not yet in the file itself")
+    with pytest.raises(StorageError, match="the disk is full"):
+        library.models()
+
+
 def test_a_thousand_models_are_listed_quickly(home: Paths) -> None:
     """The bounds are ten times what a slow machine took: they catch a change of order only."""
     library = Library()

@@ -162,6 +162,55 @@ def test_a_plan_takes_under_ten_milliseconds() -> None:
             assert min(took) < 0.010, (name, profile)
 
 
+def test_what_cannot_run_is_told_as_quickly() -> None:
+    """Suggestions are tried out, each with a plan of its own."""
+    shapes = [_shape(name) for name in ("gemma-2-27b.Q4_0", "Qwen3-30B-A3B.Q4_0")]
+    deep = shapes[1]
+    shapes.append(replace(deep, layers=deep.layers * 3))
+    machines_ = [machine(2 * GIB, *([size * GIB] * 16)) for size in (1, 3)] + [machine(GIB)]
+    for shape in shapes:
+        for profile in machines_:
+            for wish in (Wishes(), Wishes(n_gpu_layers=-1), Wishes(n_ctx=1 << 24)):
+                took = []
+                for _ in range(5):
+                    began = time.thread_time()
+                    plan = make_plan(profile, shape, wish)
+                    took.append(time.thread_time() - began)
+                assert min(took) < 0.010, (shape.architecture, profile, wish)
+                assert plan.suggestions or plan.fits
+
+
+def test_no_context_is_suggested_where_the_weights_alone_are_too_much() -> None:
+    plan = make_plan(machine(16 * GIB, 6 * GIB), _shape("Llama-3.1-70B.Q4_0"), Wishes(n_ctx=50_000))
+    assert plan.suggestions == ("a smaller model",)
+
+
+def test_no_context_is_suggested_that_the_model_was_not_trained_with() -> None:
+    shape = _shape("Llama-3.2-1B.Q4_0")
+    plan = make_plan(machine(64 * GIB), shape, Wishes(n_ctx=1 << 24))
+    assert plan.suggestions[0] == f"a shorter context: --ctx {shape.n_ctx_train}"
+
+
+def test_what_is_said_about_the_context_is_true() -> None:
+    shape = _shape("Llama-3.1-8B.Q4_0")
+    beyond = make_plan(machine(64 * GIB), shape, Wishes(n_ctx=200_000))
+    assert any("trained with 131,072: it may lose track" in reason for reason in beyond.reasons)
+    hopeless = make_plan(machine(4 * GIB), shape)
+    (context,) = [reason for reason in hopeless.reasons if reason.startswith("context")]
+    assert "no shorter one is tried unasked" in context
+    assert "to fit" not in context
+
+
+def test_types_that_llama_cpp_refuses_are_a_problem() -> None:
+    profile = machine(256 * GIB)
+    latent = _shape("deepseek-v2-lite.Q4_0")
+    assert "are one" in str(make_plan(profile, latent, Wishes(type_k="q8_0")).problem)
+    assert make_plan(profile, latent, Wishes(type_k="q8_0", type_v="q8_0")).fits
+    grok = _shape("grok-16-layers.Q4_0")
+    assert "flash attention only" in str(make_plan(profile, grok, Wishes(type_v="q8_0")).problem)
+    assert make_plan(profile, grok, Wishes(type_k="q8_0")).fits
+
+
 def test_everything_on_the_device_where_there_is_room() -> None:
     plan = make_plan(machine(64 * GIB, 24 * GIB), _shape("Llama-3.1-8B.Q4_0"))
     assert (plan.n_gpu_layers, plan.n_layers, plan.n_ctx) == (33, 33, 8192)

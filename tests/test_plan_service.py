@@ -17,6 +17,7 @@ from localq.engine.client import LoadedModel, LoadSettings
 from localq.engine.memory_report import BufferMemory
 from localq.errors import EngineError, UsageError
 from localq.events import JobEvent, Note
+from localq.formats.gguf import Field, ValueType
 from localq.hardware.memory_ledger import LedgerEntry, MemoryLedger, MemoryParts
 from localq.hardware.offload_plan import OffloadPlan, Wishes
 from localq.hardware.saved_wishes import SavedWishes, merged
@@ -29,7 +30,7 @@ from localq.services.memory_ledger import ledger, measured_parts
 from localq.services.plan import check_plan, load_settings, plan_model
 from localq.services.plan_arguments import langchain_arguments, llama_cpp_flags
 from tests.invented_machines import GIB, machine
-from tests.memory_truths import TRUTHS, read_truths, write_hollow
+from tests.memory_truths import TRUTHS, Header, read_truths, write_hollow
 
 Capture = pytest.CaptureFixture[str]
 
@@ -144,6 +145,10 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(
     [
         ["--kv", "q9"],
         ["--kv", "f16,nothing"],
+        ["--kv", "f16,q8_0,q4_0"],
+        ["--kv", ","],
+        ["--kv", ""],
+        ["--save"],
         ["--ctx", "0"],
         ["--threads", "0"],
         ["--gpu-layers", "-2"],
@@ -154,6 +159,35 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(
 def test_options_that_make_no_sense(demo: str, arguments: list[str], capsys: Capture) -> None:
     assert main(["plan", demo, *arguments]) == 2
     assert capsys.readouterr().err.startswith("error:")
+
+
+def test_keys_and_values_of_a_call(large: Path, capsys: Capture) -> None:
+    for given, kept in (("Q8_0", ["q8_0", "q8_0"]), ("f16, q4_0", ["f16", "q4_0"])):
+        assert main(["plan", str(large), "--kv", given, "--json"]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert [plan["type_k"], plan["type_v"]] == kept
+    assert main(["plan", str(large), "--kv", "nothing"]) == 2
+    assert "cannot be kept as 'nothing'" in capsys.readouterr().err
+    assert main(["fit", str(large), "--kv", "q2_k"]) == 2
+    error = capsys.readouterr().err
+    assert "iq4_nl" in error
+    assert "q3_k" not in error
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["fit"], ["run", "-p", "hello"]])
+def test_a_header_that_lies_is_one_line_with_the_models_name(
+    verb: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    header = read_truths(TRUTHS / "Llama-3.2-1B.Q4_0.json").header
+    name = "llama.attention.head_count"
+    lies = {**header.fields, name: Field(ValueType.ARRAY, ["\x1b[2J"], ValueType.STRING)}
+    path = tmp_path / "lies.gguf"
+    write_hollow(Header(lies, header.tensors), path)
+    assert main([*verb, str(path)]) == 1
+    error, *_ = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {path}: {name} is ")
+    assert error.count(str(path)) == 1
+    assert "\x1b" not in error
 
 
 def _plan(home: Paths, path: Path) -> OffloadPlan:

@@ -210,8 +210,9 @@ def test_a_repository_whose_files_are_bad_leaves_nothing(
 ) -> None:
     (checkpoint / "model-00001-of-00002.safetensors").write_bytes(b"\xff" * 64)
     hub.add_repo("org/bad", checkpoint)
-    with pytest.raises(BadFileError):
+    with pytest.raises(BadFileError, match=r"^org/bad/model-00001-of-00002\.") as caught:
         run(library, "org/bad")
+    assert "published so" in str(caught.value.hint)
     assert library.models() == []
     assert leftovers(home) == []
 

@@ -381,6 +381,41 @@ pull_as(Library(), PullAsRequest("org/tiny", QuantType.Q4_0), ignore, threading.
     assert on_disk(home) == ["tiny-Q4_0.gguf"]
 
 
+def test_what_was_finished_but_not_entered_is_not_fetched_again(
+    library: Library,
+    hub: HubServer,
+    checkpoint: Path,
+    home: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "add", stopped)
+        with pytest.raises(Cancelled):
+            run(library)
+    assert (library.models(), resumable(home)) == ([], ["journal"])
+    hub.sent.clear()
+    result = run(library)
+    headers = sum(min(size(checkpoint, shard), HEADER_BYTES) for shard in (FIRST, SECOND, THIRD))
+    assert eventually(lambda: weights_sent(hub) == headers)
+    assert result.model.path.read_bytes() == quantized(library, checkpoint)
+    assert on_disk(home) == ["tiny-Q4_0.gguf"]
+
+
+def test_what_is_entered_is_not_taken_back(
+    library: Library, hub: HubServer, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda self: None)  # killed right before
+        made = run(library).model.path
+    whole = made.read_bytes()
+    made.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert run(library, force=True).model.path.read_bytes() == whole
+
+
+def stopped(*_: object) -> None:
+    raise Cancelled("stopped")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX")
 def test_killed_at_random_moments(

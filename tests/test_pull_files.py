@@ -12,16 +12,20 @@ import pytest
 
 from localq.cli.main import main
 from localq.errors import HubError, LocalqError, NotFoundError, UsageError
-from localq.events import JobEvent, Note
+from localq.events import JobEvent, Note, ignore
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header
 from localq.formats.types import TensorType
+from localq.hub.repository import HubSource
+from localq.hub.spec import parse_spec
 from localq.library import Library, ModelFormat
 from localq.paths import Paths
 from localq.services.pull import PullRequest, PullResult, pull
 from localq.services.pull_names import refuse_unsafe_names
 from localq.services.pull_preview import PullPreview, preview_pull
+from localq.services.remote import kept_folder, open_remote_checkpoint
 from tests.checkpoints import SMOLLM2_CONFIG, write_llama_checkpoint
 from tests.hub_server import Cut, HubServer, Repo, only_this_hub
+from tests.streams import DEMO
 
 CONFIG = {**SMOLLM2_CONFIG, "vocab_size": 512, "num_hidden_layers": 1}
 
@@ -129,6 +133,24 @@ def test_a_whole_commit_with_a_lost_file_is_mended(
     (model.path / "config.json").unlink()
     assert not run(library, f"org/tiny@{repo.commit}").already_there
     assert (model.path / "config.json").read_bytes() == repo.files["config.json"]
+
+
+def test_small_files_that_were_kept_before_are_checked_and_not_fetched_again(
+    library: Library, hub: HubServer
+) -> None:
+    repo = hub.add_repo("org/demo", DEMO)
+    spec, stop = parse_spec("org/demo"), threading.Event()
+    source = HubSource.resolve(spec, emit=ignore, cancel=stop)
+    open_remote_checkpoint(library.paths, source, ignore, stop)
+    kept = kept_folder(library.paths, "org/demo", repo.commit)
+    (kept / "config.json").write_bytes(bytes(len(repo.files["config.json"])))
+    hub.sent.clear()
+    missing = {file.path for file in preview(library, "org/demo").files if not file.present_bytes}
+    assert missing == {"model.safetensors"}
+    model = run(library, "org/demo").model
+    assert set(hub.sent) == {"config.json", "model.safetensors"}
+    assert all(repo.files[path] == content for path, content in tree(model.path).items())
+    assert not kept.exists()
 
 
 def test_what_the_hub_says_of_the_content_is_kept(library: Library, repo: Repo) -> None:

@@ -9,6 +9,9 @@ __all__ = ["NUMERIC", "lay_out", "width_of"]
 
 NUMERIC = frozenset(["SIZE", "PARAMETERS", "BYTES"])
 """Headings of columns that go to the right."""
+_TYPED = frozenset(["NAME", "JOB", "WHAT", "FILE"])
+"""Headings of columns with what a user may want to type."""
+_CUT_LAST = NUMERIC | _TYPED | {"STATE", "WHEN"}
 _GAP = "  "
 _NARROWEST = 8
 
@@ -18,21 +21,26 @@ def lay_out(
 ) -> Iterator[str]:
     """The lines of a table, its headings first.
 
-    The widest columns are cut to fit `width` terminal cells; None: as wide as they need.
+    The widest columns are cut to fit `width` terminal cells, names and numbers last, and names in
+    their middle; None: as wide as they need.
     """
     cells = [list(headings), *map(list, rows)]
     sizes = [[width_of(cell) for cell in row] for row in cells]
     widths = [max(column) for column in zip(*sizes, strict=True)]
     if width is not None:
-        _narrow(widths, width - len(_GAP) * (len(widths) - 1))
+        room = width - len(_GAP) * (len(widths) - 1)
+        others = [i for i, heading in enumerate(headings) if heading not in _CUT_LAST]
+        _narrow(widths, room, others)
+        _narrow(widths, room, range(len(widths)))
     right = [heading in NUMERIC for heading in headings]
     for row, lengths in zip(cells, sizes, strict=True):
         parts: list[str] = []
-        for cell, length, column, to_right in zip(row, lengths, widths, right, strict=True):
+        for index, (cell, length, column) in enumerate(zip(row, lengths, widths, strict=True)):
             if length > column:
-                cell, length = _cut(cell, column), column
+                tail = column // 2 if headings[index] in _TYPED else 0
+                cell, length = _cut(cell, column, tail), column
             padding = " " * (column - length)
-            parts.append(padding + cell if to_right else cell + padding)
+            parts.append(padding + cell if right[index] else cell + padding)
         yield _GAP.join(parts).rstrip()
 
 
@@ -49,24 +57,31 @@ def _cells(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _narrow(widths: list[int], room: int) -> None:
-    """Take from the widest until all fit, or nothing more can be taken."""
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=widths.__getitem__)
+def _narrow(widths: list[int], room: int, columns: Sequence[int]) -> None:
+    """Take from the widest of the `columns` until all fit, or nothing more can be taken."""
+    while columns and sum(widths) > room:
+        widest = max(columns, key=widths.__getitem__)
         if widths[widest] <= _NARROWEST:
             return
-        others = sorted(widths)[-2] if len(widths) > 1 else _NARROWEST
+        others = sorted(widths[i] for i in columns)[-2] if len(columns) > 1 else _NARROWEST
         spare = sum(widths) - room
         step = max(1, min(spare, widths[widest] - max(others, _NARROWEST)))
         widths[widest] -= step
 
 
-def _cut(text: str, width: int) -> str:
-    """`text` cut to exactly `width` cells, with an ellipsis at its end."""
-    kept, used = "", 0
+def _cut(text: str, width: int, tail: int) -> str:
+    """`text` cut to exactly `width` cells, with an ellipsis before its last `tail` cells."""
+    end = _beginning(text[::-1], tail)[::-1]
+    begin = _beginning(text, width - 1 - width_of(end))
+    return begin + "…" + end + " " * (width - 1 - width_of(begin) - width_of(end))
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of `text` as `width` cells take."""
+    kept = 0
     for character in text:
-        cells = _cells(character)
-        if used + cells > width - 1:
+        width -= _cells(character)
+        if width < 0:
             break
-        kept, used = kept + character, used + cells
-    return kept + "…" + " " * (width - 1 - used)
+        kept += 1
+    return text[:kept]

@@ -41,10 +41,9 @@ def command(
     with CTX tokens of context; ROOM what that leaves, or below 0 what is lacking. The recommended
     type is marked with *.
     """
-    from localq.formats.types import TensorType
-    from localq.services.fit import FitRequest, fit
+    from localq.services.fit import FitRequest, fit, parse_cache_type
 
-    request = FitRequest(model, n_ctx, TensorType.parse(type_kv), every, not no_sisters)
+    request = FitRequest(model, n_ctx, parse_cache_type(type_kv), every, not no_sisters)
     with (
         Library() as library,
         cancel_on_interrupt() as cancel,

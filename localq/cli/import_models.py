@@ -71,17 +71,18 @@ def command(
     if as_json:
         output.json_document({**output.to_json(result), "saved_bytes": result.saved_bytes})
     elif result.taken:
-        _report(result)
+        _report(result, wanted=name)
     else:
         _list(result, tool)
     if result.skipped and result.taken and not result.imported:
         raise LibraryError(f"nothing was imported: {result.skipped[0].label} cannot be")
 
 
-def _report(result: ImportResult) -> None:
+def _report(result: ImportResult, wanted: str | None) -> None:
     for one in result.imported:
         if one.already_there:
-            output.narrate(f"{one.source} is in the library already")
+            alias = f"; call it otherwise: localq alias {one.model.name} NAME" if wanted else ""
+            output.narrate(f"{one.source} is in the library already{alias}")
         else:
             output.narrate(f"{one.source}: {_HOW[one.way.value] if one.way else ''}")
         output.line(one.model.name)

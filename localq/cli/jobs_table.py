@@ -53,7 +53,7 @@ def watch_jobs(look: Callable[[], Sequence[Job]], *, quiet: bool = False) -> Non
     ):
         while _any_active(jobs):
             active = [job for job in jobs if job.state.is_active]
-            live.update(output.grid(_HEADINGS, map(_row, active)), refresh=True)
+            live.update(output.drawn(_HEADINGS, map(_row, active)), refresh=True)
             time.sleep(_REDRAW_SECONDS)
             jobs = look()
 
@@ -74,7 +74,7 @@ def _row(job: Job) -> tuple[str, ...]:
     progress, running = job.progress, job.state is JobState.RUNNING
     share = f"{100 * progress.done // progress.total} %" if progress.total else ""
     if running and progress.stage:
-        share = f"{progress.stage} {share}".strip()
+        share = f"{share} {progress.stage}".strip()
     left = progress.seconds_left if running else None
     when = job.ended_at or job.updated_at
     started = f"started {ago(time.time() - (job.started_at or when))}"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localq.cli.columns import NUMERIC, lay_out
+from localq.cli.columns import lay_out
 from localq.errors import LocalqError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["byte_count", "count", "error", "json_document", "line", "narrate", "plain", "table"]
 
@@ -101,29 +101,21 @@ def to_json(value: object) -> Any:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns for people: numbers to the right; as wide as they need when not on a terminal."""
+    click.echo("\n".join(_table(headings, rows)))
+
+
+def drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Text:
+    """The columns of `table`, for who draws them anew again and again."""
+    from rich.text import Text
+
+    return Text.from_ansi("\n".join(_table(headings, rows)), no_wrap=True)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     cells = ([plain(cell) for cell in row] for row in rows)
     first, *rest = lay_out(headings, cells, width)
-    click.echo("\n".join([click.style(first, dim=True), *rest]))
-
-
-def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """The columns of `table`, for who draws them anew again and again."""
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        drawn.add_column(
-            heading,
-            justify="right" if heading in NUMERIC else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=None,
-        )
-    for row in rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
-    return drawn
+    return [click.style(first, dim=True), *rest]
 
 
 def byte_count(size: int) -> str:

@@ -54,6 +54,8 @@ def command(
     if save and forget:
         raise UsageError("choose one of --save and --forget")
     wishes = wishes_from(**options)
+    if save and not any(getattr(wishes, name) is not None for name in wishes.__slots__):
+        raise UsageError("nothing to keep: no option was given", hint="--save with --ctx 8192, say")
     with Library() as library, cancel_on_interrupt() as cancel:
         if save or forget:
             found = locate_gguf(library, model)

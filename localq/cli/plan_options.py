@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localq.errors import UsageError
+
 if TYPE_CHECKING:
     from localq.hardware.offload_plan import Wishes
 
@@ -65,17 +67,32 @@ def wishes_from(
     from localq.hardware.offload_plan import Wishes
     from localq.services.plan import check_wishes
 
-    type_k, _, type_v = (kv or "").lower().replace(" ", "").partition(",")
+    type_k, type_v = _types(kv)
     wishes = Wishes(
         n_ctx=n_ctx,
         n_gpu_layers=n_gpu_layers,
         n_threads=n_threads,
         n_threads_batch=n_threads_batch,
-        type_k=type_k or None,
-        type_v=type_v or type_k or None,
+        type_k=type_k,
+        type_v=type_v,
         n_batch=n_batch,
         use_mmap=False if no_mmap else None,
         use_mlock=True if mlock else None,
     )
     check_wishes(wishes)
     return wishes
+
+
+def _types(kv: str | None) -> tuple[str | None, str | None]:
+    """Of keys and of values, one for both or one for each."""
+    if kv is None:
+        return None, None
+    from localq.engine.settings import KV_TYPES
+
+    names = [name.strip() for name in kv.lower().split(",")]
+    if len(names) > 2 or not all(name in KV_TYPES for name in names):
+        raise UsageError(
+            f"keys and values cannot be kept as {kv!r}",
+            hint=f"one type for both, or two with a comma between, of: {', '.join(KV_TYPES)}",
+        )
+    return names[0], names[-1]

@@ -74,7 +74,7 @@ def command(
             spec = _choose(library)
         request = PullRequest(spec, include, exclude, everything, mmproj)
         if type_ is not None:
-            _refuse_with_as(spec, request, dry_run=dry_run)
+            _refuse_with_as(spec, type_, request, dry_run=dry_run)
             _pull_as(library, spec or "", type_, force=force, detach=detach, as_json=as_json)
             return
         if force:
@@ -109,7 +109,9 @@ def _detach(library: Library, request: PullRequest | PullAsRequest, *, as_json: 
     report_detached(start_detached(library, request), as_json=as_json)
 
 
-def _refuse_with_as(spec: str | None, request: PullRequest, *, dry_run: bool) -> None:
+def _refuse_with_as(spec: str | None, type_: str, request: PullRequest, *, dry_run: bool) -> None:
+    from localq.services.pull import DEMO
+
     given = {
         "--include": bool(request.include),
         "--exclude": bool(request.exclude),
@@ -118,9 +120,18 @@ def _refuse_with_as(spec: str | None, request: PullRequest, *, dry_run: bool) ->
         "--dry-run": dry_run,
     }
     if wrong := next((option for option, is_given in given.items() if is_given), None):
-        raise UsageError(f"{wrong} does not go with --as", hint="leave out one of them")
+        hint = f"localq fit {spec or 'REPO'}: the exact size of every type"
+        raise UsageError(
+            f"{wrong} does not go with --as",
+            hint=hint if wrong == "--dry-run" else "leave out one of them",
+        )
     if spec is None:
         raise UsageError("--as needs a REPO", hint="localq pull OWNER/NAME --as q4_0")
+    if spec.strip().casefold() in ("demo", DEMO.casefold()):
+        raise UsageError(
+            "the demo comes with localq, not over the network",
+            hint=f"localq pull demo && localq quantize {type_.lower()} {DEMO}",
+        )
 
 
 def _pull_as(

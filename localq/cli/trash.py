@@ -48,7 +48,9 @@ def empty(
         would = empty_trash(library, models, older_than=age, dry_run=True)
         freed = output.byte_count(would.freed_bytes)
         if not dry_run and would.models:
-            question = f"delete {len(would.models)} models for good ({freed})?"
+            count = len(would.models)
+            what = f"{count} models" if count > 1 else would.models[0].name
+            question = f"delete {what} for good ({freed})?"
             if not consent_by(yes=yes)(question):
                 raise Cancelled("stopped; the trash is as it was")
             would = empty_trash(library, models, older_than=age)

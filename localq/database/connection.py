@@ -9,7 +9,11 @@ from pathlib import Path
 
 from localq.errors import LibraryError, LocalqError, StorageError
 
-__all__ = ["connected", "damaged"]
+__all__ = ["NoRoom", "connected", "damaged"]
+
+
+class NoRoom(StorageError):
+    """The disk is full."""
 
 
 @contextmanager
@@ -50,7 +54,10 @@ def _connect(path: Path, mode: str, seconds: float) -> sqlite3.Connection:
 
 
 def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the same error
+    detail = getattr(error, "sqlite_errorcode", 0)
+    code = detail & 0xFF
+    if detail == sqlite3.SQLITE_IOERR_SHMSIZE:  # the file by which processes talk did not fit
+        code = sqlite3.SQLITE_FULL
     match code:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(path, str(error))
@@ -60,11 +67,19 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
                 hint="wait until it is done, then run the same command again",
             )
         case sqlite3.SQLITE_FULL:
-            return StorageError(
+            return NoRoom(
                 f"{path}: the disk is full",
-                hint="free some space (localq trash empty), then run the same command again",
+                hint="make a little room on it by other means, then: localq trash empty",
             )
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
-            return StorageError(f"{path}: cannot be opened: {error}")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return StorageError(
+                f"{path}: cannot be opened: {error}",
+                hint="see that its folder may be written, or let LOCALQ_HOME name another",
+            )
+        case sqlite3.SQLITE_IOERR:
+            return StorageError(
+                f"{path}: cannot be opened: {error}",
+                hint="see whether its disk is full, or failing",
+            )
         case _:
             return LibraryError(f"{path}: the catalogue cannot be used: {error}")

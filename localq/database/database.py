@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from localq.database.connection import connected
+from localq.database.connection import NoRoom, connected
 from localq.database.schema import migrate
 from localq.errors import LibraryError, storage_errors
 from localq.partials import finish, partial_path, sweep_partials
 
 __all__ = ["Database"]
 
+_AS_IT_IS = "ro&immutable=1"
 _READ_SECONDS = 2.0
 _WRITE_SECONDS = 15.0
 """How long to wait for other writers: deleting a large model holds them up for seconds."""
@@ -52,8 +53,15 @@ class Database:
         if not self.exists():
             yield None
             return
-        with self._open(self._mode_to_read(), _READ_SECONDS) as connection:
-            yield connection
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(self._open(self._mode_to_read(), _READ_SECONDS))
+            except NoRoom:
+                if not self._is_settled():
+                    raise
+                # SQLite's lock files do not fit either; to read what is there takes none.
+                opened = stack.enter_context(self._open(_AS_IT_IS, _READ_SECONDS))
+            yield opened
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -88,7 +96,15 @@ class Database:
 
     def _mode_to_read(self) -> str:
         # In a folder that may not be written SQLite cannot keep its lock files, and needs none.
-        return "rw" if os.access(self.path.parent, os.W_OK) else "ro&immutable=1"
+        return "rw" if os.access(self.path.parent, os.W_OK) else _AS_IT_IS
+
+    def _is_settled(self) -> bool:
+        """Whether all that was written is in the file itself, and not yet in the log beside it."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            return log.stat().st_size == 0
+        except FileNotFoundError:
+            return True
 
     @contextmanager
     def _open(self, mode: str, seconds: float) -> Iterator[sqlite3.Connection]:

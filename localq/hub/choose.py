@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,9 +13,9 @@ from localq.hub.selection import Selection
 from localq.hub.shards import index_of, missing_shards
 from localq.hub.source import RemoteFile
 
-__all__ = ["Chosen", "Weights", "choose_checkpoint"]
+__all__ = ["WITH_WEIGHTS", "Chosen", "Weights", "choose_checkpoint", "module_files"]
 
-_WITH_WEIGHTS = frozenset(
+WITH_WEIGHTS = frozenset(
     [
         "LICENSE",
         "LICENSE.md",
@@ -38,6 +38,7 @@ _WITH_WEIGHTS = frozenset(
         "vocab.txt",
     ]
 )
+"""Files that belong to a checkpoint, where they are there."""
 _MODULES = "modules.json"
 # sentence-transformers: 1_Pooling, 2_Dense, ... each with a configuration, some with weights.
 _MODULE_FILE = re.compile(
@@ -81,12 +82,12 @@ def choose_checkpoint(
     selection = selection or Selection()
     by_name = {_name(file): file for file in files if not _in_subfolder(file)}
     kind, names = _weights(repo, by_name)
-    small = sorted(_WITH_WEIGHTS & by_name.keys())
+    small = sorted(WITH_WEIGHTS & by_name.keys())
     indexes = {index_of(name) for name in names} & by_name.keys()
     weights = tuple(by_name[name] for name in names)
     needed = [by_name[name] for name in [*small, *sorted(indexes)]]
-    if _MODULES in by_name:
-        needed += _module_files(files)
+    by_path = {file.path: file for file in files}
+    needed += [by_path[path] for path in module_files(by_path)]
     for file in (*weights, *(f for f in needed if f.path == "config.json")):
         if selection.excludes(file.path):
             raise UsageError(
@@ -111,17 +112,22 @@ def _is_other_model(file: RemoteFile) -> bool:
     return path.endswith(_GGUF) or _WEIGHTS.fullmatch(path) is not None
 
 
-def _module_files(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """What the modules of a sentence-transformer hold: of two kinds of weights the safe one."""
-    folders: dict[str, list[tuple[str, RemoteFile]]] = {}
-    for file in sorted(files, key=lambda file: file.path):
-        if match := _MODULE_FILE.fullmatch(file.path):
-            folders.setdefault(match[1], []).append((match[2], file))
-    chosen: list[RemoteFile] = []
-    for entries in folders.values():
-        safe = any(name.endswith(".safetensors") for name, _ in entries)
-        chosen += [file for name, file in entries if not (safe and name.endswith(".bin"))]
-    return chosen
+def module_files(paths: Collection[str]) -> list[str]:
+    """What the modules of a sentence-transformer hold: of two kinds of weights the safe one.
+
+    Nothing where there is no modules.json.
+    """
+    if _MODULES not in paths:
+        return []
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        if match := _MODULE_FILE.fullmatch(path):
+            folders.setdefault(match[1], set()).add(path)
+    chosen: set[str] = set()
+    for inside in folders.values():
+        safe = any(path.endswith(".safetensors") for path in inside)
+        chosen |= {path for path in inside if not (safe and path.endswith(".bin"))}
+    return sorted(chosen)
 
 
 def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[str]]:
@@ -146,7 +152,8 @@ def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[s
         return Weights.PYTORCH, pickles
     if quants := gguf_quants(by_name.values()):
         raise UnsupportedError(
-            f"{repo} has GGUF files only: say which", hint=pull_hint(repo, quants)
+            f"{repo} has GGUF files only ({', '.join(sorted(quants))}): say which",
+            hint=pull_hint(repo, quants),
         )
     raise UnsupportedError(
         f"{repo} has no *.safetensors in it: not a checkpoint that localq can use",

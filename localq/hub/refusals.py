@@ -43,7 +43,7 @@ def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqErro
     if code == "RevisionNotFound":
         return NotFoundError(
             f"{asked.repo} has no revision {asked.revision!r}",
-            hint=f"localq pull {asked.repo} takes its main branch",
+            hint=f"without a revision its main branch is taken: localq pull {asked.repo}",
         )
     if code == "EntryNotFound" or (status == 404 and asked.path is not None):
         return NotFoundError(

@@ -19,6 +19,7 @@ from localq.errors import HubError, StorageError, storage_errors
 __all__ = ["partial_folder", "refuse_full_disk", "staging_folder"]
 
 _LOCK = ".lock"
+_ELSEWHERE = "let LOCALQ_HOME name another folder"
 _RESERVE = 64 << 20
 """Bytes that a disk is left with: the catalogue and other programs need some."""
 
@@ -38,7 +39,7 @@ def staging_folder(root: Path, repo: str, revision: str) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     model = root / repo
-    with storage_errors(model):
+    with storage_errors(model, _ELSEWHERE):
         model.mkdir(parents=True, exist_ok=True)
         lock = FileLock(model / _LOCK)
         try:
@@ -49,7 +50,7 @@ def staging_folder(root: Path, repo: str, revision: str) -> Iterator[Path]:
             ) from None
     try:
         folder = partial_folder(root, repo, revision)
-        with storage_errors(folder):
+        with storage_errors(folder, _ELSEWHERE):
             _drop_other_commits(model, keep=folder)
             folder.mkdir(exist_ok=True)
         yield folder
@@ -63,7 +64,8 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + _RESERVE:
         raise StorageError(
-            f"{folder}: {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free",
+            f"{folder}: {(needed + _RESERVE) / 1e9:,.2f} GB are needed, "
+            f"{_RESERVE / 1e9:,.2f} of them to be left free; {free / 1e9:,.2f} GB are free",
             hint="free some space (localq trash empty), or let LOCALQ_HOME name a larger disk",
         )
 

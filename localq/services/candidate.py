@@ -5,33 +5,29 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from localq.errors import BadFileError, LibraryError, NotFoundError, UnsupportedError, UsageError
 from localq.formats.gguf import GGUFFile
 from localq.formats.gguf_split import read_shards
+from localq.hub.choose import WITH_WEIGHTS, module_files
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.filenames import component_problem
 from localq.library.foreign import Found, FoundFile
-from localq.library.foreign.found import plain_file
+from localq.library.foreign.found import plain_file, walk_files
 from localq.services.model_names import parse_name, quant_of, repo_of_gguf, safe_repo
 
 __all__ = ["Candidate", "describe", "found_at", "refuse_no_model"]
 
-# What a checkpoint is made of; the same as `localq pull` fetches.
-_SMALL = frozenset(
-    [
-        *("LICENSE", "LICENSE.md", "LICENSE.txt", "README.md", "added_tokens.json"),
-        *("chat_template.jinja", "chat_template.json", "config.json", "generation_config.json"),
-        *("merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model"),
-        *("tokenizer_config.json", "vocab.json", "vocab.txt", "preprocessor_config.json"),
-        *("model.safetensors.index.json", "pytorch_model.bin.index.json"),
-    ]
-)
-_SAFETENSORS = re.compile(r"model.*\.safetensors")
-_PICKLED = re.compile(r"pytorch_model.*\.bin")
+_SMALL = WITH_WEIGHTS | {
+    "model.safetensors.index.json",
+    "preprocessor_config.json",
+    "pytorch_model.bin.index.json",
+}
+_SAFETENSORS = re.compile(r"model[^/]*\.safetensors")
+_PICKLED = re.compile(r"pytorch_model[^/]*\.bin")
 _NO_MODEL = {
     "adapter": "an adapter for a model",
     "imatrix": "an importance matrix",
@@ -131,29 +127,30 @@ def _checkpoint(library: Library, found: Found, repo: str | None) -> Candidate:
     from localq.convert import open_checkpoint
 
     assert found.folder is not None
-    wanted = _parts([file.path.name for file in found.files])
-    files = tuple(file for file in found.files if file.path.name in wanted)
+    places = {file.path.relative_to(found.folder).as_posix(): file for file in found.files}
+    parts = {place: places[place] for place in sorted(_parts(places.keys()))}
     opened = open_checkpoint(found.folder)
     repo = repo or safe_repo(found.repo or found.folder.resolve().name)
     folder = library.checkpoint_folder(repo)
-    for file in files:
+    for file in parts.values():
         if problem := component_problem(file.path.name):
             raise UnsupportedError(f"{file.path}: localq gives no file that name: {problem}")
     chosen = Found(
-        *(found.tool, found.label, files, found.folder),
+        *(found.tool, found.label, tuple(parts.values()), found.folder),
         *(found.repo, found.revision, found.from_hub, found.notes),
     )
     model = _model(
         *(chosen, repo, ModelFormat.SAFETENSORS, opened.dtype),
         *(opened.architecture, opened.parameters, folder),
     )
-    return Candidate(chosen, model, {file.real: folder / file.path.name for file in files})
+    return Candidate(chosen, model, {file.real: folder / place for place, file in parts.items()})
 
 
-def _parts(names: list[str]) -> set[str]:
-    tensors = {name for name in names if _SAFETENSORS.fullmatch(name)}
-    pickled = {name for name in names if _PICKLED.fullmatch(name)}
-    return (tensors or pickled) | (_SMALL & set(names))
+def _parts(places: Collection[str]) -> set[str]:
+    """What a checkpoint is made of, the same as `localq pull` fetches; paths in its folder."""
+    tensors = {place for place in places if _SAFETENSORS.fullmatch(place)}
+    pickled = {place for place in places if _PICKLED.fullmatch(place)}
+    return (tensors or pickled) | (_SMALL & set(places)) | set(module_files(places))
 
 
 def _folder(path: Path) -> Found:
@@ -164,8 +161,9 @@ def _folder(path: Path) -> Found:
             hint=f"name the files: localq import {ggufs[0]}" if ggufs else None,
         )
     within = _root_of(path)
-    names = _parts([entry.name for entry in path.iterdir()])
-    files = [_checked(path / name, within) for name in sorted(names)]
+    below = walk_files(path, depth=1)
+    parts = _parts([file.relative_to(path).as_posix() for file in below])
+    files = [_checked(path / part, within) for part in sorted(parts)]
     return Found(tool="", label=str(path), files=tuple(files), folder=path)
 
 

@@ -106,10 +106,8 @@ class Conversation:
             planned = plan_gguf(library, found, file, wishes, cancel=cancel)
         except UnsupportedError as error:
             if not force:
-                raise UnsupportedError(
-                    f"{found.name}: {error.message}",
-                    hint=error.hint or "--force lets the engine try",
-                ) from None
+                hint = error.hint or "--force lets the engine try"
+                raise UnsupportedError(error.message, hint=hint) from None
             planned = None
         if planned and not force:
             check_plan(planned)

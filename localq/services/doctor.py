@@ -94,7 +94,9 @@ def doctor(
         except LocalqError as error:
             remedy = error.hint or "mend that first, then run localq doctor again"
             findings = [Finding(error.message, remedy)]
-        found += [_treat(name, finding, emit, repair=repair) for finding in findings]
+        told = {finding.problem for finding in found}  # a damaged catalogue stops every check
+        new = [finding for finding in findings if finding.problem not in told]
+        found += [_treat(name, finding, emit, repair=repair) for finding in new]
     return DoctorResult(tuple(found))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from localq.engine.settings import KV_TYPES
 from localq.errors import UnsupportedError, UsageError
 from localq.events import Emit, Note
 from localq.formats.types import TensorType
@@ -26,7 +27,6 @@ from localq.services.locate import locate
 from localq.services.sister_repos import Sister, find_sisters, quant_sizes
 
 __all__ = [
-    "CACHE_TYPES",
     "FitKind",
     "FitRequest",
     "FitResult",
@@ -34,15 +34,10 @@ __all__ = [
     "SisterRepo",
     "Where",
     "fit",
+    "parse_cache_type",
 ]
 
 T = TypeVar("T")
-
-CACHE_TYPES = tuple(
-    TensorType[name]
-    for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "Q5_0", "Q5_1")
-)
-"""What llama.cpp can keep keys and values as."""
 
 _MAX_CONTEXT = 1 << 30
 
@@ -89,6 +84,17 @@ def fit(
         return rows_and_advice(
             known, machine.result(), sisters, n_ctx=request.n_ctx, type_kv=request.type_kv
         )
+
+
+def parse_cache_type(text: str) -> TensorType:
+    """What a user wrote for the context's type, in any case; UsageError names those there are."""
+    type_ = KV_TYPES.get(text.strip().lower())
+    if type_ is None:
+        known = ", ".join(KV_TYPES)
+        raise UsageError(
+            f"a context cannot be kept as {text[:40]!r}", hint=f"choose one of: {known}"
+        )
+    return type_
 
 
 def _meant(library: Library, text: str) -> Model | ModelSpec:
@@ -147,11 +153,7 @@ def _on_hub(
 def _refuse_nonsense(request: FitRequest) -> None:
     if request.n_ctx is not None and not 1 <= request.n_ctx <= _MAX_CONTEXT:
         raise UsageError(f"a context has from 1 to {_MAX_CONTEXT:,} tokens", hint="--ctx 8192")
-    if request.type_kv not in CACHE_TYPES:
-        known = ", ".join(type_.name.lower() for type_ in CACHE_TYPES)
-        raise UsageError(
-            f"a context cannot be kept as {request.type_kv.name}", hint=f"choose one of: {known}"
-        )
+    parse_cache_type(request.type_kv.name)
 
 
 class _Stop(threading.Event):

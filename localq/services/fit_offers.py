@@ -38,10 +38,16 @@ class Offer:
 
 
 def offers_to_make(
-    fields: Mapping[str, Field], tensors: Sequence[TensorSource], *, converted: bool, every: bool
+    fields: Mapping[str, Field],
+    tensors: Sequence[TensorSource],
+    *,
+    name: str,
+    converted: bool,
+    every: bool,
 ) -> tuple[Offer, ...]:
     """What `quantize` can make, the smallest first; `every` type, or the usual ones and the one
-    that loses nothing. `converted`: from a checkpoint, not from a GGUF."""
+    that loses nothing. `converted`: from a checkpoint, not from a GGUF. UnsupportedError,
+    which begins with the model's `name`."""
     from localq.quantize.ladder import climb
 
     metadata = plain(fields)
@@ -54,7 +60,7 @@ def offers_to_make(
             label=rung.type.name,
             type=rung.type,
             size_bytes=rung.size_bytes,
-            shape=read_shape(metadata, rung.tensors),
+            shape=read_shape(metadata, rung.tensors, name=name),
             exact_size=not rung.needs_imatrix,
             needs_imatrix=rung.needs_imatrix,
             usual=rung.type in usual,
@@ -69,10 +75,13 @@ def offers_like(
     known: str,
     metadata: Mapping[str, Plain],
     tensors: Sequence[TensorLike],
+    *,
+    name: str,
 ) -> tuple[Offer, ...]:
     """Files of these sizes, the smallest first, of which `known` has that header; the weights of
-    the others are taken to lie as its do, larger or smaller."""
-    shape = read_shape(metadata, tensors)
+    the others are taken to lie as its do, larger or smaller. UnsupportedError, which begins with
+    the model's `name`."""
+    shape = read_shape(metadata, tensors, name=name)
     offers = [
         Offer(
             label,

@@ -27,6 +27,10 @@ class FitPlace:
     n_ctx: int
     memory_bytes: int
     room_bytes: int | None
+    shared: bool
+    """Whether the GPU it runs on has no memory of its own."""
+    tight: bool
+    """Whether its weights take more than three quarters of the memory that may be used."""
 
 
 def place(shape: ModelShape, machine: HostAndDevices, wishes: Wishes) -> FitPlace:
@@ -42,7 +46,20 @@ def place(shape: ModelShape, machine: HostAndDevices, wishes: Wishes) -> FitPlac
         solution.settings.n_ctx,
         solution.estimate.total,
         _room(machine, solution, where),
+        shared=any(
+            own and layers for own, layers in zip(machine.unified, placement.layers, strict=False)
+        ),
+        tight=_tight(shape, machine, solution),
     )
+
+
+def _tight(shape: ModelShape, machine: HostAndDevices, solution: Solution) -> bool:
+    if machine.host.usable is None:
+        return False
+    weights = solution.estimate.host.weights
+    if any(machine.unified):  # all of it is the machine's, however it is split
+        weights = shape.weights
+    return 4 * weights > 3 * machine.host.usable
 
 
 def _where(shape: ModelShape, solution: Solution) -> Where:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localq.errors import UnsupportedError
 from localq.formats.types import TensorType
-from localq.hardware.budgets import host_and_devices
+from localq.hardware.budgets import HostAndDevices, host_and_devices
 from localq.hardware.fit_choice import Candidate, Where, recommend, smaller_class
 from localq.hardware.fit_shape import read_per_token
-from localq.hardware.kv_cache import type_fits
 from localq.hardware.offload_plan import Wishes
+from localq.hardware.plan import impossible
 from localq.hardware.profile import HardwareProfile
 from localq.services.fit_offers import Offer
 from localq.services.fit_place import FitPlace, place
@@ -68,7 +68,8 @@ class FitResult:
 
     `fetched_bytes` came over the network, of `total_bytes` that the model's files have in all.
     `recommended` is a row's type, None where none runs: then `smaller` says how many billions of
-    parameters would, where any would. `command` is what to type next.
+    parameters would, where any would and a shorter context is not enough. `command` is what to type
+    next.
     """
 
     kind: FitKind
@@ -102,19 +103,21 @@ def rows_and_advice(
     """Place every offer on the machine, and recommend one of the usual ones. UnsupportedError
     for a type that the model's context cannot be kept as."""
     shape = known.offers[0].shape
-    if shape.causal and not type_fits(shape, type_kv):
-        raise UnsupportedError(
-            f"the context of {known.name} cannot be kept as {type_kv.name}: that needs heads of "
-            f"a multiple of {type_kv.block_elements} numbers",
-            hint="leave out --kv",
-        )
-    machine = host_and_devices(profile)
     wishes = Wishes(n_ctx=n_ctx, type_k=type_kv.name.lower(), type_v=type_kv.name.lower())
+    if refused := impossible(shape, wishes):
+        raise UnsupportedError(f"{known.name}: {refused}", hint="leave out --kv")
+    machine = host_and_devices(profile)
     placed = [(offer, place(offer.shape, machine, wishes)) for offer in known.offers]
-    usual = [index for index, (offer, _) in enumerate(placed) if offer.usual]
-    advice = recommend([_candidate(known, *placed[index]) for index in usual])
-    best = None if advice.index is None else usual[advice.index]
+    best, reason = _best(known, placed)
     label = None if best is None else known.offers[best].label
+    command, smaller = _command(known, label), None
+    if best is None:
+        smaller = _smaller(*placed[0])
+        if n_ctx and (shorter := _shorter_context(known, machine, wishes)):
+            offer, n_short = shorter
+            what = offer.label if len(known.offers) > 1 else "it"
+            reason += f" with so long a context; {what} would with {n_short:,} tokens"
+            command, smaller = f"localq fit {known.name} --ctx {n_short}", None
     return FitResult(
         kind=known.kind,
         model=known.name,
@@ -132,21 +135,45 @@ def rows_and_advice(
             for index, (offer, placement) in enumerate(placed)
         ),
         recommended=label,
-        reason=advice.reason,
-        smaller=_smaller(*placed[0]) if label is None else None,
+        reason=reason,
+        smaller=smaller,
         sisters=tuple(_sister(sister, label) for sister in sisters),
-        command=_command(known, label),
+        command=command,
         warnings=known.warnings,
     )
 
 
+def _best(known: KnownModel, placed: Sequence[tuple[Offer, FitPlace]]) -> tuple[int | None, str]:
+    """The usual one to take, of these, and why."""
+    usual = [index for index, (offer, _) in enumerate(placed) if offer.usual]
+    advice = recommend([_candidate(known, *placed[index]) for index in usual])
+    return None if advice.index is None else usual[advice.index], advice.reason
+
+
+def _shorter_context(
+    known: KnownModel, machine: HostAndDevices, wishes: Wishes
+) -> tuple[Offer, int] | None:
+    """The one to take if the user had not asked for so long a context, and what fits with it."""
+    free = replace(wishes, n_ctx=None)
+    placed = [(offer, place(offer.shape, machine, free)) for offer in known.offers]
+    best, _ = _best(known, placed)
+    if best is None or placed[best][1].n_ctx >= (wishes.n_ctx or 0):
+        return None
+    return placed[best][0], placed[best][1].n_ctx
+
+
 def _candidate(known: KnownModel, offer: Offer, placement: FitPlace) -> Candidate:
+    read = read_per_token(offer.shape, known.metadata)
+    slow = min(placement.layers, placement.layers - placement.gpu_layers + placement.cpu_moe)
     return Candidate(
         offer.type,
         offer.size_bytes,
         placement.where,
-        read_per_token(offer.shape, known.metadata),
+        read,
         offer.needs_imatrix,
+        shared=placement.shared,
+        tight=placement.tight,
+        slow_bytes=read * slow // placement.layers,
     )
 
 

@@ -68,7 +68,9 @@ def known_here(model: Model, *, every: bool) -> KnownModel:
         name = repo_of(model).rpartition("/")[2]
         made = convert_checkpoint(open_checkpoint(model.path, name=name))
         metadata, parameters, warnings = plain(made.fields), made.parameters, made.warnings
-        offers = offers_to_make(made.fields, made.tensors, converted=True, every=every)
+        offers = offers_to_make(
+            made.fields, made.tensors, name=model.name, converted=True, every=every
+        )
     else:
         shards = read_shards(model.path)
         tensors = [tensor for shard in shards for tensor in shard.tensors]
@@ -78,11 +80,13 @@ def known_here(model: Model, *, every: bool) -> KnownModel:
             from localq.convert.requantize import open_gguf
 
             whole = open_gguf(model.path)
-            offers = offers_to_make(whole.fields, whole.tensors, converted=False, every=every)
+            offers = offers_to_make(
+                whole.fields, whole.tensors, name=model.name, converted=False, every=every
+            )
         else:
             kind = FitKind.GGUF
             size = sum(shard.size_bytes for shard in shards)
-            offers = offers_like({quant: size}, quant, metadata, tensors)
+            offers = offers_like({quant: size}, quant, metadata, tensors, name=model.name)
     return KnownModel(
         kind,
         model.name,
@@ -128,7 +132,7 @@ def known_on_hub(
         made.parameters,
         remote.chosen.size_bytes,
         remote.fetched_bytes,
-        offers_to_make(made.fields, made.tensors, converted=True, every=every),
+        offers_to_make(made.fields, made.tensors, name=source.repo, converted=True, every=every),
         made.warnings,
     )
 
@@ -143,8 +147,10 @@ def _known_file(
     chosen = choose_gguf(spec, source.files)
     header = _read(source, chosen.files, emit, cancel, policy)
     size = total_bytes(chosen.files)
-    offers = offers_like({chosen.label: size}, chosen.label, header.metadata, header.tensors)
     name = f"{_at_revision(source, spec)}:{spec.quant or spec.file}"
+    offers = offers_like(
+        {chosen.label: size}, chosen.label, header.metadata, header.tensors, name=name
+    )
     return _ready(FitKind.GGUF, name, source, header, size, offers)
 
 
@@ -165,8 +171,8 @@ def _known_files(
     # Each shard has a header of its own to ask for; what is chosen most is estimated best.
     known = min(sizes, key=lambda quant: (len(every[quant]), quant != "Q4_K_M", sizes[quant]))
     header = _read(source, every[known], emit, cancel, policy)
-    offers = offers_like(sizes, known, header.metadata, header.tensors)
     name, total = _at_revision(source, spec), sum(sizes.values())
+    offers = offers_like(sizes, known, header.metadata, header.tensors, name=name)
     return _ready(FitKind.GGUF_REPO, name, source, header, total, offers)
 
 

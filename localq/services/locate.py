@@ -35,11 +35,7 @@ def locate_gguf(library: Library, text: str | None) -> Model:
             f"{model.path}: a checkpoint cannot be run as it is",
             hint=f"quantize it first: localq quantize q4_0 {model.path}",
         )
-    if not model.path.is_file():
-        raise NotFoundError(
-            f"{model.name}: its file is gone: {model.path}",
-            hint=f"forget it with: localq rm {model.name}",
-        )
+    _refuse_gone(model)
     return model
 
 
@@ -93,7 +89,18 @@ def locate_path(library: Library, text: str | None) -> Path:
     except NotFoundError:
         if text is None:
             raise
-        return locate(library, text).path
+        model = locate(library, text)
+        _refuse_gone(model)
+        return model.path
+
+
+def _refuse_gone(model: Model) -> None:
+    is_gguf = model.format is ModelFormat.GGUF
+    if not (model.path.is_file() if is_gguf else model.path.is_dir()):
+        raise NotFoundError(
+            f"{model.name}: its {'file' if is_gguf else 'folder'} is gone: {model.path}",
+            hint=f"forget it with: localq rm {model.name}",
+        )
 
 
 def _on_disk(text: str | None) -> Model | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localq.quantize.journal import Journal
     from localq.quantize.layout import FileLayout
 
-__all__ = ["FileToMake", "Unfinished", "enter_gguf", "make_whole"]
+__all__ = ["FileToMake", "Making", "Unfinished", "enter_gguf", "make_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,24 @@ class Unfinished:
     """A file while it is made: under the name `partial`, its finished parts in the journal."""
 
     layout: FileLayout
+    final: Path
     partial: Path
     journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Files on their way, which get their names by `finish`."""
+
+    files: Sequence[Unfinished]
+    replace: bool
+
+    def finish(self) -> None:
+        """Give the files, which are whole now, their names."""
+        from localq.partials import finish
+
+        for file in self.files:
+            finish(file.partial, file.final, replace=self.replace)
 
 
 @contextmanager
@@ -50,15 +66,16 @@ def make_whole(
     inside: bool,
     replace: bool,
     worth_keeping: tuple[type[BaseException], ...] = (Cancelled, KeyboardInterrupt),
-) -> Iterator[list[Unfinished]]:
-    """The block writes the files, which get their names when it ends well.
+) -> Iterator[Making]:
+    """The block writes the files, finishes them, and may enter them into the library.
 
     They lie in one folder, which is made if they are `inside` the library; without `replace` a
     file that is there is left alone, LibraryError. What was noted as finished when the block ends
-    by one of `worth_keeping`, or is killed, is there the next time; after other errors all goes.
-    StorageError where the disk has no room, LocalqError where another process is at it.
+    by one of `worth_keeping`, or is killed, is there the next time, also in files that had their
+    names but were not entered; after other errors all that has no name goes. StorageError where
+    the disk has no room, LocalqError where another process is at it.
     """
-    from localq.partials import finish, journal_path, resumable_path, sweep_partials
+    from localq.partials import journal_path, resumable_path, sweep_partials
     from localq.quantize.journal import Journal
 
     folder = files[0].path.parent
@@ -66,18 +83,19 @@ def make_whole(
     for file in files:
         # A partial name holds the content's key: no other request takes this work for its own.
         partial = resumable_path(file.path, file.key)
-        begun.append(Unfinished(file.layout, partial, Journal(journal_path(partial), file.key)))
+        journal = Journal(journal_path(partial), file.key)
+        begun.append(Unfinished(file.layout, file.path, partial, journal))
     with storage_errors(files[0].path):
         if inside:
             folder.mkdir(parents=True, exist_ok=True)
         sweep_partials(folder)
         with _Lock(library.paths.cache / "locks", begun[0].partial):
+            if inside:
+                _take_back(library, begun)
             size = sum(file.layout.size_bytes for file in files)
             require_space(folder, size, [one.partial for one in begun])
             try:
-                yield begun
-                for file, one in zip(files, begun, strict=True):
-                    finish(one.partial, file.path, replace=replace)
+                yield Making(begun, replace)
             except BaseException as error:
                 keep = isinstance(error, worth_keeping)
                 if not (keep and any(one.journal.holds_work() for one in begun)):
@@ -87,6 +105,16 @@ def make_whole(
                 raise
             for one in begun:
                 one.journal.remove()
+
+
+def _take_back(library: Library, begun: Sequence[Unfinished]) -> None:
+    """What a killed run had given its name but not entered is unfinished again."""
+    entered = {path for sizes in library.all_sizes().values() for path in sizes}
+    for one in begun:
+        if one.final in entered or one.partial.exists() or not one.journal.holds_work():
+            continue
+        if one.final.is_file() and one.final.stat().st_size == one.layout.size_bytes:
+            one.final.rename(one.partial)
 
 
 def enter_gguf(

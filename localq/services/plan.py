@@ -84,7 +84,7 @@ def plan_gguf(
     # The first of several files says how many there are, but has only its own tensors.
     files = read_shards(file.path) if "split.count" in file.fields else (file,)
     tensors = (tensor for part in files for tensor in part.tensors)
-    shape = read_shape(file.metadata, tensors)
+    shape = read_shape(file.metadata, tensors, name=model.name)
     machine = profile or planning_profile(cancel)
     tuned = tuned_for(library.paths, file, machine)
     plan = make_plan(machine, shape, whole, tuned=tuned)

@@ -15,6 +15,7 @@ from localq.library import Library, Model
 from localq.services.pull_plan import Plan, plan_checkpoint, plan_gguf
 from localq.services.pull_source import DEMO, Choice, choices, find_source, recipe_here
 from localq.services.pull_stage import stage
+from localq.services.remote import as_published, forget_remote
 
 __all__ = [
     "DEMO",
@@ -69,7 +70,8 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
     with staging_folder(library.paths.partial, source.repo, source.revision) as folder:
         staged = stage(source, plan, folder, emit, cancel)
         try:
-            model = plan.describe(folder)
+            with as_published(source.repo, folder):
+                model = plan.describe(folder)
         except (BadFileError, UnsupportedError, NotFoundError):
             shutil.rmtree(folder, ignore_errors=True)  # verified: another try brings the same
             raise
@@ -79,6 +81,7 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
             else:
                 library.admit(plan.staged(folder, final), final, replace=True)
         entered = library.add(model, list(plan.files), plan.sha256())
+    forget_remote(library.paths, source.repo, source.revision)
     return PullResult(entered, staged.moved_bytes, already_there=False)
 
 

@@ -104,9 +104,10 @@ def pull_as(
     file = _file(library, request, remote)
     with make_whole(
         library, [file], inside=True, replace=True, worth_keeping=_WORTH_KEEPING
-    ) as unfinished:
-        moved = write_as_it_arrives(remote, unfinished[0], emit, cancel, policy=policy)
-    model = enter_gguf(library, source.repo, request.type, remote.model, [file], origin)
+    ) as making:
+        moved = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
+        making.finish()
+        model = enter_gguf(library, source.repo, request.type, remote.model, [file], origin)
     forget_remote(library.paths, source.repo, source.revision)
     return PullAsResult(model, remote.fetched_bytes + moved, False, time.monotonic() - began)
 

@@ -16,6 +16,7 @@ from localq.hub.source import DigestKind, RemoteFile, Source
 from localq.hub.spec import ModelSpec, is_commit
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.services.pull_names import refuse_unsafe_names
+from localq.services.remote import kept_folder
 
 __all__ = ["Plan", "plan_checkpoint", "plan_gguf", "size_of"]
 
@@ -27,7 +28,7 @@ class Plan:
     """Which file becomes which: `files` by their places in the library, all under `root`.
 
     `place` is the model's path; `shards` are the files of a GGUF's language model, none for a
-    checkpoint.
+    checkpoint. Some files of a checkpoint may lie in the folder `kept`, since it was looked at.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Plan:
     origin: ModelSource
     files: Mapping[Path, RemoteFile]
     shards: tuple[Path, ...] = ()
+    kept: Path | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -52,6 +54,11 @@ class Plan:
     def staged(self, folder: Path, final: Path) -> Path:
         """Where the file that is to be `final` waits in the staging folder."""
         return folder / final.relative_to(self.root)
+
+    def kept_copy(self, final: Path, file: RemoteFile) -> Path | None:
+        """What is probably `file`, by its size, in the folder `kept`."""
+        copy = self.kept / final.relative_to(self.root) if self.kept else None
+        return copy if copy is not None and size_of(copy) == file.size else None
 
     def earlier(self, library: Library) -> Model | None:
         """The same model of the same revision, as it was entered; files of it may be lost."""
@@ -113,7 +120,8 @@ def plan_checkpoint(library: Library, source: Source, selection: Selection) -> P
         )
     refuse_unsafe_names(source.repo, [file.path for file in chosen.files])
     files = {folder / file.path: file for file in chosen.files}
-    return Plan(source.repo, folder, folder, _origin(source), files)
+    kept = kept_folder(library.paths, source.repo, source.revision)
+    return Plan(source.repo, folder, folder, _origin(source), files, kept=kept)
 
 
 def plan_gguf(

@@ -17,6 +17,7 @@ from localq.services.pull_plan import Plan, size_of
 
 __all__ = ["Staged", "present_bytes", "stage"]
 
+_ELSEWHERE = "let LOCALQ_HOME name another folder"
 _QUICKLY_HASHED = 64 << 20
 """A preview reads files up to this size to see whether they are right."""
 
@@ -38,14 +39,15 @@ def stage(
 ) -> Staged:
     """Bring all files of the plan together in `folder`.
 
-    What the library has is taken over where its content is the same. StorageError before anything
-    is fetched if the disk cannot take it all.
+    What the library has is taken over where its content is the same, and so is what was kept
+    when the checkpoint was looked at. StorageError before anything is fetched if the disk cannot
+    take it all.
     """
     kept: set[Path] = set()
     missing: dict[Path, RemoteFile] = {}
     for final, file in plan.files.items():
         staged = plan.staged(folder, final)
-        with storage_errors(staged):
+        with storage_errors(staged, _ELSEWHERE):
             staged.parent.mkdir(parents=True, exist_ok=True)
             if staged.exists() and staged.stat().st_nlink > 1:
                 staged.unlink()  # a stopped run's link to what the library has
@@ -54,8 +56,11 @@ def stage(
             twin = _twin(plan, final, file, cancel)
         if twin is None:
             missing[staged] = file
+            if not staged.exists() and (copy := plan.kept_copy(final, file)):
+                with storage_errors(staged, _ELSEWHERE):
+                    shutil.copyfile(copy, staged)  # which is checked as what came over the network
             continue
-        with storage_errors(staged):
+        with storage_errors(staged, _ELSEWHERE):
             _link(twin, staged)
         if twin == final:
             kept.add(final)
@@ -80,7 +85,7 @@ def present_bytes(
     arrived = size_of(plan.staged(folder, final))
     if arrived is not None:
         return min(arrived, file.size)
-    if same_revision and size_of(final) == file.size:
+    if (same_revision and size_of(final) == file.size) or plan.kept_copy(final, file):
         return file.size
     quickly = file.size <= _QUICKLY_HASHED
     return file.size if quickly and _twin(plan, final, file, cancel) is not None else 0

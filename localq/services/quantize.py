@@ -333,10 +333,8 @@ def _write(
     inside = request.output is None
     done = 0
     # The catalogue was asked; a file in the library it does not know is left from a crash.
-    with make_whole(
-        library, plan.files, inside=inside, replace=request.force or inside
-    ) as unfinished:
-        for file in unfinished:
+    with make_whole(library, plan.files, inside=inside, replace=request.force or inside) as making:
+        for file in making.files:
             write_file(
                 file.partial,
                 file.layout,
@@ -348,6 +346,7 @@ def _write(
                 total=plan.size_bytes,
             )
             done += file.layout.size_bytes
+        making.finish()
 
 
 def _existing(folder: Path) -> Path:

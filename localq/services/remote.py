@@ -24,14 +24,21 @@ from localq.hub.fetch import fetch_all
 from localq.hub.headers import RemoteHeader, fetch_range, read_remote_headers
 from localq.hub.patience import Patience, RetryPolicy
 from localq.hub.source import RemoteFile, Source
-from localq.hub.staging import staging_folder
+from localq.hub.staging import partial_folder, staging_folder
 from localq.library.filenames import component_problem
 from localq.paths import Paths
 
 if TYPE_CHECKING:
     from localq.convert import Checkpoint, ConvertedModel
 
-__all__ = ["RemoteCheckpoint", "choose_streamable", "forget_remote", "open_remote_checkpoint"]
+__all__ = [
+    "RemoteCheckpoint",
+    "as_published",
+    "choose_streamable",
+    "forget_remote",
+    "kept_folder",
+    "open_remote_checkpoint",
+]
 
 _MOST_SMALL_BYTES = 512 << 20
 """Of all files that are no weights: a hostile list of files must not fill the disk."""
@@ -94,7 +101,7 @@ def open_remote_checkpoint(
             patience = Patience(policy or RetryPolicy(), cancel, quietly)
             return fetch_range(source, shards[path], offset, offset + count, patience)
 
-        with _as_published(source.repo, folder):
+        with as_published(source.repo, folder):
             checkpoint = open_checkpoint(
                 folder,
                 name=source.repo.rpartition("/")[2],
@@ -125,8 +132,15 @@ def choose_streamable(source: Source, as_type: str = "TYPE") -> Chosen:
     return chosen
 
 
+def kept_folder(paths: Paths, repo: str, revision: str) -> Path:
+    """Where `open_remote_checkpoint` keeps small files of a repository, if it did."""
+    return partial_folder(_cache(paths), repo, revision)
+
+
 def forget_remote(paths: Paths, repo: str, revision: str) -> None:
     """Delete what `open_remote_checkpoint` keeps of a repository, unless someone is at it."""
+    if not (_cache(paths) / repo).is_dir():
+        return
     with (
         suppress(HubError, StorageError),
         staging_folder(_cache(paths), repo, revision) as folder,
@@ -135,7 +149,7 @@ def forget_remote(paths: Paths, repo: str, revision: str) -> None:
 
 
 @contextmanager
-def _as_published(repo: str, folder: Path) -> Iterator[None]:
+def as_published(repo: str, folder: Path) -> Iterator[None]:
     """Let errors name the repository instead of the folder, and not ask for another download."""
     try:
         yield

@@ -53,8 +53,14 @@ def _record(name: str, header: Header) -> dict[str, Any]:
         "engine": f"llama-cpp-python {version('llama-cpp-python')}",
         **header.to_json(),
         "weights": weights,
-        "truths": [[*vars(t.setting).values(), t.cache, t.compute] for t in truths],
+        "truths": [[*_numbers(t.setting), t.cache, t.compute] for t in truths],
     }
+
+
+def _numbers(setting: Setting) -> list[Any]:
+    """In the order of the fields; the last one only where it says something."""
+    values = [*vars(setting).values()]
+    return values if setting.values else values[:-1]
 
 
 def _settings() -> Iterator[Setting]:
@@ -65,6 +71,13 @@ def _settings() -> Iterator[Setting]:
     yield Setting(4096, 512, n_seq=4, n_outputs=4)
     yield Setting(16384, 512, flash=False, n_seq=8, n_outputs=8)
     yield Setting(2048, 512, n_outputs=0)
+    # Lengths that are no multiples of anything, types that differ.
+    yield Setting(300, 100)
+    yield Setting(5000, 2048)
+    yield Setting(12345, 512, "q8_0", values="q4_0")
+    yield Setting(12345, 512, "q4_0", flash=False, values="f16")
+    yield Setting(9000, 256, "q8_0", n_seq=5, n_outputs=5)
+    yield Setting(9000, 100, flash=False, n_seq=3, n_outputs=0)
 
 
 def _as_json(record: dict[str, Any]) -> str:

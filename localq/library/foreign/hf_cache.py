@@ -30,6 +30,8 @@ __all__ = ["find", "folders"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPO = re.compile(r"models--(?P<repo>.+)")
+_MODULE = re.compile(r"[0-9]{1,2}_[A-Za-z]{1,40}")
+"""A folder of a sentence-transformer, such as 1_Pooling."""
 _WEIGHTS = re.compile(r"model.*\.safetensors|pytorch_model.*\.bin")
 
 
@@ -79,7 +81,8 @@ def _models(tool: str, root: Path, snapshot: Path, repo: str) -> Iterator[Found 
     if any(path.name == "config.json" for path in top) and any(
         _WEIGHTS.fullmatch(path.name) for path in top
     ):
-        yield _found(tool, root, snapshot, repo, top, label=repo, checkpoint=True)
+        modules = [path for path in paths if _MODULE.fullmatch(path.parent.name)]
+        yield _found(tool, root, snapshot, repo, top + modules, label=repo, checkpoint=True)
 
 
 def _found(

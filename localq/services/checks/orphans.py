@@ -44,7 +44,7 @@ def unowned(context: Context) -> Iterator[Finding]:
         orphans = _orphans(library)
     by_folder: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in orphans:
-        by_folder[path.parent].append(path)
+        by_folder[_model_folder(library, path)].append(path)
     claimed = claimed_folders(library)
     for folder, files in sorted(by_folder.items()):
         place = folder.relative_to(library.paths.models)
@@ -52,6 +52,12 @@ def unowned(context: Context) -> Iterator[Finding]:
             continue  # a job that was interrupted goes on with them
         if not in_use(library.paths.partial / place / ".lock"):
             yield from _in_folder(library, folder, files)
+
+
+def _model_folder(library: Library, path: Path) -> Path:
+    """The folder ORG/NAME whose model the file is part of, however deep in it."""
+    root = library.paths.models
+    return root.joinpath(*path.parent.relative_to(root).parts[:2])
 
 
 def _orphans(library: Library) -> list[Path]:
@@ -91,7 +97,7 @@ def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Fi
                 left.difference_update(shards)
                 yield _whole(library, model, shards)
     plain = [path for path in sorted(left) if path.suffix != ".gguf"]
-    if plain and (model := _checkpoint(library, folder)):
+    if plain and (model := _checkpoint(library, folder, plain)):
         left.difference_update(plain)
         yield _whole(library, model, plain)
     rest = sorted(left)
@@ -112,7 +118,7 @@ def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Fi
 
 def _whole(library: Library, model: Model, files: list[Path]) -> Finding:
     return Finding(
-        f"{files[0]}: belongs to no model, but is a whole one",
+        f"{model.path}: belongs to no model, but is a whole one",
         f"enters it into the library as {model.name}",
         partial(library.add, model, files),
     )
@@ -141,7 +147,7 @@ def _gguf(library: Library, path: Path) -> Model | None:
         return None
 
 
-def _checkpoint(library: Library, folder: Path) -> Model | None:
+def _checkpoint(library: Library, folder: Path, files: list[Path]) -> Model | None:
     from localq.convert import open_checkpoint
 
     try:
@@ -151,7 +157,7 @@ def _checkpoint(library: Library, folder: Path) -> Model | None:
             library,
             _model(
                 *(name, ModelFormat.SAFETENSORS, found.dtype, found.architecture),
-                *(found.parameters, found.size_bytes, folder),
+                *(found.parameters, sum(path.stat().st_size for path in files), folder),
             ),
         )
     except LocalqError:
