@@ -19,13 +19,14 @@ from localq.errors import (
     UnsupportedError,
     UsageError,
 )
-from localq.events import JobEvent, Note, Progress, Started
+from localq.events import JobEvent, Note, Progress, Started, ignore
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header
 from localq.formats.types import TensorType
 from localq.hardware import Memory
 from localq.library import Library, ModelFormat, ModelSource
 from localq.paths import Paths
 from localq.services.pull import PullRequest, PullResult, choices, pull, recipe_here
+from localq.services.verify import verify
 from tests.checkpoints import (
     SMOLLM2_CONFIG,
     RawTensor,
@@ -142,6 +143,26 @@ def test_a_lost_file_is_fetched_again(library: Library, repo: Repo, hub: HubServ
     again = run(library, "org/tiny")
     assert on_disk(model.path) == served(repo)
     assert again.downloaded_bytes == hub.sent.total() - sent == len(repo.files[shards[0]])
+
+
+def test_force_fetches_what_is_damaged_and_keeps_what_the_user_wrote(
+    library: Library, repo: Repo, hub: HubServer
+) -> None:
+    model = run(library, "org/tiny").model
+    library.labels.set_note(model.name, "the good one")
+    shard = next(name for name in repo.files if name.endswith("00002.safetensors"))
+    with (model.path / shard).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(bytes([repo.files[shard][-1] ^ 1]))
+    assert run(library, "org/tiny").already_there
+    (found,) = verify(library, ["tiny"], ignore, threading.Event()).models
+    assert found.mend == f"localq pull org/tiny@{repo.commit} --force"
+    request = PullRequest(f"org/tiny@{repo.commit}", force=True)
+    again = pull(library, request, ignore, threading.Event())
+    assert again.downloaded_bytes == len(repo.files[shard])
+    assert on_disk(model.path) == served(repo)
+    assert again.model.note == "the good one"
+    assert verify(library, ["tiny"], ignore, threading.Event()).good
 
 
 def test_a_new_revision_fetches_only_what_changed(

@@ -328,7 +328,7 @@ def test_the_command_line_lists_and_pulls(
     assert document["total_bytes"] == sum(file["size_bytes"] for file in document["files"])
     assert main(["pull", "org/tiny", "--include", "onnx/*", "--include", "*.msgpack"]) == 0
     assert capsys.readouterr().out == "org/tiny\n"
-    assert main(["pull", "org/tiny", "--force"]) == 2
+    assert main(["pull", "org/tiny", "--force"]) == 0
     assert main(["pull", "org/tiny", "--as", "q4_0", "--all"]) == 2
     assert main(["pull", "--as", "q4_0"]) == 2
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,14 +14,14 @@ import pytest
 
 from localq.errors import Cancelled, NotFoundError
 from localq.events import JobEvent, Progress, ignore
-from localq.library import Library
+from localq.library import Library, ModelSource
 from localq.library.hashes import FileHash, SaidBy, hash_file
 from localq.paths import Paths
 from localq.services import duplicates as duplicates_service
 from localq.services.duplicates import find_duplicates
 from localq.services.import_models import ImportRequest, import_models
 from localq.services.usage import disk_usage
-from localq.services.verify import ModelCheck, Verdict, VerifyResult, verify
+from localq.services.verify import ModelCheck, Verdict, VerifyResult, mend, verify
 from tests.small_models import checkpoint, gguf, split_gguf
 
 
@@ -47,6 +50,30 @@ def test_what_was_pulled_is_compared_with_the_hubs_hash(home: Paths, tmp_path: P
     assert (known.sha256, known.said_by) == (digest, SaidBy.HUB)
     assert known.still_holds(path.stat())
     assert [file.verdict for file in only(check("tiny")).files] == [Verdict.OK]
+
+
+@pytest.mark.parametrize(
+    ("of_hub", "beside", "command"),
+    [
+        (True, False, "localq pull org/tiny@{0}:Q4_0 --force"),
+        (False, True, "localq quantize q4_0 org/tiny --force"),
+        (False, False, "localq pull org/tiny@{0} --as q4_0 --force"),
+    ],
+)
+def test_how_a_gguf_is_got_back_depends_on_how_it_came(
+    home: Paths, tmp_path: Path, of_hub: bool, beside: bool, command: str
+) -> None:
+    library, commit = Library(), "0" * 40
+    path = imported(gguf(tmp_path / "tiny.gguf"), name="org/tiny:Q4_0")
+    if beside:
+        imported(checkpoint(tmp_path / "base"), name="org/tiny")
+    entry = replace(library.find("org/tiny:Q4_0"), source=ModelSource("org/tiny", commit))
+    hashes = {path: sha256(path.read_bytes()).hexdigest()} if of_hub else {}
+    model = library.add(entry, [path], hashes)
+    with closing(sqlite3.connect(home.database)) as database:
+        database.execute("DELETE FROM adoptions")  # as if it had been fetched
+        database.commit()
+    assert mend(library, model) == command.format(commit)
 
 
 def test_where_no_hash_is_known_it_is_recorded(home: Paths, tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ __all__ = ["command"]
 @click.command(short_help="Download a model from the Hugging Face Hub.")
 @click.argument("spec", required=False, metavar="[REPO[@REVISION][:QUANT|:FILE]]")
 @click.option("--as", "type_", metavar="TYPE", help="Quantize it as it comes; see quantize.")
-@click.option("--force", is_flag=True, help="With --as: make anew what is there already.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Read what is here again and fetch what is damaged; with --as: make it anew.",
+)
 @click.option(
     "--include",
     multiple=True,
@@ -72,13 +76,11 @@ def command(
     with Library() as library:
         if spec is None and not as_json and sys.stdin.isatty() and sys.stderr.isatty():
             spec = _choose(library)
-        request = PullRequest(spec, include, exclude, everything, mmproj)
+        request = PullRequest(spec, include, exclude, everything, mmproj, force)
         if type_ is not None:
             _refuse_with_as(spec, type_, request, dry_run=dry_run)
             _pull_as(library, spec or "", type_, force=force, detach=detach, as_json=as_json)
             return
-        if force:
-            raise UsageError("--force goes with --as", hint="localq pull --help")
         if dry_run:
             _preview(library, request, as_json=as_json)
             return

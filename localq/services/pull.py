@@ -35,7 +35,8 @@ class PullRequest:
     the current folder says, else the model recommended for this machine, else (offline) the demo.
 
     Of a checkpoint, files that match `include` come too, those that match `exclude` do not, and
-    `everything` brings all of them. `mmproj` brings the picture encoder of a GGUF.
+    `everything` brings all of them. `mmproj` brings the picture encoder of a GGUF. `force` reads
+    what is here again, and fetches the files that are not what the Hub lists.
     """
 
     spec: str | None = None
@@ -43,6 +44,7 @@ class PullRequest:
     exclude: tuple[str, ...] = ()
     everything: bool = False
     mmproj: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
         return _already_there(library, prepared)
     source, plan = prepared
     earlier = plan.earlier(library)
-    if earlier is not None and plan.is_whole():
+    if earlier is not None and plan.is_whole() and not request.force:
         return _already_there(library, earlier)
     emit(Started(f"pulling {plan.name}"))
     with staging_folder(library.paths.partial, source.repo, source.revision) as folder:
@@ -90,7 +92,7 @@ def prepare(
 ) -> tuple[Source, Plan] | Model:
     """What the request means: where from, and which files; or a model that is here and will do."""
     selection = Selection(request.include, request.exclude, request.everything)
-    as_it_is = selection == Selection() and not request.mmproj
+    as_it_is = selection == Selection() and not (request.mmproj or request.force)
     found = find_source(library, request.spec, emit, cancel, as_it_is=as_it_is)
     spec, source = found.spec, found.source
     if isinstance(source, Model):

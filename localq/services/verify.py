@@ -155,10 +155,12 @@ def mend(library: Library, model: Model) -> str:
     repo = model.source.repo
     if repo is None:
         return f"localq rm {model.name}, then make it again"
+    base, _, quant = model.name.partition(":")
+    pulled = f"{repo}@{model.source.revision}" if model.source.revision else repo
     if model.format is ModelFormat.SAFETENSORS:
-        revision = f"@{model.source.revision}" if model.source.revision else ""
-        return f"localq rm {model.name} && localq pull {repo}{revision}"
-    base = model.name.partition(":")[0]
+        return f"localq pull {pulled} --force"
+    if any(known.said_by is SaidBy.HUB for known in library.hashes.of_model(model.name).values()):
+        return f"localq pull {pulled}:{quant} --force"
     if any(other.name == base for other in library.models()):
-        return f"localq quantize {model.quant.lower()} {base} --force"
-    return f"localq rm {model.name} && localq pull {model.name}"
+        return f"localq quantize {quant.lower()} {base} --force"
+    return f"localq pull {pulled} --as {quant.lower()} --force"
