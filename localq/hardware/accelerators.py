@@ -42,7 +42,12 @@ def _from_registry(machine: Machine) -> tuple[Accelerator, ...]:
         if provider.startswith(_SOFTWARE):
             continue
         # Intel's cards have a letter and a number; "Arc(TM) Graphics" is beside a processor.
-        unified = vendor == "Intel" and not _INTEL_CARD.search(adapter.name)
+        # AMD's are "Radeon(TM) Graphics" or "Radeon 780M Graphics" there, a card "Radeon RX 7600".
+        unified = (
+            vendor == "Qualcomm"
+            or (vendor == "Intel" and not _INTEL_CARD.search(adapter.name))
+            or (vendor == "AMD" and adapter.name.endswith("Graphics"))
+        )
         found.append(
             Accelerator(
                 name=adapter.name,

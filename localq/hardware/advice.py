@@ -43,7 +43,7 @@ def findings(machine: Machine, profile: HardwareProfile, installer: Installer) -
     if profile.engine is not None:
         about_gpus = list(_gpu_findings(machine, profile, installer))
         yield from about_gpus
-        compiles = any(note.otherwise for note in about_gpus)
+        compiles = any(note.command for note in about_gpus)
         yield from _cpu_findings(profile, installer, compiled_anyway=compiles)
     if is_translated(machine):
         yield Finding(
@@ -144,8 +144,9 @@ def _needs(gpu: Accelerator) -> str:
 
 def _commands(
     machine: Machine, gpus: list[Accelerator], installer: Installer
-) -> tuple[str | None, str]:
-    """For GPUs of one maker: the quick way, a ready wheel, where there is one; and another."""
+) -> tuple[str, str | None]:
+    """For GPUs of one maker: the quick way, a ready wheel, where there is one; and another. One of
+    them compiles the engine."""
     gpu = gpus[0]
     x86 = installer.architecture in ("x86_64", "AMD64")
     vulkan = installer.wheel("vulkan") if x86 else installer.build("-DGGML_VULKAN=on")
@@ -163,7 +164,9 @@ def _commands(
             return installer.wheel("rocm72"), build
         if rocm:
             return build, vulkan
-    return vulkan, installer.build("-DGGML_VULKAN=on")
+    if gpu.vendor == "Qualcomm":
+        return installer.build("-DGGML_OPENCL=on"), vulkan
+    return vulkan, installer.build("-DGGML_VULKAN=on") if x86 else None
 
 
 def _cpu_findings(
@@ -207,4 +210,6 @@ def _names(gpus: list[Accelerator]) -> str:
 
 
 def _with_article(name: str) -> str:
+    if " graphics" in name:  # a maker's, whose own name for it is not known
+        return name
     return f"{'an' if name[:1] in 'AEIOU' or name.startswith('NVIDIA') else 'a'} {name}"

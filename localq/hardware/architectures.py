@@ -1,7 +1,8 @@
 """What llama.cpp knows of architectures and their files do not say.
 
 Source: `llm_arch_is_recurrent` and `llm_arch_is_hybrid` in `src/llama-arch.cpp`, `create_memory` in
-`src/llama-model.cpp`, `load_arch_hparams` in `src/models/*.cpp`.
+`src/llama-model.cpp`, `load_arch_hparams` in `src/models/*.cpp`,
+`llama_init_from_model` in `src/llama-context.cpp`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ __all__ = [
     "IGNORES_WINDOW",
     "RECURRENT",
     "WINDOWS",
+    "WITHOUT_FLASH_ATTENTION",
     "Window",
 ]
 
@@ -52,6 +54,8 @@ WINDOWS: Mapping[str, Window] = {
     "smallthinker": Window(4, first=True, size=4096),
 }
 IGNORES_WINDOW = frozenset({"phi3"})
+WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
+"""llama.cpp turns it off for these, whatever was asked for."""
 ENCODERS = frozenset(
     {
         "bert",

@@ -23,7 +23,8 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """`limit` bytes this process may use together with its group, of which `used` are taken."""
+    """`limit` bytes this process may use together with its group, of which `used` are taken or,
+    by a limit above, out of reach."""
 
     limit: int
     used: int
@@ -36,10 +37,14 @@ def cpu_quota(machine: Machine) -> float | None:
 
 
 def memory_limit(machine: Machine) -> MemoryLimit | None:
-    """The limit that leaves least free memory; None where nothing limits it."""
+    """The lowest limit, and what the group with least room leaves of it; None where nothing limits
+    the process."""
     limits = (_memory(machine, folder) for folder in _folders(machine, "memory"))
     known = [limit for limit in limits if limit is not None]
-    return min(known, key=lambda m: m.limit - m.used, default=None)
+    if not known:
+        return None
+    least = min(limit.limit for limit in known)
+    return MemoryLimit(least, least - min(limit.limit - limit.used for limit in known))
 
 
 def _quota(machine: Machine, folder: str) -> float | None:
@@ -82,9 +87,10 @@ def _folders(machine: Machine, controller: str) -> Iterator[str]:
         number, _, rest = line.partition(":")
         controllers, _, place = rest.partition(":")
         if number == "0" and not controllers:
-            mount = _CGROUP
+            mounts = [_CGROUP]
         elif controller in controllers.split(","):
-            mount = f"{_CGROUP}/{controller}"
+            # "cpu" is a link to "cpu,cpuacct", but not everywhere.
+            mounts = list(dict.fromkeys(f"{_CGROUP}/{name}" for name in (controller, controllers)))
         else:
             continue
         group = PurePosixPath(place)
@@ -92,4 +98,5 @@ def _folders(machine: Machine, controller: str) -> Iterator[str]:
             group = PurePosixPath("/")
         # A container often sees only its own part, mounted at the top: the top is always read.
         for ancestor in [group, *group.parents][:_MAX_DEPTH]:
-            yield f"{mount}/{ancestor.as_posix().lstrip('/')}".rstrip("/")
+            for mount in mounts:
+                yield f"{mount}/{ancestor.as_posix().lstrip('/')}".rstrip("/")

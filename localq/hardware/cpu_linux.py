@@ -64,7 +64,7 @@ def linux_threads(machine: Machine) -> int:
     usable = (allowed & online if allowed and online else allowed) or online
     if not usable:
         usable = parse_cpuinfo(machine.text("/proc/cpuinfo")).processors
-    fast = _fast(machine, usable)
+    fast = _fast(machine, online or usable)
     return _threads(_core_of(machine, usable), usable, fast, cpu_quota(machine))
 
 
@@ -90,7 +90,10 @@ def _fast(machine: Machine, cpus: frozenset[int]) -> frozenset[int]:
     # ARM: the kernel says how much work each does, of 1024 for the fastest.
     capacity = {cpu: machine.integer(f"{_CPU}/cpu{cpu}/cpu_capacity") for cpu in _some(cpus)}
     known = {cpu: work for cpu, work in capacity.items() if work}
-    least = max(known.values(), default=0) * _FAST_SHARE
+    ranked = sorted(known.values(), reverse=True)
+    least = ranked[0] * _FAST_SHARE if ranked else 0
+    if len(ranked) > 1:  # one core alone is slower than with those of the next kind
+        least = min(least, ranked[1])
     fast = frozenset(cpu for cpu, work in known.items() if work >= least)
     return fast if len(fast) < len(known) else frozenset()
 

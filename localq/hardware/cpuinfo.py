@@ -135,8 +135,9 @@ def _block(text: str) -> dict[str, str]:
 
 
 def _model(processors: list[dict[str, str]], blocks: Iterable[dict[str, str]]) -> str | None:
-    if name := processors[0].get("model name"):
-        return name
+    for field_ in ("model name", "cpu", "uarch"):  # x86, POWER, RISC-V
+        if told := processors[0].get(field_):
+            return told
     # The fastest cores of an ARM come last, and are the ones to name first.
     parts: list[str] = []
     for block in reversed(processors):

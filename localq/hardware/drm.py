@@ -21,6 +21,7 @@ _CARD = re.compile(r"card\d{1,3}")
 _VENDORS = {"0x1002": "AMD", "0x8086": "Intel", "0x10de": "NVIDIA"}
 _PCI_IDS = ("/usr/share/hwdata/pci.ids", "/usr/share/misc/pci.ids")
 _MAX_CARDS = 64
+_CARVED_OUT = 1 << 30
 # The processors with graphics among AMD's architectures (llama.cpp and ROCm call them so).
 _APUS = frozenset(
     {"gfx902", "gfx909", "gfx90c", "gfx1013", "gfx1033", "gfx1035", "gfx1036"}
@@ -49,10 +50,13 @@ def _amd(machine: Machine, folder: str) -> Accelerator:
     gfx = _gfx(machine, machine.text(f"{folder}/device"))
     total = machine.integer(f"{folder}/mem_info_vram_total")
     used = machine.integer(f"{folder}/mem_info_vram_used")
-    unified = gfx in _APUS
+    shared = machine.integer(f"{folder}/mem_info_gtt_total")
+    unified = gfx in _APUS or (
+        # Without ROCm's driver: no card worth the name has so little.
+        gfx is None and total is not None and total <= _CARVED_OUT < (shared or 0)
+    )
     if unified:
         # An APU uses the machine's memory (GTT) as readily as the part set aside for it.
-        shared = machine.integer(f"{folder}/mem_info_gtt_total")
         total = total + shared if total is not None and shared is not None else total
         taken = machine.integer(f"{folder}/mem_info_gtt_used")
         used = used + taken if used is not None and taken is not None else used

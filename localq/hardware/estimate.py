@@ -108,17 +108,19 @@ def estimate_memory(
     device_names: Sequence[str] = (),
     n_outputs: int = 1,
     use_mmap: bool = True,
+    cache: Sequence[int] | None = None,
 ) -> MemoryEstimate:
     """The memory of a model with one context. `n_outputs`: tokens of a batch whose logits are
-    wanted; generation wants one."""
+    wanted; generation wants one. `cache`: the result of `cache_bytes`, for who has it already."""
     placement = placement or Placement()
-    cache = cache_bytes(shape, settings)
+    cache = cache_bytes(shape, settings) if cache is None else cache
     total_layers = shape.n_layer + 1
     start = max(0, total_layers - placement.n_gpu_layers)
     devices: list[DeviceMemory] = []
     borrowed = _borrowed(shape, start, placement.n_cpu_moe) if placement.n_gpu_layers else 0
     pipelined = start == 0 and len(placement.layers) > 1 and placement.n_cpu_moe == 0
     copies = pipeline_bytes(shape, settings) if pipelined else 0
+    room: dict[tuple[bool, bool], int] = {}  # most devices need as much as each other
     first = start
     for number, count in enumerate(placement.layers):
         last = min(first + count, total_layers)
@@ -131,10 +133,12 @@ def estimate_memory(
         )
         compute = 0
         if count:
-            compute = compute_bytes(
-                shape, settings, n_outputs=n_outputs if output else 0, layers=len(inner) > 0
-            )
-            compute += borrowed + copies
+            computes = len(inner) > 0
+            if (computes, output) not in room:
+                room[computes, output] = compute_bytes(
+                    shape, settings, n_outputs=n_outputs if output else 0, layers=computes
+                )
+            compute = room[computes, output] + borrowed + copies
             borrowed = 0  # llama.cpp lets the first device that can do it
         devices.append(
             DeviceMemory(

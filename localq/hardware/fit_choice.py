@@ -5,10 +5,12 @@ The rule, of the types that need no importance matrix:
 1. Types are ranked by how little they lose, K-quants above the older types of the same bits. A
    type is not taken where a better one is no larger, nor one above Q8_0, from which nobody can
    tell it, unless there is nothing else.
-2. On the GPU: the best that fits there whole.
-3. In memory, where the processor does some of the work: every token reads all the weights it
-   needs, so that half the bytes are twice the speed. The best that reads at most 3 GB for a token
-   (about ten tokens a second on a plain desktop); up to Q4_K_M, the best that fits.
+2. On a GPU with memory of its own: the best that fits there whole.
+3. In the machine's memory, where the processor does some of the work or a GPU shares it: every
+   token reads all the weights it needs, so that half the bytes are twice the speed, and other
+   programs want to live, too. The best that reads at most 3 GB for a token (about ten tokens a
+   second on a plain desktop), or 6 GB where a GPU does all the work, and takes at most three
+   quarters of what is free; up to Q4_K_M, the best that fits.
 4. The better of the two.
 
 So more memory, of either kind, never leads to a smaller type, and what does not fit is never
@@ -39,6 +41,10 @@ _BALANCED_BITS = 4.9
 _POOR = _RANKS[Q.Q3_K_M]
 """From here down people notice."""
 _READ_PER_TOKEN = 3_000_000_000
+_READ_BY_SHARING_GPU = 6_000_000_000
+_READ_PER_SECOND = 30e9
+"""What a plain desktop's processor reads of its memory."""
+_SLOW_SECONDS = 0.3
 _SIZES = (0.27, 0.5, 1, 1.5, 2, 3, 4, 7, 8, 12, 14, 24, 27, 32, 49, 70, 120, 235, 405)
 """Billions of parameters that models are made with."""
 
@@ -56,13 +62,19 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A type one could take; `read_bytes` are the weights that are read for each token."""
+    """A type one could take; `read_bytes` are the weights that are read for each token,
+    `slow_bytes` those of them that the processor reads."""
 
     type: QuantType | None
     size_bytes: int
     where: Where
     read_bytes: int
     needs_imatrix: bool = False
+    shared: bool = False
+    """Whether the GPU uses the machine's own memory."""
+    tight: bool = False
+    """Whether its weights are more than three quarters of the memory that is free."""
+    slow_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,8 @@ def recommend(candidates: Sequence[Candidate]) -> Recommendation:
     """Choose by the rule above."""
     chosen = _choose(candidates)
     if chosen is None:
-        return Recommendation(None, "no usual type fits into this machine's memory")
+        what = "it does not fit" if len(candidates) == 1 else "no usual type fits"
+        return Recommendation(None, f"{what} into this machine's memory")
     index, on_gpu = chosen
     return Recommendation(index, _reason(candidates, index, on_gpu))
 
@@ -93,7 +106,7 @@ def _choose(candidates: Sequence[Candidate]) -> tuple[int, int | None] | None:
     """The candidate's index, and that of the best on the GPU."""
     worthwhile = _worthwhile(candidates)
     running = [index for index in worthwhile if candidates[index].where is not Where.NOWHERE]
-    on_gpu = [index for index in running if candidates[index].where is Where.GPU]
+    on_gpu = [index for index in running if _is_fast(candidates[index])]
     quick = [index for index in running if _is_quick(candidates[index])]
     picked = on_gpu[-1:] + quick[-1:] or running[:1]  # slow is better than nothing
     if not picked:
@@ -101,8 +114,16 @@ def _choose(candidates: Sequence[Candidate]) -> tuple[int, int | None] | None:
     return max(picked, key=worthwhile.index), on_gpu[-1] if on_gpu else None
 
 
+def _is_fast(candidate: Candidate) -> bool:
+    return candidate.where is Where.GPU and not candidate.shared
+
+
 def _is_quick(candidate: Candidate) -> bool:
-    return _rank(candidate) <= _BALANCED or candidate.read_bytes <= _READ_PER_TOKEN
+    if _rank(candidate) <= _BALANCED:
+        return True
+    by_gpu = candidate.where is Where.GPU
+    most = _READ_BY_SHARING_GPU if by_gpu else _READ_PER_TOKEN
+    return candidate.read_bytes <= most and not candidate.tight
 
 
 def _worthwhile(candidates: Sequence[Candidate]) -> list[int]:
@@ -138,12 +159,16 @@ def _reason(candidates: Sequence[Candidate], index: int, on_gpu: int | None) -> 
     elif better[0].where is Where.NOWHERE:
         together = "GPU and memory together" if chosen.where is Where.SPLIT else "memory"
         reason = f"the best type that fits into {together}"
+    elif better[0].tight and better[0].read_bytes <= _READ_PER_TOKEN:
+        reason = "the best that leaves memory for other programs"
     elif _is_quick(chosen):
         reason = f"the best balance: better types fit, but are slower ({read})"
     else:
         reason = f"fits, but is slow: {read}"
     if on_gpu is not None and index != on_gpu and (other := candidates[on_gpu].type):
         reason += f"; {other.name} fits the GPU whole, and is faster"
+    if (seconds := chosen.slow_bytes / _READ_PER_SECOND) >= _SLOW_SECONDS:
+        reason += f"; slow: about {seconds:.1f} s for each token on a plain desktop"
     if 0 <= _rank(chosen) < _POOR:
         reason += "; so few bits are felt: a smaller model as Q4_K_M may well answer better"
     return reason

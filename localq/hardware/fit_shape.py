@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from localq.hardware.header_values import HeaderValues
-from localq.hardware.model_shape import ModelShape
+from localq.hardware.model_shape import LayerShape, ModelShape
 
 __all__ = ["read_per_token", "scaled_shape"]
 
@@ -31,12 +31,7 @@ def scaled_shape(shape: ModelShape, numerator: int, denominator: int) -> ModelSh
         return -(-size * numerator // denominator)
 
     layers = tuple(
-        replace(
-            layer,
-            weights=scaled(layer.weights),
-            experts=scaled(layer.experts),
-            largest=scaled(layer.largest),
-        )
+        LayerShape(layer.kind, scaled(layer.weights), scaled(layer.experts), scaled(layer.largest))
         for layer in shape.layers
     )
     return replace(

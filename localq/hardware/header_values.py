@@ -49,5 +49,5 @@ class HeaderValues:
 
     def _checked(self, key: str, value: object) -> int:
         if not isinstance(value, int) or not 0 <= value < _LIMIT:
-            raise UnsupportedError(f"{self._name(key)} is {str(value)[:40]!r}, not a size")
+            raise UnsupportedError(f"{self._name(key)[-80:]} is {str(value)[:40]!r}, not a size")
         return int(value)

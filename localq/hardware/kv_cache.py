@@ -49,17 +49,20 @@ def cache_bytes(shape: ModelShape, settings: CacheSettings) -> tuple[int, ...]:
         return (0,) * shape.n_layer
     full, sliding = cells(shape, settings)
     widest = 0
-    if not settings.flash_attn:  # values are then kept crosswise, all layers with the same width
+    if not (
+        settings.flash_attn and shape.flash_attn
+    ):  # values are then kept crosswise, all layers with the same width
         widest = max(kind.memory.value for kind in shape.kinds)
-    sizes = {
-        kind.memory: _layer_bytes(
-            kind.memory, settings, sliding if kind.memory.sliding else full, widest
-        )
-        for kind in shape.kinds
-    }
-    if len(sizes) == 1:
-        return (next(iter(sizes.values())),) * shape.n_layer
-    return tuple(sizes[layer.kind.memory] for layer in shape.layers)
+    sizes: dict[int, int] = {}  # by identity: layers alike share one LayerMemory, as a rule
+    found = []
+    for layer in shape.layers:
+        memory = layer.kind.memory
+        size = sizes.get(id(memory))
+        if size is None:
+            tokens = sliding if memory.sliding else full
+            size = sizes[id(memory)] = _layer_bytes(memory, settings, tokens, widest)
+        found.append(size)
+    return tuple(found)
 
 
 def type_fits(

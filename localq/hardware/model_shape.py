@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from localq.errors import UnsupportedError
+from localq.hardware.architectures import WITHOUT_FLASH_ATTENTION
 from localq.hardware.attention_layers import LayerMemory, layer_memories
 from localq.hardware.header_tensors import TensorLike, TensorSpec, data_bytes
 from localq.hardware.header_values import HeaderValues
@@ -110,6 +111,11 @@ class ModelShape:
         return len(self.layers)
 
     @property
+    def flash_attn(self) -> bool:
+        """Whether llama.cpp can compute it with flash attention."""
+        return self.architecture not in WITHOUT_FLASH_ATTENTION
+
+    @property
     def weights(self) -> int:
         """Bytes of all weights, each counted once."""
         output = 0 if self.tied else self.output_bytes
@@ -117,8 +123,20 @@ class ModelShape:
         return self.input_bytes + self.other_bytes + output + layers
 
 
-def read_shape(metadata: Mapping[str, object], tensors: Iterable[TensorLike]) -> ModelShape:
-    """The shape of a language model; UnsupportedError where the header describes none."""
+def read_shape(
+    metadata: Mapping[str, object], tensors: Iterable[TensorLike], *, name: str = ""
+) -> ModelShape:
+    """The shape of a language model; UnsupportedError, which begins with the `name`, where the
+    header describes none."""
+    try:
+        return _read_shape(metadata, tensors)
+    except UnsupportedError as error:
+        if not name:
+            raise
+        raise UnsupportedError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def _read_shape(metadata: Mapping[str, object], tensors: Iterable[TensorLike]) -> ModelShape:
     values = HeaderValues(metadata)
     blocks: dict[int, dict[str, TensorLike]] = {}
     others: dict[str, TensorLike] = {}
@@ -132,15 +150,16 @@ def read_shape(metadata: Mapping[str, object], tensors: Iterable[TensorLike]) ->
     n_layer = values.count("block_count", 0)
     embedding = others.get("token_embd.weight")
     if not 1 <= n_layer <= _MAX_LAYERS or embedding is None or len(embedding.shape) < 2:
+        architecture = values.architecture[:60]
         raise UnsupportedError(
-            f"not a language model that llama.cpp could run (architecture {values.architecture})"
+            f"not a language model that llama.cpp could run (architecture {architecture})"
         )
     # Heads that predict several tokens ahead come last; llama.cpp leaves them in the file.
     unused = min(values.count("nextn_predict_layers", 0), n_layer - 1)
     n_layer -= unused
     n_embd = embedding.shape[0]
     kept = layer_memories(values, n_layer, n_embd)
-    layers = tuple(
+    layers = _shared_kinds(
         _layer(values, index, n_embd, kept.layers[index], blocks.get(index, {}))
         for index in range(n_layer)
     )
@@ -190,6 +209,12 @@ def _layer(
         state=2 * memory.state,
     )
     return LayerShape(kind, sum(sizes.values()) - experts, experts, max(sizes.values(), default=0))
+
+
+def _shared_kinds(layers: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+    """The layers; those of one kind have the same object for it, which makes plans quicker."""
+    kinds: dict[LayerKind, LayerKind] = {}
+    return tuple(replace(layer, kind=kinds.setdefault(layer.kind, layer.kind)) for layer in layers)
 
 
 def _vocabulary_bytes(metadata: Mapping[str, object], n_vocab: int) -> int:

@@ -76,6 +76,8 @@ def parse_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
         if len(cells) not in (4, 5) or not _VERSION.fullmatch(cells[1]):
             continue
         name, driver, total, free = cells[:4]
+        if name == "ERR!" or name.startswith("["):  # as of every field that it cannot read
+            name = "NVIDIA graphics"
         capability = _capability(cells[4]) if len(cells) == 5 else None
         found.append(
             Accelerator(
@@ -84,6 +86,7 @@ def parse_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
                 source="nvidia-smi",
                 total_bytes=_mebibytes(total),
                 free_bytes=_mebibytes(free),
+                unified=total == "[N/A]",
                 driver=driver,
                 driver_cuda=driver_cuda(driver),
                 compute_capability=capability,
@@ -132,7 +135,7 @@ def _from_proc(machine: Machine) -> tuple[Accelerator, ...]:
 
 
 def _mebibytes(text: str) -> int | None:
-    """ "24564" as bytes; "[N/A]", which an integrated GPU answers, is None."""
+    """ "24564" as bytes; "[N/A]", which one with the machine's memory answers, is None."""
     number = decimal(text)
     return number * _MIB if number else None
 

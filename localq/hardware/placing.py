@@ -37,6 +37,7 @@ class Placer:
             placement,
             device_names=names,
             use_mmap=self.use_mmap,
+            cache=self._cache,
         )
 
     def overfull(self, estimate: MemoryEstimate) -> list[tuple[str, int, int]]:
@@ -111,6 +112,14 @@ class Placer:
             max(layer.largest for layer in self.shape.layers),
         )
 
+    @cached_property
+    def _sizes(self) -> tuple[list[int], list[int]]:
+        """Of each layer, and of the output after them: with its experts, and without."""
+        layers, output = self.shape.layers, self.shape.output_bytes + self.shape.other_bytes
+        bare = [layer.weights + kept for layer, kept in zip(layers, self._cache, strict=True)]
+        whole = [size + layer.experts for size, layer in zip(bare, layers, strict=True)]
+        return [*whole, output], [*bare, output]
+
     def _complete(self, n_cpu_moe: int) -> Placement | None:
         placement = self._filled(n_cpu_moe, whole=False, most=self.total)
         return placement if placement and placement.n_gpu_layers == self.total else None
@@ -120,18 +129,21 @@ class Placer:
         `whole` is asked for and they do not take all."""
         compute, compute_output, pipeline, borrowed = self._compute
         extra = pipeline if whole else borrowed
-        even = self._even(n_cpu_moe, extra) if most == self.total else None
+        complete, bare = self._sizes
+        sizes = [*bare[:n_cpu_moe], *complete[n_cpu_moe:]] if n_cpu_moe else complete
+        even = self._even(sizes, extra) if most == self.total else None
         if even:
             return Placement(even, n_cpu_moe)
         counts = [0] * len(self._free)
-        position, stop = self.total, self.total - most
+        n_layer = self.shape.n_layer
+        position, stop = n_layer + 1, n_layer + 1 - most
         for number in reversed(range(len(counts))):
             room = self._free[number] - extra
             start = position
-            fixed = compute if position <= self.shape.n_layer else compute_output
+            fixed = compute if position <= n_layer else compute_output
             while position > stop:
-                size = self._layer(position - 1, n_cpu_moe)
-                needed = compute if position <= self.shape.n_layer else compute_output
+                size = sizes[position - 1]
+                needed = compute if position <= n_layer else compute_output
                 if size > room - max(fixed, needed):
                     break
                 fixed = max(fixed, needed)
@@ -142,26 +154,18 @@ class Placer:
             return None
         return Placement(tuple(counts), n_cpu_moe) if any(counts) else None
 
-    def _even(self, n_cpu_moe: int, extra: int) -> tuple[int, ...] | None:
+    def _even(self, sizes: Sequence[int], extra: int) -> tuple[int, ...] | None:
         """All layers, spread by free memory, where every device can take its share so."""
         if len(self._free) < 2:
             return None
         counts = _by_share(self.total, self._free)
+        fixed = max(self._compute[:2]) + extra
         first = 0
         for count, free in zip(counts, self._free, strict=True):
-            inner = range(first, first + count)
-            size = sum(self._layer(index, n_cpu_moe) for index in inner)
-            if count and size + max(self._compute[:2]) + extra > free:
+            if count and sum(sizes[first : first + count]) + fixed > free:
                 return None
             first += count
         return counts
-
-    def _layer(self, index: int, n_cpu_moe: int) -> int:
-        if index == self.shape.n_layer:
-            return self.shape.output_bytes + self.shape.other_bytes
-        layer = self.shape.layers[index]
-        experts = layer.experts if index >= n_cpu_moe else 0
-        return layer.weights + experts + self._cache[index]
 
 
 def _by_share(layers: int, free: Sequence[int]) -> tuple[int, ...]:

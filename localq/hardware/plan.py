@@ -21,7 +21,15 @@ from localq.hardware.plan_advice import overfull_problem, suggestions
 from localq.hardware.plan_reasons import reasons
 from localq.hardware.profile import HardwareProfile
 
-__all__ = ["DEFAULT_CONTEXT", "LEAST_CONTEXT", "Solution", "context_range", "make_plan", "solve"]
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "LEAST_CONTEXT",
+    "Solution",
+    "context_range",
+    "impossible",
+    "make_plan",
+    "solve",
+]
 
 DEFAULT_CONTEXT = 8192
 """Tokens, where neither the user nor the model says less. Few conversations outgrow it, while the
@@ -54,10 +62,10 @@ def make_plan(
     wishes = wishes or Wishes()
     machine = host_and_devices(profile)
     solution = solve(machine, shape, wishes, tuned)
-    impossible = _impossible(shape, wishes)
-    problem = impossible or overfull_problem(solution.overfull, solution.settings)
+    refused = impossible(shape, wishes)
+    problem = refused or overfull_problem(solution.overfull, solution.settings)
     advice: tuple[str, ...] = ()
-    if impossible:
+    if refused:
         advice = ("keys and values as they are usually kept: leave out --kv",)
     elif problem:
         advice = suggestions(
@@ -94,6 +102,7 @@ def make_plan(
             settings,
             placement,
             context_range(shape, wishes),
+            fits=not solution.overfull,
         ),
         problem=problem,
         suggestions=advice,
@@ -185,8 +194,8 @@ def _use_mmap(wishes: Wishes) -> bool:
     return wishes.use_mmap is not False
 
 
-def _impossible(shape: ModelShape, wishes: Wishes) -> str | None:
-    """What llama.cpp refuses however much memory there is."""
+def impossible(shape: ModelShape, wishes: Wishes) -> str | None:
+    """Why llama.cpp refuses these wishes however much memory there is; None: it does not."""
     if not shape.causal:
         return None
     for what, name in (("keys", wishes.type_k), ("values", wishes.type_v)):
@@ -196,8 +205,13 @@ def _impossible(shape: ModelShape, wishes: Wishes) -> str | None:
                 f"{what} cannot be kept as {name}: that needs heads of a multiple of"
                 f" {type_.block_elements} numbers, and this model has others"
             )
-    if wishes.flash_attn == "off" and _kv_type(wishes.type_v).is_quantized:
-        return f"values can be kept as {wishes.type_v} with flash attention only"
+    without = wishes.flash_attn == "off" or not shape.flash_attn
+    if without and _kv_type(wishes.type_v).is_quantized:
+        model = "" if shape.flash_attn else f", which {shape.architecture} cannot be computed with"
+        return f"values can be kept as {wishes.type_v} with flash attention only{model}"
+    latent = any(kind.memory.latent for kind in shape.kinds)
+    if latent and _kv_type(wishes.type_k) is not _kv_type(wishes.type_v):
+        return "keys and values of this model are one, and cannot be kept as two types"
     return None
 
 

@@ -22,11 +22,14 @@ def reasons(
     settings: CacheSettings,
     placement: Placement,
     contexts: tuple[int, int],
+    *,
+    fits: bool = True,
 ) -> tuple[str, ...]:
-    """One sentence for each decision. `contexts` are the least one and the one preferred."""
+    """One sentence for each decision. `contexts` are the least one and the one preferred; `fits`
+    is False where there is not enough memory for any of this."""
     said = [
         _threads(profile, wishes, tuned),
-        _context(shape, wishes, settings, placement, contexts),
+        _context(shape, wishes, settings, placement, contexts, fits=fits),
         _layers(machine, shape, wishes, placement),
     ]
     if placement.n_cpu_moe:
@@ -75,9 +78,14 @@ def _context(
     settings: CacheSettings,
     placement: Placement,
     contexts: tuple[int, int],
+    *,
+    fits: bool,
 ) -> str:
     if wishes.n_ctx:
-        return f"context: {wishes.n_ctx:,} tokens, as asked for"
+        beyond = ""
+        if 0 < shape.n_ctx_train < wishes.n_ctx:
+            beyond = f", but the model was trained with {shape.n_ctx_train:,}: it may lose track"
+        return f"context: {wishes.n_ctx:,} tokens, as asked for{beyond}"
     trained = (
         f"trained with {shape.n_ctx_train:,}" if shape.n_ctx_train else "trained length unknown"
     )
@@ -85,6 +93,8 @@ def _context(
     if settings.n_ctx == wanted:
         capped = "" if wanted == shape.n_ctx_train else "; --ctx N takes more, and more memory"
         return f"context: {settings.n_ctx:,} tokens ({trained}{capped})"
+    if not fits:
+        return f"context: {settings.n_ctx:,} tokens ({trained}); no shorter one is tried unasked"
     for_what = "for all layers to fit on devices" if placement.n_gpu_layers else "to fit"
     if 0 < placement.n_gpu_layers <= shape.n_layer:
         for_what = "so that more layers fit on devices"

@@ -86,5 +86,5 @@ def require_space(folder: Path, size_bytes: int, begun: Sequence[Path] = ()) -> 
     if size_bytes > free:
         raise StorageError(
             f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
-            hint="free some space (localq trash empty), or take a smaller type or another disk (-o)",
+            hint="free some space (localq trash empty), take a smaller type, or another disk: -o",
         )
