@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "main"]
 
-_SPINS = "3000"
+_SPINS = "30000"
 """How often a thread of GNU OpenMP looks whether the others are done before it sleeps. The usual
 300,000 keep a core busy for milliseconds: where others compute too, that takes from them, and from
 the very thread that is waited for, the time to get there. Read when the library is loaded. Not
