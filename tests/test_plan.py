@@ -331,6 +331,21 @@ def test_threads_come_from_the_machine_or_from_measuring() -> None:
     assert (plan.n_threads, plan.n_batch, plan.n_ubatch) == (2, 64, 64)
 
 
+def test_fewer_layers_where_they_are_measured_to_be_faster() -> None:
+    shape = _shape("Llama-3.1-8B.Q4_0")
+    profile = machine(64 * GIB, 24 * GIB)
+    tuned = Tuned(n_threads=3, n_threads_batch=3, n_gpu_layers=10)
+    plan = make_plan(profile, shape, tuned=tuned)
+    assert (plan.n_gpu_layers, plan.n_ctx) == (10, make_plan(profile, shape).n_ctx)
+    assert any("10 of 33 on devices, measured" in reason for reason in plan.reasons)
+    assert make_plan(profile, shape, Wishes(n_gpu_layers=20), tuned=tuned).n_gpu_layers == 20
+    # What does not fit, or more than fit, is no reason to plan otherwise.
+    little = machine(3 * GIB, 24 * GIB)
+    assert make_plan(little, shape, tuned=tuned).n_gpu_layers == 33
+    more = replace(tuned, n_gpu_layers=99)
+    assert make_plan(profile, shape, tuned=more).n_gpu_layers == 33
+
+
 def test_layers_that_are_not_loaded_count_as_llama_cpp_counts() -> None:
     shape = replace(_shape("Llama-3.1-8B.Q4_0"), unused_layers=1)
     plan = make_plan(machine(64 * GIB, 24 * GIB, 24 * GIB), shape)

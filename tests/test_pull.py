@@ -155,14 +155,14 @@ def test_force_fetches_what_is_damaged_and_keeps_what_the_user_wrote(
         file.seek(-1, 2)
         file.write(bytes([repo.files[shard][-1] ^ 1]))
     assert run(library, "org/tiny").already_there
-    (found,) = verify(library, ["tiny"], ignore, threading.Event()).models
+    (found,) = verify(library, ("tiny",), ignore, threading.Event()).models
     assert found.mend == f"localq pull org/tiny@{repo.commit} --force"
     request = PullRequest(f"org/tiny@{repo.commit}", force=True)
     again = pull(library, request, ignore, threading.Event())
     assert again.downloaded_bytes == len(repo.files[shard])
     assert on_disk(model.path) == served(repo)
     assert again.model.note == "the good one"
-    assert verify(library, ["tiny"], ignore, threading.Event()).good
+    assert verify(library, ("tiny",), ignore, threading.Event()).good
 
 
 def test_a_new_revision_fetches_only_what_changed(

@@ -234,3 +234,6 @@ def test_a_batch_larger_than_usual_comes_with_room_for_it(gguf: Path, home: Path
     assert tuned_for(home, file, PROFILE) == Tuned(3, 4, 1024, 1024)
     store.keep(subject_of(file, PROFILE), replace(TUNING, n_ubatch=128))
     assert tuned_for(home, file, PROFILE) == Tuned(3, 4, 512, 128)
+    layers = tuple(TuningPoint("n_gpu_layers", n, 10.0 + n) for n in (4, 5))
+    store.keep(subject_of(file, PROFILE), replace(TUNING, n_gpu_layers=5, points=layers))
+    assert tuned_for(home, file, PROFILE) == Tuned(3, 4, None, None, 5)

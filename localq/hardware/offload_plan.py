@@ -36,6 +36,8 @@ class Tuned:
     n_threads_batch: int
     n_batch: int | None = None
     n_ubatch: int | None = None
+    n_gpu_layers: int | None = None
+    """Where fewer layers than fit are faster; None: not measured."""
 
 
 @dataclass(frozen=True, slots=True)

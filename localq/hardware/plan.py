@@ -8,7 +8,7 @@ one is tried before layers stay off the devices; more memory never makes either 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localq.formats.types import TensorType
 from localq.hardware.budgets import HostAndDevices, host_and_devices
@@ -61,7 +61,7 @@ def make_plan(
     then says why, and `suggestions` what could."""
     wishes = wishes or Wishes()
     machine = host_and_devices(profile)
-    solution = solve(machine, shape, wishes, tuned)
+    solution = _as_measured(machine, shape, wishes, tuned, solve(machine, shape, wishes, tuned))
     refused = impossible(shape, wishes)
     problem = refused or overfull_problem(solution.overfull, solution.settings)
     advice: tuple[str, ...] = ()
@@ -107,6 +107,23 @@ def make_plan(
         problem=problem,
         suggestions=advice,
     )
+
+
+def _as_measured(
+    machine: HostAndDevices,
+    shape: ModelShape,
+    wishes: Wishes,
+    tuned: Tuned | None,
+    solution: Solution,
+) -> Solution:
+    """The solution with fewer layers on devices, where that was measured to be faster and fits."""
+    layers = tuned.n_gpu_layers if tuned else None
+    asked = wishes.n_gpu_layers is not None or wishes.n_cpu_moe is not None
+    if asked or layers is None or layers >= solution.placement.n_gpu_layers:
+        return solution
+    fewer = replace(wishes, n_gpu_layers=layers, n_ctx=solution.settings.n_ctx)
+    measured = solve(machine, shape, fewer, tuned)
+    return solution if measured.overfull else measured
 
 
 def context_range(shape: ModelShape, wishes: Wishes) -> tuple[int, int]:

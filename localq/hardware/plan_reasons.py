@@ -30,7 +30,7 @@ def reasons(
     said = [
         _threads(profile, wishes, tuned),
         _context(shape, wishes, settings, placement, contexts, fits=fits),
-        _layers(machine, shape, wishes, placement),
+        _layers(machine, shape, wishes, tuned, placement),
     ]
     if placement.n_cpu_moe:
         said.append(
@@ -105,7 +105,11 @@ def _context(
 
 
 def _layers(
-    machine: HostAndDevices, shape: ModelShape, wishes: Wishes, placement: Placement
+    machine: HostAndDevices,
+    shape: ModelShape,
+    wishes: Wishes,
+    tuned: Tuned | None,
+    placement: Placement,
 ) -> str:
     total = shape.n_layer + 1
     if not machine.devices:
@@ -114,6 +118,8 @@ def _layers(
     count = placement.n_gpu_layers
     if wishes.n_gpu_layers is not None:
         return f"layers: {count} of {total} on devices, as asked for"
+    if tuned and count < total and count == tuned.n_gpu_layers:
+        return f"layers: {count} of {total} on devices, measured to be fastest with this model"
     if count == total:
         return f"layers: all {total} on devices, the output counting as one"
     if count == 0:

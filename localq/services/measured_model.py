@@ -35,4 +35,11 @@ def tuned_for(paths: Paths, file: GGUFFile, profile: HardwareProfile) -> Tuned |
     if found is None:
         return None
     n_batch = max(_BATCH, found.n_ubatch) if found.n_ubatch else None
-    return Tuned(found.n_threads, found.n_threads_batch, n_batch, found.n_ubatch)
+    compared = any(point.setting == "n_gpu_layers" for point in found.points)
+    return Tuned(
+        found.n_threads,
+        found.n_threads_batch,
+        n_batch,
+        found.n_ubatch,
+        found.n_gpu_layers if compared else None,
+    )
