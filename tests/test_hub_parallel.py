@@ -95,12 +95,12 @@ def test_one_failure_stops_the_others_and_keeps_what_they_have(
 ) -> None:
     hub.faults += [
         Refuse("3.safetensors", status=451),
-        Slow(".safetensors", times=-1, bytes_per_second=200_000),
+        Slow(".safetensors", times=-1, bytes_per_second=20_000),
     ]
     began = time.monotonic()
     with pytest.raises(HubError, match="451"):
         fetch(source, target)
-    assert time.monotonic() - began < 0.9  # a file takes a second
+    assert time.monotonic() - began < 5  # a file takes ten seconds
     assert not (target / "5.safetensors").exists()
     before = sum(map(len, arrived(target).values()))
     hub.faults.clear()

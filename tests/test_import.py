@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -166,6 +168,23 @@ def test_a_copy(home: Paths, tmp_path: Path) -> None:
         SaidBy.RECORDED,
     )
     assert known.still_holds(model.path.stat())
+
+
+def test_the_same_content_is_the_same_model_wherever_it_came_from(
+    home: Paths, tmp_path: Path
+) -> None:
+    """As what `doctor` enters after the catalogue was lost."""
+    source = gguf(tmp_path / "tiny.gguf")
+    held = one(take(source, copy=True)).model
+    with closing(sqlite3.connect(home.database)) as database:
+        database.execute("DELETE FROM adoptions")
+        database.commit()
+    again = one(take(source))
+    assert (again.already_there, again.model) == (True, held)
+    content = source.read_bytes()
+    source.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(LibraryError, match="another model of that name"):
+        take(source)
 
 
 def test_a_copy_that_was_stopped_goes_on(

@@ -315,7 +315,7 @@ def test_on_a_full_disk_the_catalogue_can_be_read(
 
 
 def test_a_thousand_models_are_listed_quickly(home: Paths) -> None:
-    """The bounds are ten times what a slow machine took: they catch a change of order only."""
+    """The bound is a hundred times what it takes: it catches a change of order only."""
     library = Library()
     stored(library, "org/model")
     columns = "name, format, quant, architecture, parameters, size_bytes, path, used_at, created_at"
@@ -327,5 +327,5 @@ def test_a_thousand_models_are_listed_quickly(home: Paths) -> None:
     )
     started = time.perf_counter()
     assert len(library.models()) == 1000
-    assert time.perf_counter() - started < 0.3
+    assert time.perf_counter() - started < 2
     assert library.find("m500").name == "other/m500"

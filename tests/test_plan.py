@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+import sys
 from dataclasses import replace
 
 import pytest
@@ -18,6 +18,8 @@ from tests.invented_machines import GIB, machine, pairs, wishes
 from tests.memory_truths import TRUTHS, read_truths
 
 _MANY = settings(max_examples=int(os.environ.get("LOCALQ_EXAMPLES", "100")), deadline=None)
+_MOST_CALLS = 60_000
+"""Some ten of them take a microsecond."""
 
 
 def _shape(name: str) -> ModelShape:
@@ -149,20 +151,16 @@ def test_a_suggested_context_runs(pair: tuple[HardwareProfile, ModelShape], wish
         assert again.fits or "kept as" in str(again.problem)
 
 
-def test_a_plan_takes_under_ten_milliseconds() -> None:
+def test_a_plan_is_little_work() -> None:
+    """Counted, as clocks tell of the machine's other work too: this many calls take less than ten
+    milliseconds where `benchmarks.plan` was measured."""
     machines_ = [machine(64 * GIB), machine(32 * GIB, *([24 * GIB] * 8)), machine(GIB, GIB)]
     for name in ("Llama-3.1-70B.Q4_0", "qwen3next-80b.Q4_0", "llama4-scout.Q4_0"):
-        shape = _shape(name)
         for profile in machines_:
-            took = []
-            for _ in range(7):
-                began = time.perf_counter()
-                make_plan(profile, shape)
-                took.append(time.perf_counter() - began)
-            assert min(took) < 0.010, (name, profile)
+            assert _calls(_shape(name), profile, Wishes()) < _MOST_CALLS, (name, profile)
 
 
-def test_what_cannot_run_is_told_as_quickly() -> None:
+def test_what_cannot_run_is_no_more_work() -> None:
     """Suggestions are tried out, each with a plan of its own."""
     shapes = [_shape(name) for name in ("gemma-2-27b.Q4_0", "Qwen3-30B-A3B.Q4_0")]
     deep = shapes[1]
@@ -171,13 +169,27 @@ def test_what_cannot_run_is_told_as_quickly() -> None:
     for shape in shapes:
         for profile in machines_:
             for wish in (Wishes(), Wishes(n_gpu_layers=-1), Wishes(n_ctx=1 << 24)):
-                took = []
-                for _ in range(5):
-                    began = time.thread_time()
-                    plan = make_plan(profile, shape, wish)
-                    took.append(time.thread_time() - began)
-                assert min(took) < 0.010, (shape.architecture, profile, wish)
+                plan = make_plan(profile, shape, wish)
                 assert plan.suggestions or plan.fits
+                calls = _calls(shape, profile, wish)
+                assert calls < _MOST_CALLS, (shape.architecture, profile, wish)
+
+
+def _calls(shape: ModelShape, profile: HardwareProfile, wish: Wishes) -> int:
+    """How many functions are called for a plan."""
+    count = 0
+
+    def called(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        make_plan(profile, shape, wish)
+    finally:
+        sys.setprofile(before)
+    return count
 
 
 def test_no_context_is_suggested_where_the_weights_alone_are_too_much() -> None:

@@ -7,6 +7,7 @@ program changes it in place, the library's model changes too, which `localq veri
 
 from __future__ import annotations
 
+import filecmp
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -214,11 +215,24 @@ def _held(
         sizes = model.size_bytes == candidate.model.size_bytes
         if sizes and {adoption.source for adoption in adopted} == sources:
             return model  # a reflink or a copy of the same
+        if sizes and _has_content(library, model, candidate):
+            return model  # the same, though nobody noted where it came from
         raise LibraryError(
             f"{model.name}: there is another model of that name",
             hint="choose a name with --name ORG/NAME[:QUANT]",
         )
     return None
+
+
+def _has_content(library: Library, model: Model, candidate: Candidate) -> bool:
+    """Whether the candidate's files would be the model's, byte for byte."""
+    targets = candidate.targets
+    if set(library.files(model)) != set(targets.values()):
+        return False
+    try:
+        return all(filecmp.cmp(real, to, shallow=False) for real, to in targets.items())
+    except OSError:
+        return False
 
 
 def _take(
