@@ -127,7 +127,9 @@ def test_trials_become_rare() -> None:
         if adapter.threads != adapter.settled:
             tried.append(position)
         adapter.record(token_seconds(adapter.threads, 2, 0, position))
-    assert tried[0] > 128
+    first, *later = tried
+    assert first <= 6  # whether others compute all the time cannot be seen otherwise
+    assert later[0] > 128
     assert len([position for position in tried if position >= 2000]) < 20
 
 

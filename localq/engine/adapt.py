@@ -24,14 +24,15 @@ _STEADY = 0.04
 """The middle half of the latest tokens is no further apart than that part of their time where
 nobody else computes: measured, 0.01 on a quiet machine, 0.06 to 0.5 on a busy one."""
 _STEADY_WAIT = 256
-"""Tokens between trials on such a machine, if all threads are in use."""
+"""Tokens between trials on such a machine, if all threads are in use and one trial was in vain:
+times are steady, too, where others compute all the time."""
 _TRIAL = 5
 """Tokens of a trial that goes well; one that goes badly ends after one or two."""
 _BETTER = 0.92
 _HOME = 0.99
 """A trial wins below this part of the time per token before; the number of threads that was
 planned for the machine is taken back more readily."""
-_HOPELESS = (2.5, 1.25)
+_HOPELESS = (1.5, 1.25)
 """A trial is over when its first token, or each of its first two, took so many times as long."""
 _CHANGED = 1.3
 """So many times slower or faster for a while: the machine is busier, or less so, than before."""
@@ -68,6 +69,8 @@ class ThreadAdapter:
         """Seconds per token while nothing changes."""
         self._unexpected = 0
         """So many medians in a row were far from that; negative: faster."""
+        self._in_vain = False
+        """Whether nothing that was tried from here was better."""
         self._trial: _Trial | None = None
         self._to_try: list[int] = []
         self._downwards = True
@@ -122,7 +125,8 @@ class ThreadAdapter:
         times = sorted(self._recent)
         quarter = len(times) // 4
         steady = times[-1 - quarter] - times[quarter] < _STEADY * median(times)
-        return _STEADY_WAIT if steady and self._level == len(self._levels) - 1 else self._until
+        settled = self._in_vain and self._level == len(self._levels) - 1
+        return _STEADY_WAIT if steady and settled else self._until
 
     def _compare(self, now: float, expected: float) -> None:
         if now > _CHANGED * expected:
@@ -152,7 +156,8 @@ class ThreadAdapter:
         if self._to_try:
             self._trial = _Trial(self._to_try.pop(0), self._now())
             return
-        self._trial = None  # all in vain: wait longer
+        self._trial = None
+        self._in_vain = True  # wait longer
         self._since = 0
         self._until = self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
@@ -172,6 +177,7 @@ class ThreadAdapter:
         """Keep the level that was tried, and go on in its direction soon."""
         self._downwards = trial.level < self._level
         self._level = trial.level
+        self._in_vain = False
         self._trial = None
         self._to_try = []
         self._recent.clear()
