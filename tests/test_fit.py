@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -42,7 +41,7 @@ from localq.services.quantize import QuantizeRequest, quantize
 from localq.services.sister_repos import quant_sizes
 from tests.checkpoints import LLAMA2_CONFIG, write_llama_checkpoint
 from tests.families import write_family
-from tests.hub_server import HubServer, Refuse, closed_port_url, only_this_hub
+from tests.hub_server import HubServer, Refuse, closed_port_url
 from tests.streams import DEMO, HEADER_BYTES, demo_in_shards, run, weights_sent
 
 Capture = pytest.CaptureFixture[str]
@@ -59,18 +58,6 @@ def machine(*, ram: int = 16 * GIB, gpu: int = 0, shared: bool = False) -> Hardw
 
 def library_in(home: Path) -> Library:
     return Library(Paths(home / "data", home / "config", home / "cache", home / "log"))
-
-
-@pytest.fixture
-def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
-        yield server
-
-
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
 
 
 @pytest.fixture

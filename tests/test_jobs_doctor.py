@@ -27,11 +27,6 @@ from localq.services.quantize import QuantizeRequest, quantize
 from tests.test_quantize import DEMO
 
 
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
-
-
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localq.services.checks.orphans._SETTLE_SECONDS", 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,18 +40,10 @@ from tests.hub_server import (
     Repo,
     Slow,
     closed_port_url,
-    only_this_hub,
 )
 from tests.torch_files import write_torch
 
 SMALL_CONFIG = {**SMOLLM2_CONFIG, "vocab_size": 512, "num_hidden_layers": 2}
-
-
-@pytest.fixture
-def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
-        yield server
 
 
 @pytest.fixture
@@ -66,11 +57,6 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def repo(hub: HubServer, checkpoint: Path) -> Repo:
     return hub.add_repo("org/tiny", checkpoint)
-
-
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
 
 
 def run(

@@ -34,7 +34,7 @@ from tests.checkpoints import (
     write_llama_checkpoint,
 )
 from tests.families import FAMILIES, write_family
-from tests.hub_server import HubServer, Refuse, closed_port_url, only_this_hub
+from tests.hub_server import HubServer, Refuse, closed_port_url
 from tests.streams import (
     HEADER_BYTES,
     demo_in_shards,
@@ -54,18 +54,6 @@ QUICK_FAMILIES = {
     "internlm2-tiny": QuantType.F16,
     "phi35-longrope": QuantType.Q4_0,
 }
-
-
-@pytest.fixture
-def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
-        yield server
-
-
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
 
 
 @pytest.fixture

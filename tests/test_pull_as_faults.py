@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from localq.services import arriving
 from localq.services import pull_as as service
 from tests.checkpoints import read_safetensors, write_safetensors
 from tests.families import write_family
-from tests.hub_server import Cut, Fault, FlipByte, HubServer, Refuse, Resize, Slow, only_this_hub
+from tests.hub_server import Cut, Fault, FlipByte, HubServer, Refuse, Resize, Slow
 from tests.streams import (
     HEADER_BYTES,
     demo_in_shards,
@@ -46,18 +46,6 @@ from tests.streams import (
 
 FIRST, SECOND, THIRD = (f"model-{i:05}-of-00003.safetensors" for i in (1, 2, 3))
 Spoil = Callable[..., None]
-
-
-@pytest.fixture
-def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
-        yield server
-
-
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
 
 
 @pytest.fixture

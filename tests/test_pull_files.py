@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,10 @@ from localq.services.pull_names import refuse_unsafe_names
 from localq.services.pull_preview import PullPreview, preview_pull
 from localq.services.remote import kept_folder, open_remote_checkpoint
 from tests.checkpoints import SMOLLM2_CONFIG, write_llama_checkpoint
-from tests.hub_server import Cut, HubServer, Repo, only_this_hub
+from tests.hub_server import Cut, HubServer, Repo
 from tests.streams import DEMO
 
 CONFIG = {**SMOLLM2_CONFIG, "vocab_size": 512, "num_hidden_layers": 1}
-
-
-@pytest.fixture
-def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
-        yield server
 
 
 @pytest.fixture
@@ -49,11 +41,6 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def repo(hub: HubServer, checkpoint: Path) -> Repo:
     return hub.add_repo("org/tiny", checkpoint)
-
-
-@pytest.fixture
-def library(home: Paths) -> Library:
-    return Library(home)
 
 
 def run(library: Library, spec: str, **options: Any) -> PullResult:

@@ -58,6 +58,11 @@ class Library:
         """All entries by name, those whose files have vanished too."""
         return self._catalogue.models()
 
+    def get(self, name: str) -> Model | None:
+        """The model of exactly this full name, whatever its capitals."""
+        wanted = name.casefold()
+        return next((model for model in self.models() if model.name.casefold() == wanted), None)
+
     def find(self, name: str) -> Model:
         """The model `name` means; see `localq.library.names` for what may be left out.
 

@@ -11,7 +11,7 @@ from localq.errors import LibraryError, StorageError, UsageError
 from localq.formats.types import QuantType
 from localq.library import Library, Model
 
-__all__ = ["already_made", "repo_of", "require_space", "target_of"]
+__all__ = ["already_made", "existing_folder", "repo_of", "require_space", "target_of"]
 
 _LOCAL_ORGANISATION = "local"
 """Stands for the organisation in the name of what was made from a folder or file on disk."""
@@ -62,8 +62,7 @@ def target_of(
 
 def already_made(library: Library, source: Model, type_: QuantType) -> Model | None:
     """The same type of the same revision, made before; LibraryError: of another revision."""
-    name = f"{repo_of(source)}:{type_.name}".casefold()
-    made = next((model for model in library.models() if model.name.casefold() == name), None)
+    made = library.get(f"{repo_of(source)}:{type_.name}")
     if made is None or not made.path.is_file():
         return None
     if made.source != source.source or source.created_at > made.created_at:
@@ -88,3 +87,8 @@ def require_space(folder: Path, size_bytes: int, begun: Sequence[Path] = ()) -> 
             f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
             hint="free some space (localq trash empty), take a smaller type, or another disk: -o",
         )
+
+
+def existing_folder(folder: Path) -> Path:
+    """`folder` or the nearest one above it that is there: the disk it will be on."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

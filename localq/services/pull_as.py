@@ -126,8 +126,7 @@ def _resolve(
     try:
         source = HubSource.resolve(spec, emit=emit, cancel=cancel, policy=policy)
     except OfflineError as error:
-        name = f"{spec.repo}:{request.type.name}".casefold()
-        held = next((m for m in library.models() if m.name.casefold() == name), None)
+        held = library.get(f"{spec.repo}:{request.type.name}")
         if held is None or request.force or spec.revision or not held.path.is_file():
             raise
         emit(Note(f"{error.message}; {held.name} is here, perhaps not its latest", warning=True))

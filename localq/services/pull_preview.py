@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from localq.events import Emit
 from localq.hub.staging import partial_folder
 from localq.library import Library, Model
+from localq.services.destination import existing_folder
 from localq.services.pull import PullRequest, prepare
-from localq.services.pull_source import existing_folder
 from localq.services.pull_stage import present_bytes
 
 __all__ = ["PlannedFile", "PullPreview", "preview_pull"]

@@ -14,9 +14,10 @@ from localq.hub.source import Source
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
 from localq.recipes import RECIPE_FILE, Choice, known_models, load_recipe, models_that_fit
+from localq.services.destination import existing_folder
 from localq.services.pull_plan import size_of
 
-__all__ = ["DEMO", "Choice", "Found", "choices", "existing_folder", "find_source", "recipe_here"]
+__all__ = ["DEMO", "Choice", "Found", "choices", "find_source", "recipe_here"]
 
 DEMO = "demo/stories260K"
 """The name of the model that localq carries."""
@@ -74,11 +75,6 @@ def recipe_here() -> Path | None:
     """The recipe in the current folder, which a pull without a name follows."""
     recipe = Path.cwd() / RECIPE_FILE
     return recipe if recipe.is_file() else None
-
-
-def existing_folder(folder: Path) -> Path:
-    """`folder` or the nearest one above it that is there: the disk it will be on."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _recommended(library: Library, emit: Emit, cancel: threading.Event, as_it_is: bool) -> Found:

@@ -21,7 +21,7 @@ from localq.errors import (
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
-from localq.services.destination import already_made, repo_of, target_of
+from localq.services.destination import already_made, existing_folder, repo_of, target_of
 from localq.services.locate import locate_convertible, locate_source
 from localq.services.making import FileToMake, enter_gguf, make_whole
 
@@ -201,7 +201,7 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
 
     source, target = _what_and_where(library, request)
     plan = _plan(request, source, target)
-    free = shutil.disk_usage(_existing(target.parent)).free
+    free = shutil.disk_usage(existing_folder(target.parent)).free
     size = plan.size_bytes
     available = found.available if (found := memory()) else None
     problems = [f"the disk has {free:,} bytes left"] if size > free else []
@@ -347,11 +347,6 @@ def _write(
             )
             done += file.layout.size_bytes
         making.finish()
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _template_state(model: ConvertedModel) -> str:
