@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,11 +14,15 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.errors import UsageError
+from localq.events import Emit
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.services.pull import PullRequest
-    from localq.services.pull_as import PullAsRequest
+    from localq.services.pull import PullRequest, PullResult
+    from localq.services.pull_as import PullAsRequest, PullAsResult
+
+    _Request = TypeVar("_Request", PullRequest, PullAsRequest)
+    _Result = TypeVar("_Result", PullResult, PullAsResult)
 
 __all__ = ["command"]
 
@@ -70,7 +76,6 @@ def command(
     model that comes with localq. Without REPO: the model that localq.toml in this folder names,
     else one that fits this machine.
     """
-    from localq.services.jobs import recorded
     from localq.services.pull import PullRequest, pull
 
     with Library() as library:
@@ -87,21 +92,32 @@ def command(
         if detach:
             _detach(library, request, as_json=as_json)
             return
-        with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-            result = recorded(
-                library,
-                request,
-                emit,
-                cancel,
-                lambda emit: pull(library, request, emit, cancel),
-                named=lambda result: result.model.name,
-            )
+        result = _recorded(library, request, pull)
     if as_json:
         output.json_document(result)
         return
     if result.already_there:
         output.narrate("complete and unchanged; nothing to download")
     output.line(result.model.name)
+
+
+def _recorded(
+    library: Library,
+    request: _Request,
+    work: Callable[[Library, _Request, Emit, threading.Event], _Result],
+) -> _Result:
+    """Do `work` as a job, with its progress shown."""
+    from localq.services.jobs import recorded
+
+    with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        return recorded(
+            library,
+            request,
+            emit,
+            cancel,
+            lambda emit: work(library, request, emit, cancel),
+            named=lambda result: result.model.name,
+        )
 
 
 def _detach(library: Library, request: PullRequest | PullAsRequest, *, as_json: bool) -> None:
@@ -140,22 +156,13 @@ def _pull_as(
     library: Library, spec: str, type_: str, *, force: bool, detach: bool, as_json: bool
 ) -> None:
     from localq.formats.types import QuantType
-    from localq.services.jobs import recorded
     from localq.services.pull_as import PullAsRequest, pull_as
 
     request = PullAsRequest(spec, QuantType.parse(type_), force)
     if detach:
         _detach(library, request, as_json=as_json)
         return
-    with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: pull_as(library, request, emit, cancel),
-            named=lambda result: result.model.name,
-        )
+    result = _recorded(library, request, pull_as)
     if as_json:
         output.json_document(result)
         return
