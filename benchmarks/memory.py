@@ -20,10 +20,10 @@ from pathlib import Path
 from localq.engine.client import Engine, LoadSettings
 from localq.engine.sampling import SamplingParams
 from localq.formats.gguf import read_gguf
-from localq.hardware.compute_buffers import output_bytes
-from localq.hardware.estimate import estimate_memory
-from localq.hardware.kv_cache import CacheSettings
-from localq.hardware.model_shape import read_shape
+from localq.planning.compute_buffers import output_bytes
+from localq.planning.estimate import estimate_memory
+from localq.planning.kv_cache import CacheSettings
+from localq.planning.model_shape import read_shape
 from tests.memory_truths import TRUTHS, Record, Setting, measure, read_truths, write_hollow
 
 __all__ = ["main"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import statistics
 import time
 
-from localq.hardware.offload_plan import Wishes
-from localq.hardware.plan import make_plan
+from localq.planning.offload_plan import Wishes
+from localq.planning.plan import make_plan
 from tests.invented_machines import GIB, machine
 from tests.memory_truths import TRUTHS, read_truths
 

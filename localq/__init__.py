@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from localq.version import __version__
 
 if TYPE_CHECKING:
-    from localq.hardware.offload_plan import OffloadPlan
     from localq.library import Library, Model
+    from localq.planning.offload_plan import OffloadPlan
 
 __all__ = ["Library", "Model", "__version__", "model_path", "plan"]
 
@@ -29,7 +29,7 @@ def model_path(name: str | None = None) -> str:
     pulled, made or used last. Raises `localq.errors.NotFoundError` where there is none.
     """
     from localq.library import Library
-    from localq.services.locate import locate_gguf
+    from localq.services.library.locate import locate_gguf
 
     with Library() as library:
         return str(locate_gguf(library, name).path)
@@ -43,9 +43,9 @@ def plan(name: str | None = None, *, n_ctx: int | None = None) -> OffloadPlan:
     a model cannot run; None: it can. `n_ctx` is in tokens; None: the plan chooses. What
     `localq plan --save` kept for the model holds here too.
     """
-    from localq.hardware.offload_plan import Wishes
     from localq.library import Library
-    from localq.services.plan import plan_model
+    from localq.planning.offload_plan import Wishes
+    from localq.services.machine.plan import plan_model
 
     with Library() as library:
         return plan_model(library, name, Wishes(n_ctx=n_ctx)).plan

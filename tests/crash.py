@@ -41,8 +41,8 @@ from localq.events import ignore
 from localq.jobs import JobBook, JobState
 from localq.library import Library
 from localq.paths import Paths
-from localq.services.doctor import doctor
-from localq.services.jobs import interrupted_jobs
+from localq.services.doctor.doctor import doctor
+from localq.services.jobs.jobs import interrupted_jobs
 from tests.checkpoints import write_llama_checkpoint
 from tests.hub_server import HubServer
 
@@ -268,7 +268,7 @@ class Lab:
     def _look_at_health(self, home: Path, *, repair: bool = True) -> None:
         library = Library(_paths(home))
         # Nobody else is at work here, so no file can be one that is just being entered.
-        with patch("localq.services.checks.orphans._SETTLE_SECONDS", 0.0):
+        with patch("localq.services.doctor.orphans._SETTLE_SECONDS", 0.0):
             result = doctor(library, ignore, threading.Event())
             if repair and not result.healthy:
                 doctor(library, ignore, threading.Event(), repair=True)

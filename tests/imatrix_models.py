@@ -15,7 +15,7 @@ from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_he
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library
 from localq.paths import Paths
-from localq.services.quantize import QuantizeRequest, quantize
+from localq.services.make.quantize import QuantizeRequest, quantize
 
 __all__ = ["EXPERTS", "summarize", "write_dense", "write_experts"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from localq.hardware.attention_layers import LayerMemory
-from localq.hardware.model_shape import LayerKind, LayerShape, ModelShape
-from localq.hardware.offload_plan import Wishes
 from localq.hardware.profile import CpuProfile, Device, DeviceKind, HardwareProfile, Memory, System
+from localq.planning.attention_layers import LayerMemory
+from localq.planning.model_shape import LayerKind, LayerShape, ModelShape
+from localq.planning.offload_plan import Wishes
 
 __all__ = ["GIB", "machine", "machines", "models", "pairs", "wishes"]
 

@@ -16,7 +16,7 @@ from localq.hardware.lists import parse_cpu_list
 from localq.hardware.machine import Machine, Output
 from localq.hardware.profile import Device, EngineBuild
 from localq.hardware.windows import Adapter, WindowsAnswers, WindowsMemory
-from localq.services.hardware import engine_facts
+from localq.services.machine.hardware import engine_facts
 
 __all__ = ["FOLDER", "NAMES", "RecordedMachine", "recorded_engine", "recorded_machine"]
 

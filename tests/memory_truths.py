@@ -18,8 +18,8 @@ from typing import Any
 
 from localq.formats.gguf import Field, GGUFFile, TensorLayout, ValueType, align, encode_header
 from localq.formats.types import TensorType
-from localq.hardware.kv_cache import CacheSettings
-from localq.hardware.model_shape import ModelShape, TensorSpec, read_shape
+from localq.planning.kv_cache import CacheSettings
+from localq.planning.model_shape import ModelShape, TensorSpec, read_shape
 from tests.mixtures import fold, unfold
 
 __all__ = [

@@ -15,8 +15,8 @@ from localq.formats.types import QuantType
 from localq.hub.patience import RetryPolicy
 from localq.library import Library
 from localq.paths import Paths
-from localq.services.pull_as import PullAsRequest, PullAsResult, pull_as
-from localq.services.quantize import QuantizeRequest, quantize
+from localq.services.make.quantize import QuantizeRequest, quantize
+from localq.services.pull.stream import PullAsRequest, PullAsResult, pull_as
 from tests.checkpoints import RawTensor, read_safetensors, write_safetensors
 from tests.hub_server import HubServer
 

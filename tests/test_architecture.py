@@ -27,7 +27,7 @@ def loaded_after(code: str, home: str) -> set[str]:
     "code",
     [
         "import localq; localq.Library().models()",
-        "import localq.cli.main, localq.library, localq.formats.gguf, localq.services.quantize",
+        "import localq.cli.main, localq.library, localq.formats.gguf, localq.services.make.quantize",
         "from localq.cli.main import main; main(['--help'])",
         "from localq.cli.main import main; main(['list'])",
         "from localq.cli.main import main; main(['list', '--json'])",
@@ -39,5 +39,7 @@ def test_light_things_stay_light(code: str, tmp_path: object) -> None:
 
 
 def test_the_parent_of_the_engine_never_loads_it(tmp_path: object) -> None:
-    code = "import localq.engine.client, localq.services.chat, localq.services.pull"
+    code = (
+        "import localq.engine.client, localq.services.chat.conversation, localq.services.pull.pull"
+    )
     assert not loaded_after(code, str(tmp_path)) & {"llama_cpp", "torch", "transformers"}

@@ -25,9 +25,9 @@ from localq.errors import Cancelled
 from localq.events import Emit
 from localq.formats.types import QuantType
 from localq.library.model import Model, ModelFormat, ModelSource, Removed
-from localq.services.inspect import ModelDetails, TensorDetails
-from localq.services.pull import Choice, PullResult
-from localq.services.quantize import QuantizeResult
+from localq.services.library.inspect import ModelDetails, TensorDetails
+from localq.services.make.quantize import QuantizeResult
+from localq.services.pull.pull import Choice, PullResult
 from localq.tui.app import LocalqApp
 from localq.tui.clock import Clock
 from localq.tui.screens.library import LibraryScreen

@@ -17,7 +17,7 @@ from localq.cli.progress import ProgressDisplay
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.hardware.measurements import Benchmark
+    from localq.planning.measurements import Benchmark
 
 __all__ = ["command"]
 
@@ -50,7 +50,7 @@ def command(
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
     """
-    from localq.services.bench import BenchRequest, bench, bench_history
+    from localq.services.machine.bench import BenchRequest, bench, bench_history
 
     wishes = replace(wishes_from(**options), n_ubatch=n_ubatch)
     request = BenchRequest(model, n_prompt, n_generate, repetitions, wishes, force)

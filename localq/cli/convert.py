@@ -54,8 +54,8 @@ def command(
     be downloaded and asks.
     """
     from localq.formats.types import QuantType
-    from localq.services.convert import ConvertRequest, ConvertWith, convert
-    from localq.services.jobs import recorded
+    from localq.services.jobs.jobs import recorded
+    from localq.services.make.convert import ConvertRequest, ConvertWith, convert
 
     wanted = None if type_ is None else QuantType.parse(type_)
     request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))

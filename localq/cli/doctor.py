@@ -22,7 +22,7 @@ def command(repair: bool, as_json: bool) -> None:
 
     Says what --repair would do about each. Exit code 1 if anything is amiss afterwards.
     """
-    from localq.services.doctor import doctor
+    from localq.services.doctor.doctor import doctor
 
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = doctor(library, emit, cancel, repair=repair)

@@ -25,7 +25,7 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
     if duplicates:
         _duplicates(link, as_json)
         return
-    from localq.services.usage import disk_usage
+    from localq.services.library.usage import disk_usage
 
     with Library() as library:
         usage = disk_usage(library)
@@ -57,7 +57,7 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
 
 
 def _duplicates(link: bool, as_json: bool) -> None:
-    from localq.services.duplicates import find_duplicates
+    from localq.services.library.duplicates import find_duplicates
 
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = find_duplicates(library, emit, cancel, link=link)

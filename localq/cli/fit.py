@@ -11,11 +11,11 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.hardware.placed_words import size_text
 from localq.library import Library
+from localq.planning.placed_words import size_text
 
 if TYPE_CHECKING:
-    from localq.services.fit import FitResult, FitRow, SisterRepo
+    from localq.services.fit.fit import FitResult, FitRow, SisterRepo
 
 __all__ = ["command", "show"]
 
@@ -41,7 +41,7 @@ def command(
     with CTX tokens of context; ROOM what that leaves, or below 0 what is lacking. The recommended
     type is marked with *.
     """
-    from localq.services.fit import FitRequest, fit, parse_cache_type
+    from localq.services.fit.fit import FitRequest, fit, parse_cache_type
 
     request = FitRequest(model, n_ctx, parse_cache_type(type_kv), every, not no_sisters)
     with (

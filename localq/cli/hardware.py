@@ -45,7 +45,7 @@ Row = tuple[str, str]
 def command(disk: bool, as_json: bool) -> None:
     """Show processors, memory and accelerators, as this machine has them and as the installed
     engine sees them; where the two differ, the command that mends it."""
-    from localq.services.hardware import HardwareRequest, inspect_hardware
+    from localq.services.machine.hardware import HardwareRequest, inspect_hardware
 
     request = HardwareRequest(measure_disk=disk)
     with cancel_on_interrupt() as cancel, ProgressDisplay(quiet=as_json) as emit:

@@ -55,8 +55,8 @@ def command(
     MODEL is a name or a .gguf file, best of type f16 or bf16; without it, the model pulled, made
     or used last. `localq quantize` takes the file as its --imatrix.
     """
-    from localq.services.imatrix import ImatrixRequest, make_imatrix
-    from localq.services.jobs import recorded
+    from localq.services.jobs.jobs import recorded
+    from localq.services.make.imatrix import ImatrixRequest, make_imatrix
 
     request = ImatrixRequest(text, model, target, chunks, n_ctx, force)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

@@ -13,9 +13,9 @@ from localq.cli.progress import ProgressDisplay
 from localq.errors import LibraryError
 from localq.library import Library
 from localq.library.foreign import TOOLS
-from localq.services.import_models import ImportRequest, ImportResult, import_models
-from localq.services.job_work import names_of
-from localq.services.jobs import recorded
+from localq.services.jobs.jobs import recorded
+from localq.services.jobs.work import names_of
+from localq.services.library.import_models import ImportRequest, ImportResult, import_models
 
 __all__ = ["command"]
 

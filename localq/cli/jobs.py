@@ -64,7 +64,7 @@ def cancel(job_id: int, as_json: bool) -> None:
 
     One that was interrupted counts as cancelled from then on.
     """
-    from localq.services.jobs import cancel_job
+    from localq.services.jobs.jobs import cancel_job
 
     paths = Paths.from_environment()
     job = cancel_job(paths, job_id)
@@ -114,7 +114,7 @@ def clear(job_ids: tuple[int, ...], every: bool, partials: bool, as_json: bool) 
     The models they made stay. What an unfinished job left half-made stays too, for the same
     command to go on with, unless --partials is given.
     """
-    from localq.services.jobs import clear_jobs
+    from localq.services.jobs.jobs import clear_jobs
 
     with Library() as library:
         cleared = clear_jobs(library, job_ids, every=every, partials=partials)
@@ -148,7 +148,7 @@ def log(job_id: int) -> None:
 @_id
 def run(job_id: int) -> None:
     """What the process of a job without a terminal does."""
-    from localq.services.jobs import run_job
+    from localq.services.jobs.jobs import run_job
 
     agreed = JobBook(Paths.from_environment()).job(job_id).agreed
     with Library() as library, cancel_on_interrupt() as stop, ProgressDisplay() as emit:
@@ -167,10 +167,10 @@ def report_detached(job: Job, *, as_json: bool) -> None:
 
 
 def _again(job_id: int, *, detach: bool, as_json: bool, anew: bool) -> None:
-    from localq.services.job_detach import resume_detached
-    from localq.services.job_kinds import request_of
-    from localq.services.job_partials import drop_partials
-    from localq.services.jobs import resumable, run_job
+    from localq.services.jobs.detach import resume_detached
+    from localq.services.jobs.jobs import resumable, run_job
+    from localq.services.jobs.kinds import request_of
+    from localq.services.jobs.partials import drop_partials
 
     with Library() as library:
         job = resumable(library.paths, job_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localq.cli import output
-from localq.services.quantize import QuantizeResult
+from localq.services.make.quantize import QuantizeResult
 
 __all__ = ["made_name", "report_made"]
 

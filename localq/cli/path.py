@@ -19,7 +19,7 @@ def command(model: str | None, as_json: bool) -> None:
 
     Where MODEL has been quantized that is the GGUF used last, else the checkpoint's folder.
     """
-    from localq.services.locate import locate_path
+    from localq.services.library.locate import locate_path
 
     with Library() as library:
         path = locate_path(library, model)

@@ -15,8 +15,8 @@ from localq.errors import UsageError
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.hardware.offload_plan import OffloadPlan
-    from localq.services.plan import PlannedModel
+    from localq.planning.offload_plan import OffloadPlan
+    from localq.services.machine.plan import PlannedModel
 
 __all__ = ["command"]
 
@@ -46,8 +46,8 @@ def command(
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last. What is
     saved holds until it is forgotten; options given to run go before it.
     """
-    from localq.services.locate import locate_gguf
-    from localq.services.plan import forget_wishes, plan_model, save_wishes
+    from localq.services.library.locate import locate_gguf
+    from localq.services.machine.plan import forget_wishes, plan_model, save_wishes
 
     if as_flags + as_langchain + as_json > 1:
         raise UsageError("choose one of --llama-cpp, --langchain and --json")
@@ -81,7 +81,7 @@ def command(
 
 
 def _show(planned: PlannedModel, explain: bool) -> None:
-    from localq.hardware.placed_words import size_text
+    from localq.planning.placed_words import size_text
 
     plan = planned.plan
     output.line(planned.model.name)
@@ -126,13 +126,13 @@ def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
 
 
 def _shell(planned: PlannedModel) -> str:
-    from localq.services.plan_arguments import llama_cpp_flags
+    from localq.services.machine.plan_arguments import llama_cpp_flags
 
     return shlex.join(llama_cpp_flags(planned.model.path, planned.plan))
 
 
 def _langchain(planned: PlannedModel) -> None:
-    from localq.services.plan_arguments import langchain_arguments
+    from localq.services.machine.plan_arguments import langchain_arguments
 
     output.line("LlamaCpp(")
     for name, value in langchain_arguments(planned.model.path, planned.plan).items():

@@ -10,7 +10,7 @@ import click
 from localq.errors import UsageError
 
 if TYPE_CHECKING:
-    from localq.hardware.offload_plan import Wishes
+    from localq.planning.offload_plan import Wishes
 
 __all__ = ["plan_options", "wishes_from"]
 
@@ -64,8 +64,8 @@ def wishes_from(
     mlock: bool,
 ) -> Wishes:
     """What the options ask for; UsageError where a type is none."""
-    from localq.hardware.offload_plan import Wishes
-    from localq.services.plan import check_wishes
+    from localq.planning.offload_plan import Wishes
+    from localq.services.machine.plan import check_wishes
 
     type_k, type_v = _types(kv)
     wishes = Wishes(

@@ -18,8 +18,8 @@ from localq.events import Emit
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.services.pull import PullRequest, PullResult
-    from localq.services.pull_as import PullAsRequest, PullAsResult
+    from localq.services.pull.pull import PullRequest, PullResult
+    from localq.services.pull.stream import PullAsRequest, PullAsResult
 
     _Request = TypeVar("_Request", PullRequest, PullAsRequest)
     _Result = TypeVar("_Result", PullResult, PullAsResult)
@@ -76,7 +76,7 @@ def command(
     model that comes with localq. Without REPO: the model that localq.toml in this folder names,
     else one that fits this machine.
     """
-    from localq.services.pull import PullRequest, pull
+    from localq.services.pull.pull import PullRequest, pull
 
     with Library() as library:
         if spec is None and not as_json and sys.stdin.isatty() and sys.stderr.isatty():
@@ -107,7 +107,7 @@ def _recorded(
     work: Callable[[Library, _Request, Emit, threading.Event], _Result],
 ) -> _Result:
     """Do `work` as a job, with its progress shown."""
-    from localq.services.jobs import recorded
+    from localq.services.jobs.jobs import recorded
 
     with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         return recorded(
@@ -122,13 +122,13 @@ def _recorded(
 
 def _detach(library: Library, request: PullRequest | PullAsRequest, *, as_json: bool) -> None:
     from localq.cli.jobs import report_detached
-    from localq.services.job_detach import start_detached
+    from localq.services.jobs.detach import start_detached
 
     report_detached(start_detached(library, request), as_json=as_json)
 
 
 def _refuse_with_as(spec: str | None, type_: str, request: PullRequest, *, dry_run: bool) -> None:
-    from localq.services.pull import DEMO
+    from localq.services.pull.pull import DEMO
 
     given = {
         "--include": bool(request.include),
@@ -156,7 +156,7 @@ def _pull_as(
     library: Library, spec: str, type_: str, *, force: bool, detach: bool, as_json: bool
 ) -> None:
     from localq.formats.types import QuantType
-    from localq.services.pull_as import PullAsRequest, pull_as
+    from localq.services.pull.stream import PullAsRequest, pull_as
 
     request = PullAsRequest(spec, QuantType.parse(type_), force)
     if detach:
@@ -173,7 +173,7 @@ def _pull_as(
 
 
 def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
-    from localq.services.pull_preview import preview_pull
+    from localq.services.pull.preview import preview_pull
 
     with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         preview = preview_pull(library, request, emit, cancel)
@@ -212,7 +212,7 @@ def _share(present: int, size: int) -> str:
 
 def _choose(library: Library) -> str | None:
     """Ask which of the models that fit this machine to take; None where there is no choice."""
-    from localq.services.pull import choices, recipe_here
+    from localq.services.pull.pull import choices, recipe_here
 
     if recipe_here() is not None:
         return None

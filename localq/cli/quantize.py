@@ -16,7 +16,7 @@ from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.errors import StorageError, UsageError
 from localq.library import Library
-from localq.services.quantize import Preflight, QuantizeRequest, preflight, quantize
+from localq.services.make.quantize import Preflight, QuantizeRequest, preflight, quantize
 
 __all__ = ["command"]
 
@@ -83,7 +83,7 @@ def command(
     """
     from localq.formats.types import QuantType, TensorType
     from localq.quantize.options import parse_type_rule
-    from localq.services.jobs import recorded
+    from localq.services.jobs.jobs import recorded
 
     given = _by_recipe() if type_ is None else QuantizeRequest(QuantType.parse(type_), model)
     request = replace(
@@ -104,7 +104,7 @@ def command(
         return
     if detach:
         from localq.cli.jobs import report_detached
-        from localq.services.job_detach import start_detached
+        from localq.services.jobs.detach import start_detached
 
         with Library() as library:
             job = start_detached(library, request, agreed=yes)
@@ -125,8 +125,8 @@ def command(
 
 
 def _by_recipe() -> QuantizeRequest:
-    from localq.services.pull import recipe_here
-    from localq.services.quantize import request_by_recipe
+    from localq.services.make.quantize import request_by_recipe
+    from localq.services.pull.pull import recipe_here
 
     recipe = recipe_here()
     if recipe is None:

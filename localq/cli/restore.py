@@ -19,7 +19,7 @@ def command(models: tuple[str, ...], as_json: bool) -> None:
 
     MODEL is a name, which of several removals means the latest, or a number of `localq trash`.
     """
-    from localq.services.remove import restore
+    from localq.services.library.remove import restore
 
     with Library() as library:
         restored = restore(library, models)

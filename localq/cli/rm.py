@@ -29,7 +29,7 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
     `localq restore` brings them back; `localq trash empty` gives their space back. Of a model
     whose files lie outside localq's folder only the entry goes: such files are never touched.
     """
-    from localq.services.remove import plan_removal, remove
+    from localq.services.library.remove import plan_removal, remove
 
     with Library() as library:
         plans, frees = plan_removal(library, models)

@@ -43,7 +43,7 @@ def command(
     the reply. `localq plan MODEL` shows what the options would change, and keeps them with --save.
     """
     from localq.engine.sampling import SamplingParams
-    from localq.services.chat import Conversation
+    from localq.services.chat.conversation import Conversation
 
     text = _prompt(prompt)
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}

@@ -30,7 +30,7 @@ def command(words: tuple[str, ...], gguf: bool, sort: str, limit: int, as_json: 
     PARAMETERS are those of its weights, else what the name says. A gated model asks you to accept
     its terms first.
     """
-    from localq.services.search import SearchOrder, SearchRequest, search
+    from localq.services.pull.search import SearchOrder, SearchRequest, search
 
     request = SearchRequest(" ".join(words), gguf, SearchOrder(sort), limit)
     with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

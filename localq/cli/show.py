@@ -19,7 +19,7 @@ _LONG_VALUE = 90
 @json_option
 def command(model: str, tensors: bool, as_json: bool) -> None:
     """Show all that is known of MODEL (a name, a .gguf file or a checkpoint folder)."""
-    from localq.services.inspect import show
+    from localq.services.library.inspect import show
 
     with Library() as library:
         details = show(library, model)

@@ -41,7 +41,7 @@ def empty(
     models: tuple[str, ...], older_than: str | None, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Delete everything in the trash, or the named MODELs, for good."""
-    from localq.services.remove import empty_trash, parse_age
+    from localq.services.library.remove import empty_trash, parse_age
 
     age = parse_age(older_than) if older_than else None
     with Library() as library:

@@ -14,8 +14,8 @@ from localq.cli.progress import ProgressDisplay
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.hardware.measurements import TuningPoint
-    from localq.services.tune import TuneResult
+    from localq.planning.measurements import TuningPoint
+    from localq.services.machine.tune import TuneResult
 
 __all__ = ["command"]
 
@@ -41,7 +41,7 @@ def command(model: str | None, budget: float, force: bool, as_json: bool) -> Non
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
     """
-    from localq.services.tune import TuneRequest, tune
+    from localq.services.machine.tune import TuneRequest, tune
 
     request = TuneRequest(model, budget, force)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

@@ -24,7 +24,7 @@ def command(models: tuple[str, ...], everything: bool, as_json: bool) -> None:
     Where no hash is known of a file, it is recorded now, and later changes will be seen. Exit
     code 1 if anything is wrong.
     """
-    from localq.services.verify import Verdict, verify
+    from localq.services.library.verify import Verdict, verify
 
     if bool(models) == everything:
         raise UsageError("which model? Name some, or say --all", hint="localq verify --all")

@@ -12,7 +12,7 @@ from localq.tui.text import clean
 
 if TYPE_CHECKING:
     from localq.library.model import Model
-    from localq.services.inspect import ModelDetails
+    from localq.services.library.inspect import ModelDetails
 
 __all__ = ["DetailLine", "known_lines", "lines"]
 

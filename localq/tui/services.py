@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from localq.engine.client import Generation, LoadedModel
     from localq.library import Model
     from localq.library.model import Removed
-    from localq.services.inspect import ModelDetails
-    from localq.services.pull import Choice, PullResult
-    from localq.services.quantize import QuantizeResult
+    from localq.services.library.inspect import ModelDetails
+    from localq.services.make.quantize import QuantizeResult
+    from localq.services.pull.pull import Choice, PullResult
 
 __all__ = ["Chat", "Services"]
 

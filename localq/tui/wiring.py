@@ -16,10 +16,10 @@ from localq.tui.services import Chat, Services
 if TYPE_CHECKING:
     from localq.engine.client import Generation, LoadedModel
     from localq.library import Library
-    from localq.services.chat import Conversation
-    from localq.services.inspect import ModelDetails
-    from localq.services.pull import Choice, PullResult
-    from localq.services.quantize import QuantizeResult
+    from localq.services.chat.conversation import Conversation
+    from localq.services.library.inspect import ModelDetails
+    from localq.services.make.quantize import QuantizeResult
+    from localq.services.pull.pull import Choice, PullResult
 
 __all__ = ["services_of"]
 
@@ -28,18 +28,18 @@ def services_of(library: Library) -> Services:
     """The services of `library`, which any thread may use."""
 
     def show(name: str) -> ModelDetails:
-        from localq.services.inspect import show
+        from localq.services.library.inspect import show
 
         return show(library, name)
 
     def choices() -> Sequence[Choice]:
-        from localq.services.pull import choices
+        from localq.services.pull.pull import choices
 
         return choices(library)
 
     def pull(spec: str | None, emit: Emit, cancel: threading.Event) -> PullResult:
-        from localq.services.jobs import recorded
-        from localq.services.pull import PullRequest, pull
+        from localq.services.jobs.jobs import recorded
+        from localq.services.pull.pull import PullRequest, pull
 
         request = PullRequest(spec)
         return recorded(
@@ -54,8 +54,8 @@ def services_of(library: Library) -> Services:
     def quantize(
         name: str, quant: QuantType, replace: bool, emit: Emit, cancel: threading.Event
     ) -> QuantizeResult:
-        from localq.services.jobs import recorded
-        from localq.services.quantize import QuantizeRequest, quantize
+        from localq.services.jobs.jobs import recorded
+        from localq.services.make.quantize import QuantizeRequest, quantize
 
         request = QuantizeRequest(quant, model=name, force=replace)
         return recorded(
@@ -68,7 +68,7 @@ def services_of(library: Library) -> Services:
         )
 
     def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
-        from localq.services.chat import Conversation
+        from localq.services.chat.conversation import Conversation
 
         return _ConversationChat(Conversation.open(library, name, emit=emit, cancel=cancel))
 

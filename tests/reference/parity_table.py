@@ -20,11 +20,11 @@ import numpy as np
 from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
 from localq.engine.client import Engine
 from localq.formats.types import QuantType
-from tests import test_family_logits, test_token_ids
+from tests.convert import test_family_logits, test_token_ids
+from tests.convert.test_parity import KNOWN_DIFFERENCES, reference, write
 from tests.families import FAMILIES, read_family
 from tests.reference.make_reference import CASES, Case
 from tests.reference.summary import summarize
-from tests.test_parity import KNOWN_DIFFERENCES, reference, write
 from tests.token_texts import make_texts
 from tests.vocabulary_files import tokenizer_files
 
@@ -43,7 +43,7 @@ with the true config of its family in small sizes and random weights (stories260
 - **metadata**: keys and values equal; otherwise the keys that differ, explained below.
 - **ids**: of the texts compared, how many become the same ids in llama.cpp, reading localq's
   vocabulary, as in the tokenizers library. Differences are llama.cpp's own and named in
-  `tests/test_token_ids.py`.
+  `tests/convert/test_token_ids.py`.
 - **logits**: largest difference from transformers' float32 logits over 64 tokens, beside the
   largest logit.
 

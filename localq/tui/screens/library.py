@@ -33,8 +33,8 @@ from localq.tui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
     from localq.library.model import Model, Removed
-    from localq.services.pull import PullResult
-    from localq.services.quantize import QuantizeResult
+    from localq.services.make.quantize import QuantizeResult
+    from localq.services.pull.pull import PullResult
 
 __all__ = ["LibraryScreen"]
 

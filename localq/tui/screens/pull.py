@@ -28,7 +28,7 @@ from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.notice import Notice
 
 if TYPE_CHECKING:
-    from localq.services.pull import Choice, PullResult
+    from localq.services.pull.pull import Choice, PullResult
 
 __all__ = ["PullDialog"]
 

@@ -28,7 +28,7 @@ from localq.tui.widgets.notice import Notice
 
 if TYPE_CHECKING:
     from localq.library import Model
-    from localq.services.quantize import QuantizeResult
+    from localq.services.make.quantize import QuantizeResult
 
 __all__ = ["QuantizeDialog"]
 

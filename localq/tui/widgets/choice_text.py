@@ -10,7 +10,7 @@ from localq.tui import units
 from localq.tui.text import clean
 
 if TYPE_CHECKING:
-    from localq.services.pull import Choice
+    from localq.services.pull.pull import Choice
 
 __all__ = ["choice_summary"]
 

@@ -23,7 +23,7 @@ from localq.tui.widgets.notice import error_text
 
 if TYPE_CHECKING:
     from localq.library.model import Model
-    from localq.services.inspect import ModelDetails
+    from localq.services.library.inspect import ModelDetails
 
 __all__ = ["DetailsPanel"]
 

@@ -21,7 +21,7 @@ from localq.tui.text import clean
 from localq.tui.widgets.choice_text import choice_summary
 
 if TYPE_CHECKING:
-    from localq.services.pull import Choice
+    from localq.services.pull.pull import Choice
 
 __all__ = ["EmptyLibrary"]
 

@@ -1,0 +1,244 @@
+"""How to load a model on a machine: context, layers, threads.
+
+`make_plan` is a function of its arguments alone. It never plans with memory that is not there:
+what is free, less a margin, bounds every device. Where the user asked for no context, a shorter
+one is tried before layers stay off the devices; more memory never makes either smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from localq.formats.types import TensorType
+from localq.hardware.profile import HardwareProfile
+from localq.planning.budgets import HostAndDevices, host_and_devices
+from localq.planning.estimate import MemoryEstimate, Placement
+from localq.planning.kv_cache import CacheSettings, type_fits
+from localq.planning.model_shape import ModelShape
+from localq.planning.offload_plan import OffloadPlan, Tuned, Wishes
+from localq.planning.placing import Placer
+from localq.planning.plan_advice import overfull_problem, suggestions
+from localq.planning.plan_reasons import reasons
+
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "LEAST_CONTEXT",
+    "Solution",
+    "context_range",
+    "impossible",
+    "make_plan",
+    "solve",
+]
+
+DEFAULT_CONTEXT = 8192
+"""Tokens, where neither the user nor the model says less. Few conversations outgrow it, while the
+memory and the time that a longer context takes are paid at once."""
+LEAST_CONTEXT = 4096
+_STEP = 256
+_BATCH = 512
+_UNKNOWN_TRAINED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A context, and where the layers go; `overfull` names the devices that cannot hold it."""
+
+    settings: CacheSettings
+    placement: Placement
+    estimate: MemoryEstimate
+    overfull: tuple[tuple[str, int, int], ...]
+
+
+def make_plan(
+    profile: HardwareProfile,
+    shape: ModelShape,
+    wishes: Wishes | None = None,
+    *,
+    tuned: Tuned | None = None,
+) -> OffloadPlan:
+    """The plan for a model on a machine. It is one even where the model cannot run: `problem`
+    then says why, and `suggestions` what could."""
+    wishes = wishes or Wishes()
+    machine = host_and_devices(profile)
+    solution = _as_measured(machine, shape, wishes, tuned, solve(machine, shape, wishes, tuned))
+    refused = impossible(shape, wishes)
+    problem = refused or overfull_problem(solution.overfull, solution.settings)
+    advice: tuple[str, ...] = ()
+    if refused:
+        advice = ("keys and values as they are usually kept: leave out --kv",)
+    elif problem:
+        advice = suggestions(
+            machine, shape, wishes, lambda other, wish: solve(machine, other, wish, tuned)
+        )
+    settings, placement = solution.settings, solution.placement
+    n_gpu_layers, split = _llama_layers(shape, placement)
+    cpu = profile.cpu
+    return OffloadPlan(
+        n_threads=wishes.n_threads or (tuned.n_threads if tuned else cpu.threads),
+        n_threads_batch=wishes.n_threads_batch
+        or wishes.n_threads
+        or (tuned.n_threads_batch if tuned else cpu.threads_batch),
+        n_gpu_layers=n_gpu_layers,
+        tensor_split=split,
+        n_cpu_moe=placement.n_cpu_moe,
+        n_ctx=settings.n_ctx,
+        type_k=settings.type_k.name.lower(),
+        type_v=settings.type_v.name.lower(),
+        n_batch=_batches(wishes, tuned)[0],
+        n_ubatch=settings.n_ubatch,
+        use_mmap=_use_mmap(wishes),
+        use_mlock=bool(wishes.use_mlock),
+        flash_attn=wishes.flash_attn or "auto",
+        estimate=solution.estimate,
+        budgets=(machine.host, *machine.devices),
+        n_layers=shape.n_layer + 1,
+        reasons=reasons(
+            profile,
+            machine,
+            shape,
+            wishes,
+            tuned,
+            settings,
+            placement,
+            context_range(shape, wishes),
+            fits=not solution.overfull,
+        ),
+        problem=problem,
+        suggestions=advice,
+    )
+
+
+def _as_measured(
+    machine: HostAndDevices,
+    shape: ModelShape,
+    wishes: Wishes,
+    tuned: Tuned | None,
+    solution: Solution,
+) -> Solution:
+    """The solution with fewer layers on devices, where that was measured to be faster and fits."""
+    layers = tuned.n_gpu_layers if tuned else None
+    asked = wishes.n_gpu_layers is not None or wishes.n_cpu_moe is not None
+    if asked or layers is None or layers >= solution.placement.n_gpu_layers:
+        return solution
+    fewer = replace(wishes, n_gpu_layers=layers, n_ctx=solution.settings.n_ctx)
+    measured = solve(machine, shape, fewer, tuned)
+    return solution if measured.overfull else measured
+
+
+def context_range(shape: ModelShape, wishes: Wishes) -> tuple[int, int]:
+    """The least context to try, and the one to prefer."""
+    if wishes.n_ctx:
+        return wishes.n_ctx, wishes.n_ctx
+    trained = shape.n_ctx_train or _UNKNOWN_TRAINED
+    return min(trained, LEAST_CONTEXT), min(trained, DEFAULT_CONTEXT)
+
+
+def solve(
+    machine: HostAndDevices, shape: ModelShape, wishes: Wishes, tuned: Tuned | None = None
+) -> Solution:
+    """The longest context, and for it the most layers on devices, that fit."""
+    least, wanted = context_range(shape, wishes)
+    inner = range(-(-least // _STEP) * _STEP, wanted, _STEP)
+    contexts = sorted({least, wanted, *inner})
+
+    def at(n_ctx: int) -> Placer:
+        settings = _settings(shape, wishes, tuned, n_ctx)
+        return Placer(shape, settings, machine, _use_mmap(wishes))
+
+    layers, moe = wishes.n_gpu_layers, min(wishes.n_cpu_moe or 0, shape.n_layer)
+    if layers is None and wishes.n_cpu_moe is not None:
+        layers = -1
+    if layers is not None or not machine.devices:
+        count = shape.n_layer + 1 if layers is None or layers < 0 else layers
+        found = _longest(contexts, at, lambda placer: placer.exactly(count, moe))
+        return found or _solution(at(least), at(least).exactly(count, moe))
+    if found := _longest(contexts, at, Placer.whole):
+        return found
+    shortest = at(least)
+    return _solution(shortest, shortest.with_experts_on_host() or shortest.partly())
+
+
+def _longest(
+    contexts: Sequence[int],
+    at: Callable[[int], Placer],
+    place: Callable[[Placer], Placement | None],
+) -> Solution | None:
+    """The solution for the longest context for which there is one that fits: what a context
+    takes grows with it."""
+    found = None
+    low, high = 0, len(contexts)
+    while low < high:
+        # The longest of all is what fits most often.
+        middle = high - 1 if high == len(contexts) else (low + high) // 2
+        placer = at(contexts[middle])
+        placement = place(placer)
+        solution = _solution(placer, placement) if placement is not None else None
+        if solution and not solution.overfull:
+            found, low = solution, middle + 1
+        else:
+            high = middle
+    return found
+
+
+def _solution(placer: Placer, placement: Placement) -> Solution:
+    estimate = placer.estimate(placement)
+    return Solution(placer.settings, placement, estimate, tuple(placer.overfull(estimate)))
+
+
+def _settings(shape: ModelShape, wishes: Wishes, tuned: Tuned | None, n_ctx: int) -> CacheSettings:
+    n_batch, n_ubatch = _batches(wishes, tuned)
+    type_k = _kv_type(wishes.type_k)
+    type_v = _kv_type(wishes.type_v)
+    # llama.cpp takes flash attention where it can; with f32 localq does without, see LoadSettings.
+    flash = wishes.flash_attn != "off" and TensorType.F32 not in (type_k, type_v)
+    return CacheSettings(
+        n_ctx, min(n_batch, n_ubatch), type_k=type_k, type_v=type_v, flash_attn=flash
+    )
+
+
+def _batches(wishes: Wishes, tuned: Tuned | None) -> tuple[int, int]:
+    n_batch = wishes.n_batch or (tuned.n_batch if tuned else None) or _BATCH
+    n_ubatch = wishes.n_ubatch or (tuned.n_ubatch if tuned else None) or _BATCH
+    return n_batch, min(n_batch, n_ubatch)
+
+
+def _kv_type(name: str | None) -> TensorType:
+    return TensorType.parse(name) if name else TensorType.F16
+
+
+def _use_mmap(wishes: Wishes) -> bool:
+    return wishes.use_mmap is not False
+
+
+def impossible(shape: ModelShape, wishes: Wishes) -> str | None:
+    """Why llama.cpp refuses these wishes however much memory there is; None: it does not."""
+    if not shape.causal:
+        return None
+    for what, name in (("keys", wishes.type_k), ("values", wishes.type_v)):
+        type_ = _kv_type(name)
+        if not type_fits(shape, type_, keys=what == "keys", values=what == "values"):
+            return (
+                f"{what} cannot be kept as {name}: that needs heads of a multiple of"
+                f" {type_.block_elements} numbers, and this model has others"
+            )
+    without = wishes.flash_attn == "off" or not shape.flash_attn
+    if without and _kv_type(wishes.type_v).is_quantized:
+        model = "" if shape.flash_attn else f", which {shape.architecture} cannot be computed with"
+        return f"values can be kept as {wishes.type_v} with flash attention only{model}"
+    latent = any(kind.memory.latent for kind in shape.kinds)
+    if latent and _kv_type(wishes.type_k) is not _kv_type(wishes.type_v):
+        return "keys and values of this model are one, and cannot be kept as two types"
+    return None
+
+
+def _llama_layers(shape: ModelShape, placement: Placement) -> tuple[int, tuple[float, ...] | None]:
+    """`n_gpu_layers` and `tensor_split` as llama.cpp counts: layers it does not load count, too."""
+    counts = list(placement.layers)
+    total = sum(counts)
+    if total > 1 and shape.unused_layers:
+        last = max(number for number, count in enumerate(counts) if count)
+        counts[last] += shape.unused_layers
+        total += shape.unused_layers
+    split = tuple(float(count) for count in counts) if len(counts) > 1 and total else None
+    return total, split

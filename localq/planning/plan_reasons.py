@@ -1,0 +1,140 @@
+"""A plan's reasons, in words and numbers."""
+
+from __future__ import annotations
+
+from localq.hardware.profile import HardwareProfile
+from localq.planning.budgets import HostAndDevices
+from localq.planning.estimate import Placement
+from localq.planning.kv_cache import CacheSettings
+from localq.planning.model_shape import ModelShape
+from localq.planning.offload_plan import Tuned, Wishes
+from localq.planning.placed_words import size_text
+
+__all__ = ["reasons"]
+
+
+def reasons(
+    profile: HardwareProfile,
+    machine: HostAndDevices,
+    shape: ModelShape,
+    wishes: Wishes,
+    tuned: Tuned | None,
+    settings: CacheSettings,
+    placement: Placement,
+    contexts: tuple[int, int],
+    *,
+    fits: bool = True,
+) -> tuple[str, ...]:
+    """One sentence for each decision. `contexts` are the least one and the one preferred; `fits`
+    is False where there is not enough memory for any of this."""
+    said = [
+        _threads(profile, wishes, tuned),
+        _context(shape, wishes, settings, placement, contexts, fits=fits),
+        _layers(machine, shape, wishes, tuned, placement),
+    ]
+    if placement.n_cpu_moe:
+        said.append(
+            f"experts: those of {placement.n_cpu_moe} of {shape.n_layer} layers stay in host"
+            " memory, as each token needs only a few of them"
+        )
+    if len([count for count in placement.layers if count]) > 1:
+        parts = ", ".join(
+            f"{count} on {device.name}"
+            for count, device in zip(placement.layers, machine.devices, strict=True)
+        )
+        said.append(f"split: {parts}")
+    said.append(_memory(machine))
+    if wishes.type_k is None:
+        said.append("keys and values: f16, which loses nothing; --kv q8_0 takes half of it")
+    if shape.window:
+        said.append(
+            f"keys and values: layers with a sliding window keep {shape.window:,} tokens and a"
+            " batch, not the whole context"
+        )
+    if shape.approximate:
+        said.append(f"{shape.architecture} keeps more than is estimated here: be generous")
+    return tuple(said)
+
+
+def _threads(profile: HardwareProfile, wishes: Wishes, tuned: Tuned | None) -> str:
+    cpu = profile.cpu
+    if wishes.n_threads:
+        return f"threads: {wishes.n_threads}, as asked for"
+    if tuned:
+        return f"threads: {tuned.n_threads}, measured to be fastest with this model"
+    limits = [f"{cpu.threads} to generate"]
+    if cpu.performance_cores:
+        limits.append(f"{cpu.performance_cores} performance cores")
+    if cpu.allowed_cpus:
+        limits.append(f"{cpu.allowed_cpus} processors allowed")
+    if cpu.quota_cpus is not None:
+        limits.append(f"a quota of {cpu.quota_cpus:g}")
+    return f"threads: {', '.join(limits)}"
+
+
+def _context(
+    shape: ModelShape,
+    wishes: Wishes,
+    settings: CacheSettings,
+    placement: Placement,
+    contexts: tuple[int, int],
+    *,
+    fits: bool,
+) -> str:
+    if wishes.n_ctx:
+        beyond = ""
+        if 0 < shape.n_ctx_train < wishes.n_ctx:
+            beyond = f", but the model was trained with {shape.n_ctx_train:,}: it may lose track"
+        return f"context: {wishes.n_ctx:,} tokens, as asked for{beyond}"
+    trained = (
+        f"trained with {shape.n_ctx_train:,}" if shape.n_ctx_train else "trained length unknown"
+    )
+    wanted = contexts[1]
+    if settings.n_ctx == wanted:
+        capped = "" if wanted == shape.n_ctx_train else "; --ctx N takes more, and more memory"
+        return f"context: {settings.n_ctx:,} tokens ({trained}{capped})"
+    if not fits:
+        return f"context: {settings.n_ctx:,} tokens ({trained}); no shorter one is tried unasked"
+    for_what = "for all layers to fit on devices" if placement.n_gpu_layers else "to fit"
+    if 0 < placement.n_gpu_layers <= shape.n_layer:
+        for_what = "so that more layers fit on devices"
+    return (
+        f"context: {settings.n_ctx:,} tokens instead of {wanted:,} {for_what} ({trained});"
+        f" it is not made shorter than {contexts[0]:,} unasked"
+    )
+
+
+def _layers(
+    machine: HostAndDevices,
+    shape: ModelShape,
+    wishes: Wishes,
+    tuned: Tuned | None,
+    placement: Placement,
+) -> str:
+    total = shape.n_layer + 1
+    if not machine.devices:
+        asked = ", whatever was asked for" if wishes.n_gpu_layers else ""
+        return f"layers: none on devices{asked}: the engine sees no GPU"
+    count = placement.n_gpu_layers
+    if wishes.n_gpu_layers is not None:
+        return f"layers: {count} of {total} on devices, as asked for"
+    if tuned and count < total and count == tuned.n_gpu_layers:
+        return f"layers: {count} of {total} on devices, measured to be fastest with this model"
+    if count == total:
+        return f"layers: all {total} on devices, the output counting as one"
+    if count == 0:
+        return "layers: none on devices, which have too little free memory for any"
+    return f"layers: the last {count} of {total} on devices, as many as fit"
+
+
+def _memory(machine: HostAndDevices) -> str:
+    parts = []
+    for budget in (machine.host, *machine.devices):
+        if budget.usable is None or budget.free is None:
+            parts.append("how much memory the machine has free is unknown")
+        else:
+            parts.append(
+                f"{budget.name} has {size_text(budget.free)} free, of which"
+                f" {size_text(min(budget.margin, budget.free))} is left alone"
+            )
+    return f"memory: {'; '.join(parts)}"

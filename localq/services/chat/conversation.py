@@ -1,0 +1,262 @@
+"""Talk to a model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from localq.chat.message import ChatMessage
+from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
+from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
+from localq.engine.sampling import SamplingParams
+from localq.errors import LibraryError, StorageError, UnsupportedError
+from localq.events import Emit, Note, Started, ignore
+from localq.library import Library, Model
+
+if TYPE_CHECKING:
+    from localq.chat.template import ChatTemplate
+    from localq.planning.offload_plan import OffloadPlan, Wishes
+
+__all__ = ["ChatEngine", "Conversation"]
+
+
+class ChatEngine(Protocol):
+    """What a conversation needs of `localq.engine.client.Engine`."""
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]: ...
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None],
+    ) -> Generation: ...
+
+    def close(self) -> None: ...
+
+
+class Conversation:
+    """Messages and the engine that answers them. It owns the engine: leave it by `with` or
+    `close`. A model with a chat template is talked to in its own format; one without continues
+    the text of all messages. Not for several threads at once, but `close` works from any."""
+
+    def __init__(
+        self,
+        engine: ChatEngine,
+        model: Model,
+        loaded: LoadedModel,
+        template: ChatTemplate | None,
+        *,
+        emit: Emit = ignore,
+        system: str | None = None,
+    ) -> None:
+        self.model = model
+        self.loaded = loaded
+        self._engine = engine
+        self._template = template
+        self._emit = emit
+        self._messages = (ChatMessage("system", system),) if system else ()
+        self._cut = 0
+
+    @classmethod
+    def open(
+        cls,
+        library: Library,
+        model: str | None,
+        *,
+        emit: Emit = ignore,
+        n_ctx: int | None = None,
+        wishes: Wishes | None = None,
+        force: bool = False,
+        system: str | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Conversation:
+        """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
+        the one used last.
+
+        `wishes` go before those saved for the model, `n_ctx` (tokens) before both. NotFoundError,
+        BadFileError, UsageError (a wish makes no sense), UnsupportedError (its template does not
+        work, or what it takes cannot be told), EngineError, Cancelled while it loads. `force`
+        loads also what cannot fit, or what nothing can be told of.
+        """
+        from localq.formats.gguf import read_gguf
+        from localq.planning.offload_plan import Wishes
+        from localq.services.library.locate import locate_gguf
+        from localq.services.machine.plan import (
+            check_plan,
+            load_settings,
+            plan_gguf,
+            unplanned_settings,
+        )
+
+        found = locate_gguf(library, model)
+        file = read_gguf(found.path)
+        template = _template(file.metadata)
+        wishes = wishes or Wishes()
+        if n_ctx is not None:
+            wishes = replace(wishes, n_ctx=n_ctx)
+        try:
+            planned = plan_gguf(library, found, file, wishes, cancel=cancel)
+        except UnsupportedError as error:
+            if not force:
+                hint = error.hint or "--force lets the engine try"
+                raise UnsupportedError(error.message, hint=hint) from None
+            planned = None
+        if planned and not force:
+            check_plan(planned)
+        emit(Started(f"loading {found.name}"))
+        engine = Engine(log=library.paths.log / "engine.log")
+        try:
+            if planned:
+                settings = replace(
+                    load_settings(found.path, planned.plan),
+                    adapt_threads=planned.wishes.n_threads is None,
+                )
+            else:
+                settings = unplanned_settings(found.path, wishes)
+            loaded = engine.load(settings, cancel=cancel)
+            if _in_library(found):
+                library.touch(found.name)
+            if planned:
+                _keep_record(library, found, settings, planned.plan, loaded, emit)
+        except BaseException:
+            engine.close()
+            raise
+        if 0 < loaded.n_ctx_train < loaded.n_ctx:
+            emit(
+                Note(
+                    f"a context of {loaded.n_ctx:,} tokens is more than the"
+                    f" {loaded.n_ctx_train:,} the model was trained with",
+                    warning=True,
+                )
+            )
+        return cls(engine, found, loaded, template, emit=emit, system=system)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engine and give its memory back."""
+        self._engine.close()
+
+    @property
+    def continues_text(self) -> bool:
+        """Whether the model has no chat template, so that a reply goes on where the text ends."""
+        return self._template is None
+
+    @property
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """What the next reply will take into account."""
+        return self._messages
+
+    def reply(
+        self,
+        text: str,
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event,
+        on_text: Callable[[str], None],
+    ) -> Generation:
+        """Answer `text`; `on_text` gets the reply as it comes. A cancelled reply stays in the
+        conversation as far as it got. EngineError, or UnsupportedError from the template: the
+        conversation is as it was before."""
+        messages = (*self._messages, ChatMessage("user", text))
+        room = room_for_reply(self.loaded.n_ctx, sampling.max_tokens)
+        if self._template:
+            messages, tokens = self._chat_prompt(messages, self._template, room)
+        else:
+            tokens = self._text_prompt(messages, room)
+        generation = self._engine.generate(tokens, sampling, cancel=cancel, on_text=on_text)
+        if generation.text or generation.stop != "cancelled":
+            self._messages = (*messages, ChatMessage("assistant", generation.text))
+        return generation
+
+    def _chat_prompt(
+        self, messages: tuple[ChatMessage, ...], template: ChatTemplate, room: int
+    ) -> tuple[tuple[ChatMessage, ...], list[int]]:
+        def tokenize(some: Sequence[ChatMessage]) -> list[int]:
+            text = template.render(some)
+            has_bos = bool(template.bos_token) and text.startswith(template.bos_token)
+            return self._engine.tokenize(text, add_special=not has_bos)
+
+        n_ctx = self.loaded.n_ctx
+        fitted = fit_chat(messages, tokenize, n_ctx=n_ctx, room=room)
+        if fitted.dropped and len(fitted.tokens) < n_ctx:
+            self._warn(f"the oldest {fitted.dropped} messages were left out")
+        return fitted.messages, fitted.tokens
+
+    def _text_prompt(self, messages: tuple[ChatMessage, ...], room: int) -> list[int]:
+        n_ctx = self.loaded.n_ctx
+        tokens = self._engine.tokenize(join_text(messages))
+        if len(messages) == 1 or len(tokens) + room <= n_ctx:
+            return tokens
+        prefix = self._engine.tokenize("")
+        new = self._engine.tokenize(messages[-1].content, add_special=False)
+        fitted = fit_text(tokens, prefix, len(new), n_ctx=n_ctx, room=room)
+        if fitted.dropped > self._cut and len(fitted.tokens) < n_ctx:
+            self._cut = fitted.dropped
+            self._warn(f"the first {fitted.dropped:,} tokens of the text were left out")
+        return fitted.tokens
+
+    def _warn(self, what: str) -> None:
+        self._emit(
+            Note(
+                f"the conversation outgrew the context of {self.loaded.n_ctx:,} tokens: {what}",
+                warning=True,
+            )
+        )
+
+
+def _template(metadata: Mapping[str, object]) -> ChatTemplate | None:
+    source = metadata.get("tokenizer.chat_template")
+    if not isinstance(source, str) or not source.strip():
+        return None
+    from localq.chat.template import ChatTemplate
+
+    return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
+
+
+def _special(metadata: Mapping[str, object], which: str) -> str:
+    """The text of the BOS or EOS token; "" where the model has none."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    id_ = metadata.get(f"tokenizer.ggml.{which}_token_id")
+    if isinstance(tokens, list) and isinstance(id_, int) and 0 <= id_ < len(tokens):
+        return str(tokens[id_])
+    return ""
+
+
+def _keep_record(
+    library: Library,
+    model: Model,
+    settings: LoadSettings,
+    plan: OffloadPlan,
+    loaded: LoadedModel,
+    emit: Emit,
+) -> None:
+    from localq.services.machine.memory_ledger import record_load
+
+    try:
+        record_load(library.paths, model.name, settings, plan.estimate, loaded)
+    except (LibraryError, StorageError) as error:
+        # A library on a full or read-only disk is no reason not to talk.
+        emit(Note(f"what the model takes was not written down: {error}", warning=True))
+
+
+def _in_library(model: Model) -> bool:
+    """Whether it has a name there; a file given by its path is named after that."""
+    return model.name != str(model.path)

@@ -1,1 +1,0 @@
-"""What `localq doctor` looks for: one module for each kind of trouble."""

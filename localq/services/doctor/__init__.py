@@ -1,0 +1,1 @@
+"""What `localq doctor` does: one module for each kind of trouble."""

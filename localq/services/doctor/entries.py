@@ -1,0 +1,91 @@
+"""Entries of the catalogue against the files on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from localq.errors import LocalqError
+from localq.library import Library, Model, ModelFormat
+from localq.services.doctor.doctor import Context, Finding
+from localq.services.library.verify import mend
+
+__all__ = ["drifted", "missing"]
+
+
+def missing(context: Context) -> Iterator[Finding]:
+    """Models of which files are gone, and references that lead nowhere."""
+    library = context.library
+    sizes = library.all_sizes()
+    for model in library.models():
+        files = sizes.get(model.name, {})
+        gone = [path for path in files if _size(path) is None]
+        if not gone and files:
+            continue
+        if len(gone) == len(files):
+            where = "where it lay" if model.external else "in its place"
+            first = gone[0] if gone else model.path
+            yield Finding(
+                f"{model.name}: nothing of it is {where}: {first}",
+                "forgets it",
+                partial(library.trash.put, model.name),
+            )
+        else:
+            yield Finding(
+                f"{model.name}: {gone[0]} is gone" + _more(len(gone)), mend(library, model)
+            )
+
+
+def drifted(context: Context) -> Iterator[Finding]:
+    """Sizes in the catalogue that are not those on disk."""
+    library = context.library
+    sizes = library.all_sizes()
+    for model in library.models():
+        files = sizes.get(model.name, {})
+        real = {path: _size(path) for path in files}
+        if None in real.values():
+            continue  # `missing` tells of it
+        wrong = [path for path, size in real.items() if size != files[path]]
+        if not wrong:
+            continue
+        first = wrong[0]
+        problem = f"{first}: has {real[first]:,} bytes, not {files[first]:,}" + _more(len(wrong))
+        if _reads(model):
+            yield Finding(
+                problem,
+                "the file reads well: enters the sizes as they are",
+                partial(_enter, library, model, real),
+            )
+        else:
+            yield Finding(problem, mend(library, model))
+
+
+def _enter(library: Library, model: Model, sizes: Mapping[Path, int | None]) -> None:
+    total = sum(size or 0 for size in sizes.values())
+    library.add(replace(model, size_bytes=total), list(sizes))
+
+
+def _reads(model: Model) -> bool:
+    try:
+        if model.format is ModelFormat.GGUF:
+            from localq.formats.gguf_split import read_shards
+
+            return sum(file.parameters for file in read_shards(model.path)) == model.parameters
+        from localq.convert import open_checkpoint
+
+        return open_checkpoint(model.path).parameters == model.parameters
+    except LocalqError:
+        return False
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""

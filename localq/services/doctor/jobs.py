@@ -1,0 +1,19 @@
+"""Long work that was cut off, and can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from localq.services.doctor.doctor import Context, Finding
+from localq.services.jobs.jobs import interrupted_jobs
+
+__all__ = ["interrupted"]
+
+
+def interrupted(context: Context) -> Iterator[Finding]:
+    """Jobs whose process went without a word: killed, or ended by a reboot."""
+    for job in interrupted_jobs(context.library.paths):
+        yield Finding(
+            f"job {job.id} was interrupted: {job.title}",
+            f"localq jobs resume {job.id} goes on with it, localq jobs clear {job.id} forgets it",
+        )

@@ -1,0 +1,47 @@
+"""Whether models take the memory that was predicted for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from localq.events import Note
+from localq.planning.memory_ledger import Drift
+from localq.services.doctor.doctor import Context, Finding
+from localq.services.machine.memory_ledger import ledger
+
+__all__ = ["drifted"]
+
+_BELOW = -0.02
+"""How far below the truth a prediction may be: what is promised of them."""
+_NOISE = 64 << 20
+"""Bytes that an engine's process differs by, whatever the model."""
+
+
+def drifted(context: Context) -> Iterator[Finding]:
+    """Says how near predictions came, with the engine used last; finds it where one was too low."""
+    books = ledger(context.library.paths)
+    entries = books.entries()
+    drift = books.drift(entries[0].engine) if entries else None
+    if drift is None:
+        return
+    context.emit(Note(f"memory, of {_loads(drift)}: {_words(drift)}"))
+    worst = drift.worst
+    if drift.lowest >= _BELOW or worst.measured.total - worst.predicted.total <= _NOISE:
+        return
+    yield Finding(
+        f"models take more memory than is predicted for them with {worst.engine}:"
+        f" {_words(drift)}; furthest below: {worst.model}",
+        "plan with room to spare, such as with a smaller --ctx, and report it with the output of"
+        " localq plan MODEL --json",
+    )
+
+
+def _loads(drift: Drift) -> str:
+    return f"{drift.loads} load{'s' if drift.loads != 1 else ''}"
+
+
+def _words(drift: Drift) -> str:
+    return (
+        f"predictions were {drift.median:+.1%} off in the median,"
+        f" {drift.lowest:+.1%} to {drift.highest:+.1%}"
+    )

@@ -1,0 +1,98 @@
+"""Moves into and out of the trash that a dead process left, and trash that does not add up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from localq.library.filenames import component_problem
+from localq.library.store import TRASH
+from localq.library.trash import TrashState
+from localq.services.doctor.doctor import Context, Finding
+
+__all__ = ["lost", "unfinished"]
+
+
+def unfinished(context: Context) -> Iterator[Finding]:
+    """Removals and restorations that were cut off."""
+    trash = context.library.trash
+    for entry in trash.entries():
+        name = entry.model.name
+        match entry.state:
+            case TrashState.MOVING | TrashState.RESTORING:
+                yield Finding(
+                    f"{name}: was being {_DOING[entry.state]} when localq was stopped",
+                    "moves all of it into the trash, from where localq restore brings it back",
+                    lambda: _settle(context),
+                )
+            case TrashState.EMPTYING:
+                yield Finding(
+                    f"{name}: was being deleted for good when localq was stopped",
+                    "deletes the rest",
+                    partial(_empty, context, entry.id),
+                )
+
+
+_DOING = {TrashState.MOVING: "removed", TrashState.RESTORING: "restored"}
+
+
+def lost(context: Context) -> Iterator[Finding]:
+    """Entries whose files are gone, and files that no entry knows."""
+    library = context.library
+    entries = library.trash.entries()
+    known: set[Path] = set()
+    for entry in entries:
+        known.update(entry.files)
+        if entry.state is not TrashState.KEPT:
+            continue
+        gone = [file for file in entry.files if not os.path.lexists(file)]
+        if len(gone) == len(entry.files):
+            yield Finding(
+                f"{entry.model.name}: is in the trash without any of its files",
+                "forgets it",
+                partial(_empty, context, entry.id),
+            )
+        elif gone:
+            yield Finding(
+                f"{entry.model.name}: {gone[0]} is gone from the trash",
+                f"delete the rest with: localq trash empty {entry.id}",
+            )
+    numbers = {str(entry.id) for entry in entries}
+    for folder in _folders(library.paths.models / TRASH):
+        files = [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+        unknown = sorted(set(files) - known)
+        if not unknown:
+            continue
+        places = [path.relative_to(folder) for path in unknown]
+        odd = any(component_problem(part) for place in places for part in place.parts)
+        if folder.name in numbers or not folder.name.isdecimal() or odd:
+            yield Finding(
+                f"{unknown[0]}: nobody knows what this is",
+                "look at it, and delete it yourself if you do not want it",
+            )
+        else:
+            yield Finding(
+                f"{folder}: {len(unknown)} files in the trash that the catalogue does not know",
+                "lists them in localq trash again, from where they can be restored or deleted",
+                partial(
+                    library.trash.adopt, int(folder.name), [place.as_posix() for place in places]
+                ),
+            )
+
+
+def _folders(trash: Path) -> list[Path]:
+    try:
+        return sorted(path for path in trash.iterdir() if path.is_dir() and not path.is_symlink())
+    except OSError:
+        return []
+
+
+def _settle(context: Context) -> None:
+    context.library.trash.settle()
+
+
+def _empty(context: Context, number: int) -> None:
+    trash = context.library.trash
+    trash.empty([entry for entry in trash.entries() if entry.id == number])

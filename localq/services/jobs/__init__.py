@@ -1,0 +1,1 @@
+"""Long work as jobs: begun, left in the background, gone on with."""

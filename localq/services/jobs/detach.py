@@ -1,0 +1,111 @@
+"""Jobs without a terminal: a process of its own that outlives the one that starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from localq.errors import LocalqError, UsageError, storage_errors
+from localq.jobs import Job, JobBook, JobProgress, JobState
+from localq.library import Library
+from localq.services.jobs.kinds import Request, draft_of
+from localq.services.jobs.work import check, may_ask
+
+__all__ = ["resume_detached", "start_detached"]
+
+_START_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
+
+
+def start_detached(library: Library, request: Request, *, agreed: bool = False) -> Job:
+    """Let a new process do the work; the job as it stands when that has begun.
+
+    UsageError where the work may have to ask something that is not `agreed` to. JobRunning where
+    a job does the same already. LocalqError, with what went wrong, if it fails within moments.
+    """
+    _refuse_questions(request, agreed=agreed)
+    check(library, request)
+    draft = draft_of(library, request, agreed=agreed)
+    book = JobBook(library.paths)
+    return _start(book, book.queue(draft))
+
+
+def resume_detached(library: Library, job: Job, request: Request) -> Job:
+    """Let a new process go on with a job; as `start_detached`."""
+    _refuse_questions(request, agreed=job.agreed)
+    book = JobBook(library.paths)
+    book.queue_again(job.id)
+    return _start(book, job.id)
+
+
+def _refuse_questions(request: Request, *, agreed: bool) -> None:
+    if may_ask(request) and not agreed:
+        raise UsageError(
+            "this may need your consent, and a job without a terminal cannot ask",
+            hint="agree beforehand with --yes",
+        )
+
+
+def _start(book: JobBook, job_id: int) -> Job:
+    try:
+        return _started(book, job_id)
+    except LocalqError as error:
+        if book.job(job_id).state.is_active:  # it never came to say so itself
+            book.end(job_id, JobState.FAILED, JobProgress(), error=error.message, hint=error.hint)
+        raise
+
+
+def _started(book: JobBook, job_id: int) -> Job:
+    log = book.log(job_id)
+    with storage_errors(log, hint="let LOCALQ_HOME name another folder"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = _spawn(job_id, log)
+    threading.Thread(target=process.wait, daemon=True).start()  # nobody else asks how it ended
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        ended = process.poll() is not None  # before the look, which then sees its last word
+        job = book.job(job_id)
+        if job.state is JobState.FAILED:
+            raise LocalqError(job.error or f"job {job_id} failed", job.hint)
+        if job.state is not JobState.QUEUED:
+            return job
+        if ended or time.monotonic() > deadline:
+            process.kill()
+            raise LocalqError(
+                f"job {job_id} did not start: {_last_line(log)}", hint=f"localq jobs log {job_id}"
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _spawn(job_id: int, log: Path) -> subprocess.Popen[bytes]:
+    # -P: the folder the user happens to be in must not lend the job its modules.
+    command = [sys.executable, "-P", "-m", "localq", "jobs", "run", str(job_id)]
+    with log.open("ab") as output:
+        output.write(time.strftime("--- started %Y-%m-%d %H:%M:%S\n").encode())
+        output.flush()
+        if sys.platform == "win32":
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                creationflags=subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
+            )
+        # A session of its own has no terminal whose end could end it.
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

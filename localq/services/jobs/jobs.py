@@ -1,0 +1,136 @@
+"""Jobs: do work under a record, see what became of it, stop it, go on with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from localq.errors import LocalqError, UsageError
+from localq.events import Emit
+from localq.jobs import Job, JobBook, JobState, Recorder
+from localq.library import Library
+from localq.paths import Paths
+from localq.services.jobs.kinds import Request, draft_of, request_of
+from localq.services.jobs.partials import drop_partials
+from localq.services.jobs.work import Consent, perform
+
+__all__ = [
+    "Cleared",
+    "cancel_job",
+    "clear_jobs",
+    "interrupted_jobs",
+    "recorded",
+    "resumable",
+    "run_job",
+]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """The jobs that were forgotten, and the bytes of half-made files that went with them."""
+
+    job_ids: tuple[int, ...]
+    freed_bytes: int
+
+
+def recorded(
+    library: Library,
+    request: Request,
+    emit: Emit,
+    cancel: threading.Event,
+    work: Callable[[Emit], Result],
+    *,
+    named: Callable[[Result], str],
+    agreed: bool = False,
+) -> Result:
+    """Do `work`, which `request` describes, as a job of this process.
+
+    `work` gets the Emit to use; `named` says in a few words what came out. JobRunning where a job
+    does the same already; what `work` raises is raised.
+    """
+    try:
+        draft = draft_of(library, request, agreed=agreed)
+    except LocalqError:
+        return work(emit)  # a request that cannot be described cannot be met: it says why
+    with Recorder(JobBook(library.paths), draft, emit, cancel) as recorder:
+        result = work(recorder)
+        recorder.result = named(result)
+    return result
+
+
+def run_job(
+    library: Library,
+    job_id: int,
+    emit: Emit,
+    cancel: threading.Event,
+    consent: Consent,
+    *,
+    detached: bool = False,
+) -> Job:
+    """Do what job `job_id` was asked to do, going on where it stopped; the job as it ended."""
+    book = JobBook(library.paths)
+    job, lock = book.take(job_id, detached=detached)
+    with Recorder(book, (job_id, lock), emit, cancel) as recorder:
+        recorder.result = perform(library, request_of(job), recorder, cancel, consent)
+    return book.job(job_id)
+
+
+def resumable(paths: Paths, job_id: int) -> Job:
+    """The job, if it can be gone on with; UsageError where it is running or done."""
+    job = JobBook(paths).job(job_id)
+    if job.state.is_active:
+        raise UsageError(f"job {job_id} is {job.state}: {job.title}", hint="localq jobs --watch")
+    if not job.state.is_resumable:
+        raise UsageError(f"job {job_id} is {job.state}: {job.title}", hint="localq jobs --all")
+    return job
+
+
+def cancel_job(paths: Paths, job_id: int) -> Job:
+    """Ask a job to stop; one that was interrupted just counts as cancelled from now on.
+
+    A running job needs a moment to stop: look at its state. UsageError where it is over.
+    """
+    book = JobBook(paths)
+    job = book.job(job_id)
+    if job.state.is_active:
+        book.ask_to_stop(job_id)
+    elif job.state is JobState.INTERRUPTED:
+        book.cancel_idle(job_id)
+    else:
+        raise UsageError(f"job {job_id} is {job.state} already: {job.title}")
+    return book.job(job_id)
+
+
+def interrupted_jobs(paths: Paths) -> list[Job]:
+    """The jobs whose process went without a word."""
+    return [job for job in JobBook(paths).jobs() if job.state is JobState.INTERRUPTED]
+
+
+def clear_jobs(
+    library: Library, job_ids: Sequence[int], *, every: bool = False, partials: bool = False
+) -> Cleared:
+    """Forget finished jobs; with `every` all that do not run, with `job_ids` just those.
+
+    `partials` deletes what they left half-made, which `resume` would go on with, too. UsageError
+    for a job that is running.
+    """
+    book = JobBook(library.paths)
+    if job_ids:
+        chosen = [book.job(job_id) for job_id in job_ids]
+        for job in chosen:
+            if job.state.is_active:
+                raise UsageError(
+                    f"job {job.id} is {job.state}: {job.title}", hint=f"localq jobs cancel {job.id}"
+                )
+    else:
+        chosen = [
+            job
+            for job in book.jobs()
+            if job.state is JobState.FINISHED or (every and not job.state.is_active)
+        ]
+    freed = sum(drop_partials(library, request_of(job)) for job in chosen) if partials else 0
+    return Cleared(tuple(book.forget(job.id for job in chosen)), freed)

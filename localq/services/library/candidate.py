@@ -1,0 +1,207 @@
+"""A model on disk that may enter the library: what it is, and where its files would go."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from localq.errors import BadFileError, LibraryError, NotFoundError, UnsupportedError, UsageError
+from localq.formats.gguf import GGUFFile
+from localq.formats.gguf_split import read_shards
+from localq.hub.choose import WITH_WEIGHTS, module_files
+from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.library.filenames import component_problem
+from localq.library.foreign import Found, FoundFile
+from localq.library.foreign.found import plain_file, walk_files
+from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
+
+__all__ = ["Candidate", "describe", "found_at", "refuse_no_model"]
+
+_SMALL = WITH_WEIGHTS | {
+    "model.safetensors.index.json",
+    "preprocessor_config.json",
+    "pytorch_model.bin.index.json",
+}
+_SAFETENSORS = re.compile(r"model[^/]*\.safetensors")
+_PICKLED = re.compile(r"pytorch_model[^/]*\.bin")
+_NO_MODEL = {
+    "adapter": "an adapter for a model",
+    "imatrix": "an importance matrix",
+    "mmproj": "the picture encoder of a model",
+    "projector": "the picture encoder of a model",
+    "vocab": "a vocabulary",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """`model` as it would be entered; `targets` is each real file's place in the library."""
+
+    found: Found
+    model: Model
+    targets: Mapping[Path, Path]
+
+
+def found_at(path: Path) -> Found:
+    """What the user names: a GGUF, any shard of one, or a checkpoint's folder.
+
+    The path itself may be a link; what it leads to may hold no links that lead out of it.
+    """
+    whole = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path refuses "~nobody"
+    if whole.is_dir():
+        return _folder(whole)
+    if not whole.is_file():
+        raise NotFoundError(f"{path}: no such file or folder")
+    if whole.suffix.lower() == ".safetensors":
+        raise UsageError(
+            f"{path}: is a part of a checkpoint", hint=f"name its folder: {whole.parent}"
+        )
+    shards = [shard.path for shard in read_shards(whole)]
+    files = [_checked(shard, shard.resolve().parent) for shard in shards]
+    return Found(tool="", label=str(path), files=tuple(files))
+
+
+def describe(library: Library, found: Found, name: str | None) -> Candidate:
+    """Read the headers. `name` is ORG/NAME[:QUANT] instead of the one that would be derived.
+
+    BadFileError for damaged files, UnsupportedError for what is no model that localq can use,
+    LibraryError for what lies in the library's own folder.
+    """
+    inside = library.paths.models.resolve()
+    for file in found.files:
+        if file.real.is_relative_to(inside):
+            raise LibraryError(
+                f"{file.path}: is in localq's own folder already",
+                hint="localq list shows the models, localq doctor what is amiss",
+            )
+    repo, quant = parse_name(name) if name else (None, None)
+    if found.folder is not None:
+        if quant:
+            raise UsageError(f"{name!r}: a checkpoint's name has no quantization")
+        return _checkpoint(library, found, repo)
+    return _gguf(library, found, repo, quant)
+
+
+def refuse_no_model(file: GGUFFile) -> None:
+    """UnsupportedError for GGUF files that hold something else than a language model."""
+    kind = file.metadata.get("general.type")
+    what = _NO_MODEL.get(kind) if isinstance(kind, str) else None
+    if file.architecture == "clip":
+        what = _NO_MODEL["mmproj"]
+    elif what is None and not file.tensors and "split.count" not in file.fields:
+        what = "a file without weights"
+    if what:
+        raise UnsupportedError(f"{file.path}: is {what}, not a model that can be run")
+
+
+def _gguf(library: Library, found: Found, repo: str | None, quant: str | None) -> Candidate:
+    first = found.files[0].path
+    shards = read_shards(first)
+    if [shard.path for shard in shards] != [file.path for file in found.files]:
+        raise BadFileError(first, "the files of the model are not all there")
+    refuse_no_model(shards[0])
+    known = safe_repo(found.repo) if found.repo else None
+    repo = repo or known or repo_of_gguf(shards[0], first)
+    quant = quant or quant_of(shards[0], first)
+    single = library.gguf_path(repo, quant)
+    count = len(shards)
+    targets = {
+        file.real: single
+        if count == 1
+        else single.with_name(f"{single.stem}-{number:05}-of-{count:05}.gguf")
+        for number, file in enumerate(found.files, start=1)
+    }
+    architecture = shards[0].architecture
+    model = _model(
+        *(found, f"{repo}:{quant}", ModelFormat.GGUF, quant),
+        *(architecture, sum(shard.parameters for shard in shards), next(iter(targets.values()))),
+    )
+    return Candidate(found, model, targets)
+
+
+def _checkpoint(library: Library, found: Found, repo: str | None) -> Candidate:
+    from localq.convert import open_checkpoint
+
+    assert found.folder is not None
+    places = {file.path.relative_to(found.folder).as_posix(): file for file in found.files}
+    parts = {place: places[place] for place in sorted(_parts(places.keys()))}
+    opened = open_checkpoint(found.folder)
+    repo = repo or safe_repo(found.repo or found.folder.resolve().name)
+    folder = library.checkpoint_folder(repo)
+    for file in parts.values():
+        if problem := component_problem(file.path.name):
+            raise UnsupportedError(f"{file.path}: localq gives no file that name: {problem}")
+    chosen = Found(
+        *(found.tool, found.label, tuple(parts.values()), found.folder),
+        *(found.repo, found.revision, found.from_hub, found.notes),
+    )
+    model = _model(
+        *(chosen, repo, ModelFormat.SAFETENSORS, opened.dtype),
+        *(opened.architecture, opened.parameters, folder),
+    )
+    return Candidate(chosen, model, {file.real: folder / place for place, file in parts.items()})
+
+
+def _parts(places: Collection[str]) -> set[str]:
+    """What a checkpoint is made of, the same as `localq pull` fetches; paths in its folder."""
+    tensors = {place for place in places if _SAFETENSORS.fullmatch(place)}
+    pickled = {place for place in places if _PICKLED.fullmatch(place)}
+    return (tensors or pickled) | (_SMALL & set(places)) | set(module_files(places))
+
+
+def _folder(path: Path) -> Found:
+    if not (path / "config.json").is_file():
+        ggufs = sorted(path.glob("*.gguf"))
+        raise NotFoundError(
+            f"{path}: no config.json in it, so no checkpoint",
+            hint=f"name the files: localq import {ggufs[0]}" if ggufs else None,
+        )
+    within = _root_of(path)
+    below = walk_files(path, depth=1)
+    parts = _parts([file.relative_to(path).as_posix() for file in below])
+    files = [_checked(path / part, within) for part in sorted(parts)]
+    return Found(tool="", label=str(path), files=tuple(files), folder=path)
+
+
+def _root_of(folder: Path) -> Path:
+    """How far links in the folder may lead: out of a snapshot of a Hub cache into its blobs."""
+    real = folder.resolve()
+    if real.parent.name == "snapshots" and real.parent.parent.name.startswith("models--"):
+        return real.parent.parent
+    return real
+
+
+def _checked(path: Path, within: Path) -> FoundFile:
+    file = plain_file(path, within)
+    if isinstance(file, str):
+        raise BadFileError(path, file.removeprefix(f"{path}: "))
+    return file
+
+
+def _model(
+    found: Found,
+    name: str,
+    format_: ModelFormat,
+    quant: str,
+    architecture: str,
+    parameters: int,
+    path: Path,
+) -> Model:
+    now = time.time()
+    on_hub = found.from_hub and found.repo is not None and safe_repo(found.repo) == found.repo
+    return Model(
+        name=name,
+        format=format_,
+        quant=quant,
+        architecture=architecture[:200] if architecture.isprintable() else "unknown",
+        parameters=parameters,
+        size_bytes=found.size_bytes,
+        path=path,
+        source=ModelSource(found.repo, found.revision) if on_hub else ModelSource(None, None),
+        created_at=now,
+        used_at=now,
+    )

@@ -1,0 +1,251 @@
+"""Take in models that are on this machine already, without a second copy of them.
+
+A file becomes a hard link where it is on the same filesystem, else a reflink, else it stays where
+it is and the library refers to it. A hard-linked file is one file with two names: if the other
+program changes it in place, the library's model changes too, which `localq verify` detects.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from localq.errors import (
+    Cancelled,
+    LibraryError,
+    LocalqError,
+    NotFoundError,
+    UsageError,
+)
+from localq.events import Emit, Note, Started
+from localq.library import Library, Model
+from localq.library.adoptions import Way
+from localq.library.foreign import TOOLS, Found, Skipped, find_models
+from localq.services.library.adopt import adopt, end_move
+from localq.services.library.candidate import Candidate, describe, found_at
+
+__all__ = ["ImportRequest", "ImportResult", "Imported", "destinations", "import_models"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """Either `paths`, or what the program `tool` holds: `names` of it, or `everything`.
+
+    With a tool and neither of both, nothing is taken: the result lists what there is. `copy`
+    makes copies, `move` takes the files away from where they are; `name` is for one model.
+    """
+
+    paths: tuple[Path, ...] = ()
+    tool: str | None = None
+    names: tuple[str, ...] = ()
+    everything: bool = False
+    name: str | None = None
+    copy: bool = False
+    move: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One model that is, or would be, taken in."""
+
+    model: Model
+    source: str
+    """Its path, or what the other program calls it."""
+    way: Way | None
+    """None: not known before it is tried (a dry run), or it is in the library already."""
+    saved_bytes: int
+    """What a copy would have taken of the disk."""
+    already_there: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    imported: tuple[Imported, ...]
+    skipped: tuple[Skipped, ...]
+    taken: bool
+    """False: only listed, as a dry run or a tool without names does."""
+
+    @property
+    def saved_bytes(self) -> int:
+        return sum(one.saved_bytes for one in self.imported)
+
+
+def import_models(
+    library: Library, request: ImportRequest, emit: Emit, cancel: threading.Event
+) -> ImportResult:
+    """Find what is asked for, check it, and enter it into the library.
+
+    Of several models those that cannot be taken are skipped, with the reason; of one path the
+    reason is raised.
+    """
+    _check(request)
+    listing = request.dry_run or (
+        request.tool is not None and not (request.names or request.everything)
+    )
+    imported: list[Imported] = []
+    skipped: list[Skipped] = []
+    alone = len(request.paths) == 1
+    known = _known_inodes(library)
+    for found in _found(request):
+        if cancel.is_set():
+            raise Cancelled("stopped; what was imported before stays")
+        if isinstance(found, Skipped):
+            skipped.append(found)
+            continue
+        try:
+            if request.move and not listing and (held := _owner(found, known)):
+                end_move(library, found, held)
+                imported.append(Imported(held, found.label, None, 0, already_there=True))
+                continue
+            candidate = describe(library, found, request.name)
+            if held := _held(library, candidate, known):
+                imported.append(Imported(held, found.label, None, 0, already_there=True))
+            elif listing:
+                imported.append(Imported(candidate.model, found.label, None, 0, notes=found.notes))
+            else:
+                inodes = [_inode(file.real) for file in found.files]
+                taken = _take(library, candidate, request, emit, cancel)
+                known |= dict.fromkeys(inodes, taken.model)
+                imported.append(taken)
+        except Cancelled:
+            raise
+        except LocalqError as error:
+            if alone:
+                raise
+            skipped.append(Skipped(found.label, error.message))
+    if request.names and not imported and not skipped:
+        raise NotFoundError(
+            f"{request.tool} has no {', '.join(request.names)}",
+            hint=f"localq import --from {request.tool} lists what it has",
+        )
+    return ImportResult(tuple(imported), tuple(skipped), not listing)
+
+
+def destinations(library: Library, request: ImportRequest) -> set[Path]:
+    """The files of the library that `import_models` would make."""
+    files: set[Path] = set()
+    for found in _found(request):
+        if isinstance(found, Found):
+            with suppress(LocalqError):  # it would be skipped
+                files.update(describe(library, found, request.name).targets.values())
+    return files
+
+
+def _check(request: ImportRequest) -> None:
+    if bool(request.paths) == bool(request.tool):
+        raise UsageError(
+            "import what? Give files or folders, or --from a program",
+            hint=f"localq import FILE.gguf, or: localq import --from {next(iter(TOOLS))}",
+        )
+    if request.copy and request.move:
+        raise UsageError("--copy and --move exclude each other")
+    if request.move and request.tool:
+        raise UsageError(
+            f"--move would break {request.tool}, whose files these are",
+            hint="leave it out: a link takes no space",
+        )
+
+
+def _found(request: ImportRequest) -> Iterator[Found | Skipped]:
+    if request.tool is None:
+        seen: set[Path] = set()
+        for path in request.paths:
+            try:
+                found = found_at(path)
+            except LocalqError as error:
+                if len(request.paths) == 1:
+                    raise
+                yield Skipped(str(path), error.message)
+                continue
+            if found.files[0].real not in seen:  # another shard of the same model
+                yield found
+            seen.add(found.files[0].real)
+        return
+    wanted = [name.casefold() for name in request.names]
+    for model in find_models(request.tool):
+        label = model.label.casefold()
+        repo = (model.repo or "").casefold() if isinstance(model, Found) else ""
+        if not wanted or any(
+            name in (label, repo) or label.startswith((f"{name}:", f"{name}/")) for name in wanted
+        ):
+            yield model
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _known_inodes(library: Library) -> dict[tuple[int, int], Model]:
+    """Which file on disk is which model's already."""
+    known: dict[tuple[int, int], Model] = {}
+    sizes = library.all_sizes()
+    for model in library.models():
+        for file in sizes.get(model.name, {}):
+            with suppress(OSError):
+                known[_inode(file)] = model
+    return known
+
+
+def _owner(found: Found, known: Mapping[tuple[int, int], Model]) -> Model | None:
+    """The one model that has all these files, under names of its own."""
+    holders = [known.get(_inode(file.real)) for file in found.files]
+    names = {holder.name if holder else None for holder in holders}
+    return holders[0] if len(names) == 1 else None
+
+
+def _held(
+    library: Library, candidate: Candidate, known: Mapping[tuple[int, int], Model]
+) -> Model | None:
+    """The model that these very files are already; LibraryError where another has the name."""
+    if owner := _owner(candidate.found, known):
+        return owner
+    name = candidate.model.name.casefold()
+    for model in library.models():
+        if model.name.casefold() != name:
+            continue
+        adopted = library.adoptions.of_model(model.name).values()
+        sources = {str(file.real) for file in candidate.found.files}
+        sizes = model.size_bytes == candidate.model.size_bytes
+        if sizes and {adoption.source for adoption in adopted} == sources:
+            return model  # a reflink or a copy of the same
+        if sizes and _has_content(library, model, candidate):
+            return model  # the same, though nobody noted where it came from
+        raise LibraryError(
+            f"{model.name}: there is another model of that name",
+            hint="choose a name with --name ORG/NAME[:QUANT]",
+        )
+    return None
+
+
+def _has_content(library: Library, model: Model, candidate: Candidate) -> bool:
+    """Whether the candidate's files would be the model's, byte for byte."""
+    targets = candidate.targets
+    if set(library.files(model)) != set(targets.values()):
+        return False
+    try:
+        return all(filecmp.cmp(real, to, shallow=False) for real, to in targets.items())
+    except OSError:
+        return False
+
+
+def _take(
+    library: Library,
+    candidate: Candidate,
+    request: ImportRequest,
+    emit: Emit,
+    cancel: threading.Event,
+) -> Imported:
+    found = candidate.found
+    emit(Started(f"importing {candidate.model.name}"))
+    for note in found.notes:
+        emit(Note(note))
+    model, way = adopt(library, candidate, emit, cancel, copy=request.copy, move=request.move)
+    saved = 0 if way in (Way.COPY, Way.MOVE) else found.size_bytes
+    return Imported(model, found.label, way, saved, notes=found.notes)

@@ -1,0 +1,68 @@
+"""All that is known of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localq.library import Library, Model, ModelFormat
+from localq.services.library.locate import locate
+
+__all__ = ["ModelDetails", "TensorDetails", "show"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDetails:
+    """`shape` is in the order of the file's format: GGUF has the fastest dimension first."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """`metadata` is a GGUF's own, or a checkpoint's config.json."""
+
+    model: Model
+    metadata: Mapping[str, Any]
+    tensors: tuple[TensorDetails, ...]
+
+
+def show(library: Library, model: str) -> ModelDetails:
+    """Read the headers of the model that `model` names."""
+    found = locate(library, model)
+    if found.format is ModelFormat.GGUF:
+        return _gguf(found)
+    return _checkpoint(found)
+
+
+def _gguf(model: Model) -> ModelDetails:
+    from localq.formats.gguf_split import read_shards
+    from localq.formats.types import TensorType
+
+    shards = read_shards(model.path)
+    tensors = tuple(
+        TensorDetails(
+            tensor.name,
+            tensor.type.name if isinstance(tensor.type, TensorType) else f"type {tensor.type}",
+            tensor.shape,
+            tensor.nbytes,
+        )
+        for shard in shards
+        for tensor in shard.tensors
+    )
+    return ModelDetails(model, shards[0].metadata, tensors)
+
+
+def _checkpoint(model: Model) -> ModelDetails:
+    from localq.convert import open_checkpoint
+
+    checkpoint = open_checkpoint(model.path)
+    tensors = tuple(
+        TensorDetails(name, tensor.info.dtype, tensor.info.shape, tensor.info.nbytes)
+        for name, tensor in checkpoint.tensors.items()
+    )
+    return ModelDetails(model, checkpoint.config, tensors)

@@ -1,0 +1,163 @@
+"""How a model will be loaded on this machine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from localq.database import Database
+from localq.engine.rpc import rpc_servers
+from localq.engine.settings import FlashAttention, LoadSettings
+from localq.errors import EngineError, UsageError
+from localq.formats.gguf import GGUFFile, read_gguf
+from localq.formats.gguf_split import read_shards
+from localq.hardware.detect import detect
+from localq.hardware.machine import LocalMachine
+from localq.hardware.profile import HardwareProfile
+from localq.library import Library, Model
+from localq.planning.model_shape import ModelShape, read_shape
+from localq.planning.offload_plan import OffloadPlan, Wishes
+from localq.planning.plan import make_plan
+from localq.planning.saved_settings import SavedWishes, merged
+from localq.services.library.locate import locate_gguf
+from localq.services.machine.hardware import machine_profile
+from localq.services.machine.measured_model import tuned_for
+
+__all__ = [
+    "PlannedModel",
+    "check_plan",
+    "check_wishes",
+    "forget_wishes",
+    "load_settings",
+    "plan_gguf",
+    "plan_model",
+    "planning_profile",
+    "save_wishes",
+    "unplanned_settings",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A plan and what it is for. `saved` are the wishes that are kept for the model, `wishes`
+    those and the ones of this call."""
+
+    model: Model
+    shape: ModelShape
+    plan: OffloadPlan
+    wishes: Wishes
+    saved: Wishes
+
+
+def plan_model(
+    library: Library,
+    model: str | None,
+    wishes: Wishes | None = None,
+    *,
+    profile: HardwareProfile | None = None,
+    cancel: threading.Event | None = None,
+) -> PlannedModel:
+    """Plan a model of the library, or a .gguf file; None: the one used last.
+
+    `wishes` go before those saved for the model. NotFoundError, BadFileError, UsageError,
+    UnsupportedError where the file is no language model, Cancelled.
+    """
+    found = locate_gguf(library, model)
+    return plan_gguf(library, found, read_gguf(found.path), wishes, profile=profile, cancel=cancel)
+
+
+def plan_gguf(
+    library: Library,
+    model: Model,
+    file: GGUFFile,
+    wishes: Wishes | None = None,
+    *,
+    profile: HardwareProfile | None = None,
+    cancel: threading.Event | None = None,
+) -> PlannedModel:
+    """The same for a model whose header was read already. What `localq tune` found is used."""
+    saved = SavedWishes(Database(library.paths.database)).of(model.name)
+    whole = merged(wishes or Wishes(), saved)
+    check_wishes(whole)
+    # The first of several files says how many there are, but has only its own tensors.
+    files = read_shards(file.path) if "split.count" in file.fields else (file,)
+    tensors = (tensor for part in files for tensor in part.tensors)
+    shape = read_shape(file.metadata, tensors, name=model.name)
+    machine = profile or planning_profile(cancel)
+    tuned = tuned_for(library.paths, file, machine)
+    plan = make_plan(machine, shape, whole, tuned=tuned)
+    return PlannedModel(model, shape, plan, whole, saved)
+
+
+def save_wishes(library: Library, model: Model, wishes: Wishes) -> Wishes:
+    """Keep wishes for a model, besides those kept before; what is kept then. UsageError."""
+    saved = SavedWishes(Database(library.paths.database))
+    whole = merged(wishes, saved.of(model.name))
+    check_wishes(whole)
+    saved.save(model.name, whole)
+    return whole
+
+
+def forget_wishes(library: Library, model: Model) -> bool:
+    """Whether anything was kept for the model."""
+    return SavedWishes(Database(library.paths.database)).forget(model.name)
+
+
+def check_wishes(wishes: Wishes) -> None:
+    """UsageError names the wish that makes no sense."""
+    if wishes.flash_attn not in (None, "auto", "on", "off"):
+        raise UsageError(f"flash_attn is {wishes.flash_attn!r}; it is auto, on or off")
+    # With "off" quantized values are refused, which is for the plan to say.
+    unplanned_settings(Path(), replace(wishes, flash_attn=None))
+
+
+def unplanned_settings(path: Path, wishes: Wishes) -> LoadSettings:
+    """The wishes as the engine takes them, and its own choice for the rest. UsageError."""
+    given = {key: value for key, value in asdict(wishes).items() if value is not None}
+    return LoadSettings(path, **given)
+
+
+def check_plan(planned: PlannedModel) -> None:
+    """EngineError where the model cannot run so; it says why and what could."""
+    plan = planned.plan
+    if plan.problem is None:
+        return
+    hints = "; or ".join(plan.suggestions)
+    raise EngineError(
+        f"{planned.model.name} cannot run here: {plan.problem}",
+        hint=f"{hints}; --force tries it all the same"
+        if hints
+        else "--force tries it all the same",
+    )
+
+
+def load_settings(path: Path, plan: OffloadPlan) -> LoadSettings:
+    """The plan as the engine takes it."""
+    return LoadSettings(
+        path,
+        n_ctx=plan.n_ctx,
+        n_threads=plan.n_threads,
+        n_threads_batch=plan.n_threads_batch,
+        n_gpu_layers=plan.n_gpu_layers,
+        tensor_split=plan.tensor_split,
+        n_cpu_moe=plan.n_cpu_moe,
+        n_batch=plan.n_batch,
+        n_ubatch=plan.n_ubatch,
+        type_k=plan.type_k,
+        type_v=plan.type_v,
+        flash_attn=cast(FlashAttention, plan.flash_attn),
+        use_mmap=plan.use_mmap,
+        use_mlock=plan.use_mlock,
+    )
+
+
+def planning_profile(cancel: threading.Event | None = None) -> HardwareProfile:
+    """What plans need of this machine. The engine is asked for its devices only where there is
+    something it could use: a process more would be a quarter of a second before each reply."""
+    profile = detect(LocalMachine())
+    lent = rpc_servers()
+    if not (profile.accelerators or lent or profile.system.os == "macos"):
+        return profile
+    return machine_profile(cancel)

@@ -1,0 +1,169 @@
+"""How a service makes GGUF files: whole or not at all, by one process, and then entered."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localq.errors import Cancelled, LocalqError, storage_errors
+from localq.formats.types import QuantType
+from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.services.make.destination import require_space
+
+if TYPE_CHECKING:
+    from localq.convert import ConvertedModel
+    from localq.quantize.journal import Journal
+    from localq.quantize.layout import FileLayout
+
+__all__ = ["FileToMake", "Making", "Unfinished", "enter_gguf", "make_whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileToMake:
+    """What goes to `path`; `key` stands for all that its content depends on."""
+
+    path: Path
+    layout: FileLayout
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A file while it is made: under the name `partial`, its finished parts in the journal."""
+
+    layout: FileLayout
+    final: Path
+    partial: Path
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Files on their way, which get their names by `finish`."""
+
+    files: Sequence[Unfinished]
+    replace: bool
+
+    def finish(self) -> None:
+        """Give the files, which are whole now, their names."""
+        from localq.partials import finish
+
+        for file in self.files:
+            finish(file.partial, file.final, replace=self.replace)
+
+
+@contextmanager
+def make_whole(
+    library: Library,
+    files: Sequence[FileToMake],
+    *,
+    inside: bool,
+    replace: bool,
+    worth_keeping: tuple[type[BaseException], ...] = (Cancelled, KeyboardInterrupt),
+) -> Iterator[Making]:
+    """The block writes the files, finishes them, and may enter them into the library.
+
+    They lie in one folder, which is made if they are `inside` the library; without `replace` a
+    file that is there is left alone, LibraryError. What was noted as finished when the block ends
+    by one of `worth_keeping`, or is killed, is there the next time, also in files that had their
+    names but were not entered; after other errors all that has no name goes. StorageError where
+    the disk has no room, LocalqError where another process is at it.
+    """
+    from localq.partials import journal_path, resumable_path, sweep_partials
+    from localq.quantize.journal import Journal
+
+    folder = files[0].path.parent
+    begun: list[Unfinished] = []
+    for file in files:
+        # A partial name holds the content's key: no other request takes this work for its own.
+        partial = resumable_path(file.path, file.key)
+        journal = Journal(journal_path(partial), file.key)
+        begun.append(Unfinished(file.layout, file.path, partial, journal))
+    with storage_errors(files[0].path):
+        if inside:
+            folder.mkdir(parents=True, exist_ok=True)
+        sweep_partials(folder)
+        with _Lock(library.paths.cache / "locks", begun[0].partial):
+            if inside:
+                _take_back(library, begun)
+            size = sum(file.layout.size_bytes for file in files)
+            require_space(folder, size, [one.partial for one in begun])
+            try:
+                yield Making(begun, replace)
+            except BaseException as error:
+                keep = isinstance(error, worth_keeping)
+                if not (keep and any(one.journal.holds_work() for one in begun)):
+                    for one in begun:
+                        one.partial.unlink(missing_ok=True)
+                        one.journal.remove()
+                raise
+            for one in begun:
+                one.journal.remove()
+
+
+def _take_back(library: Library, begun: Sequence[Unfinished]) -> None:
+    """What a killed run had given its name but not entered is unfinished again."""
+    entered = {path for sizes in library.all_sizes().values() for path in sizes}
+    for one in begun:
+        if one.final in entered or one.partial.exists() or not one.journal.holds_work():
+            continue
+        if one.final.is_file() and one.final.stat().st_size == one.layout.size_bytes:
+            one.final.rename(one.partial)
+
+
+def enter_gguf(
+    library: Library,
+    repo: str,
+    quant: QuantType,
+    model: ConvertedModel,
+    files: Sequence[FileToMake],
+    source: ModelSource,
+) -> Model:
+    """Enter what was made of `repo` into the library."""
+    now = time.time()
+    entry = Model(
+        name=f"{repo}:{quant.name}",
+        format=ModelFormat.GGUF,
+        quant=quant.name,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        size_bytes=sum(file.layout.size_bytes for file in files),
+        path=files[0].path,
+        source=source,
+        created_at=now,
+        used_at=now,
+    )
+    return library.add(entry, [file.path for file in files])
+
+
+class _Lock:
+    """Keeps a second process from writing the same file; gone with the process that holds it."""
+
+    def __init__(self, folder: Path, partial: Path) -> None:
+        from filelock import FileLock
+
+        name = sha256(os.fsencode(partial.resolve())).hexdigest()[:32]
+        self._path = folder / f"{name}.lock"
+        self._lock = FileLock(self._path)
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        with storage_errors(self._path, hint="let LOCALQ_HOME name another folder"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                raise LocalqError(
+                    "another localq is making this very file", hint="wait for it to end"
+                ) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+        self._lock.release()

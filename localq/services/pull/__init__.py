@@ -1,0 +1,1 @@
+"""What `localq pull` and `localq search` do."""

@@ -1,0 +1,116 @@
+"""Get a model into the library: from the Hub, or the demo that localq carries."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass
+
+from localq.errors import BadFileError, NotFoundError, UnsupportedError, UsageError
+from localq.events import Emit, Started
+from localq.hub.selection import Selection
+from localq.hub.source import Source
+from localq.hub.staging import staging_folder
+from localq.library import Library, Model
+from localq.services.pull.plan import Plan, plan_checkpoint, plan_gguf
+from localq.services.pull.remote import as_published, forget_remote
+from localq.services.pull.source import DEMO, Choice, choices, find_source, recipe_here
+from localq.services.pull.stage import stage
+
+__all__ = [
+    "DEMO",
+    "Choice",
+    "PullRequest",
+    "PullResult",
+    "choices",
+    "prepare",
+    "pull",
+    "recipe_here",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """`spec` is OWNER/NAME[@REVISION][:QUANT or :FILE.gguf] or "demo"; None: what the recipe in
+    the current folder says, else the model recommended for this machine, else (offline) the demo.
+
+    Of a checkpoint, files that match `include` come too, those that match `exclude` do not, and
+    `everything` brings all of them. `mmproj` brings the picture encoder of a GGUF. `force` reads
+    what is here again, and fetches the files that are not what the Hub lists.
+    """
+
+    spec: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    everything: bool = False
+    mmproj: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """`downloaded_bytes` is what came over the network this time, retries included."""
+
+    model: Model
+    downloaded_bytes: int
+    already_there: bool
+
+
+def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.Event) -> PullResult:
+    """Fetch a model, verify every byte of it and enter it into the library.
+
+    What has arrived when it stops for any reason is kept, and continued the next time.
+    """
+    prepared = prepare(library, request, emit, cancel)
+    if isinstance(prepared, Model):
+        return _already_there(library, prepared)
+    source, plan = prepared
+    earlier = plan.earlier(library)
+    if earlier is not None and plan.is_whole() and not request.force:
+        return _already_there(library, earlier)
+    emit(Started(f"pulling {plan.name}"))
+    with staging_folder(library.paths.partial, source.repo, source.revision) as folder:
+        staged = stage(source, plan, folder, emit, cancel)
+        try:
+            with as_published(source.repo, folder):
+                model = plan.describe(folder)
+        except (BadFileError, UnsupportedError, NotFoundError):
+            shutil.rmtree(folder, ignore_errors=True)  # verified: another try brings the same
+            raise
+        for final in plan.files:
+            if final in staged.kept:
+                plan.staged(folder, final).unlink()
+            else:
+                library.admit(plan.staged(folder, final), final, replace=True)
+        entered = library.add(model, list(plan.files), plan.sha256())
+    forget_remote(library.paths, source.repo, source.revision)
+    return PullResult(entered, staged.moved_bytes, already_there=False)
+
+
+def prepare(
+    library: Library, request: PullRequest, emit: Emit, cancel: threading.Event
+) -> tuple[Source, Plan] | Model:
+    """What the request means: where from, and which files; or a model that is here and will do."""
+    selection = Selection(request.include, request.exclude, request.everything)
+    as_it_is = selection == Selection() and not (request.mmproj or request.force)
+    found = find_source(library, request.spec, emit, cancel, as_it_is=as_it_is)
+    spec, source = found.spec, found.source
+    if isinstance(source, Model):
+        return source
+    if not spec.is_gguf and not request.mmproj:
+        return source, plan_checkpoint(library, source, selection)
+    if not spec.is_gguf:
+        raise UsageError(
+            "--mmproj goes with a GGUF", hint=f"localq pull {spec.repo}:Q4_K_M --mmproj"
+        )
+    if selection != Selection():
+        raise UsageError(
+            "--include, --exclude and --all are for checkpoints, not for a GGUF",
+            hint=f"localq pull {spec.name}",
+        )
+    return source, plan_gguf(library, source, spec, mmproj=request.mmproj, emit=emit)
+
+
+def _already_there(library: Library, model: Model) -> PullResult:
+    library.touch(model.name)
+    return PullResult(library.find(model.name), 0, already_there=True)

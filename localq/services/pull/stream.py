@@ -1,0 +1,184 @@
+"""From the Hub to a quantized file in one stream: the checkpoint is never on disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localq.errors import (
+    Cancelled,
+    HubError,
+    LibraryError,
+    OfflineError,
+    StorageError,
+    UsageError,
+)
+from localq.events import Emit, Note, Started
+from localq.formats.types import QuantType
+from localq.hub.patience import RetryPolicy
+from localq.hub.spec import ModelSpec, parse_spec
+from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.services.make.destination import already_made
+from localq.services.make.making import FileToMake, enter_gguf, make_whole
+from localq.services.make.quantize import QuantizeRequest, quantize
+from localq.services.pull.arriving import write_as_it_arrives
+from localq.services.pull.remote import choose_streamable, forget_remote, open_remote_checkpoint
+
+if TYPE_CHECKING:
+    from localq.hub.repository import HubSource
+    from localq.services.pull.remote import RemoteCheckpoint
+
+__all__ = ["PullAsRequest", "PullAsResult", "pull_as"]
+
+_WORTH_KEEPING = (Cancelled, KeyboardInterrupt, HubError, StorageError)
+"""What may end a stream whose verified part is good to go on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullAsRequest:
+    """`spec` is OWNER/NAME[@REVISION]; `force` makes anew what is there; `imatrix` is an
+    importance matrix."""
+
+    spec: str
+    type: QuantType
+    force: bool = False
+    imatrix: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullAsResult:
+    """`downloaded_bytes` is what came over the network this time, `seconds` how long all took."""
+
+    model: Model
+    downloaded_bytes: int
+    already_there: bool
+    seconds: float
+
+
+def pull_as(
+    library: Library,
+    request: PullAsRequest,
+    emit: Emit,
+    cancel: threading.Event,
+    *,
+    policy: RetryPolicy | None = None,
+) -> PullAsResult:
+    """Quantize a checkpoint while it comes over the network, and enter it into the library.
+
+    What can be wrong with it but its weights is found out before these are fetched. Emits Progress
+    in bytes of weights. Every shard is verified before the model is entered; after a stop or a
+    kill the same request goes on with the shards that were not. Where the checkpoint is in the
+    library, that is quantized.
+    """
+    began = time.monotonic()
+    spec = parse_spec(request.spec)
+    if spec.is_gguf:
+        raise UsageError(
+            f"{spec.name} is a GGUF, which is quantized already",
+            hint=f"name the checkpoint alone: localq pull {spec.repo} "
+            f"--as {request.type.name.lower()}",
+        )
+    source = _resolve(library, request, spec, emit, cancel, policy)
+    if isinstance(source, Model):
+        return _there(library, source, began)
+    origin = ModelSource(source.repo, source.revision)
+    if made := _already_made(library, request, origin):
+        emit(Note(f"{made.name} is there already; --force makes it anew"))
+        return _there(library, made, began)
+    if checkpoint := _held_checkpoint(library, origin):
+        emit(Note(f"{checkpoint.name} is in the library already; quantizing that"))
+        local = QuantizeRequest(
+            request.type, checkpoint.name, force=request.force, imatrix=request.imatrix
+        )
+        result = quantize(library, local, emit, cancel)
+        assert result.name is not None
+        return PullAsResult(library.find(result.name), 0, False, time.monotonic() - began)
+    choose_streamable(source, request.type.name.lower())
+    emit(Started(f"{source.repo} -> {request.type.name}"))
+    remote = open_remote_checkpoint(library.paths, source, emit, cancel, policy=policy)
+    for warning in remote.model.warnings:
+        emit(Note(warning, warning=True))
+    file = _file(library, request, remote)
+    with make_whole(
+        library, [file], inside=True, replace=True, worth_keeping=_WORTH_KEEPING
+    ) as making:
+        moved = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
+        making.finish()
+        model = enter_gguf(library, source.repo, request.type, remote.model, [file], origin)
+    forget_remote(library.paths, source.repo, source.revision)
+    return PullAsResult(model, remote.fetched_bytes + moved, False, time.monotonic() - began)
+
+
+def _resolve(
+    library: Library,
+    request: PullAsRequest,
+    spec: ModelSpec,
+    emit: Emit,
+    cancel: threading.Event,
+    policy: RetryPolicy | None,
+) -> HubSource | Model:
+    """What `spec` means; offline, the model itself if it is there, perhaps of another commit."""
+    from localq.hub.repository import HubSource
+
+    try:
+        source = HubSource.resolve(spec, emit=emit, cancel=cancel, policy=policy)
+    except OfflineError as error:
+        held = library.get(f"{spec.repo}:{request.type.name}")
+        if held is None or request.force or spec.revision or not held.path.is_file():
+            raise
+        emit(Note(f"{error.message}; {held.name} is here, perhaps not its latest", warning=True))
+        return held
+    if source.repo.casefold() != spec.repo.casefold():
+        emit(Note(f"{spec.repo} is now called {source.repo}"))
+    return source
+
+
+def _already_made(library: Library, request: PullAsRequest, origin: ModelSource) -> Model | None:
+    if request.force:
+        return None
+    assert origin.repo is not None
+    checkpoint = Model(
+        name=origin.repo,
+        format=ModelFormat.SAFETENSORS,
+        quant="unknown",
+        architecture="unknown",
+        parameters=0,
+        size_bytes=0,
+        path=library.checkpoint_folder(origin.repo),
+        source=origin,
+        created_at=0.0,
+        used_at=0.0,
+    )
+    made = already_made(library, checkpoint, request.type)
+    if made is not None and request.imatrix is not None:
+        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
+    return made
+
+
+def _held_checkpoint(library: Library, origin: ModelSource) -> Model | None:
+    for model in library.models():
+        if model.format is ModelFormat.SAFETENSORS and model.source == origin:
+            return model if model.path.is_dir() else None
+    return None
+
+
+def _file(library: Library, request: PullAsRequest, remote: RemoteCheckpoint) -> FileToMake:
+    """What is to be written; its key names the commit's files by their checksums."""
+    from localq.quantize.imatrix import read_imatrix
+    from localq.quantize.journal import content_key
+    from localq.quantize.layout import lay_out
+    from localq.quantize.options import QuantOptions
+
+    imatrix = read_imatrix(request.imatrix) if request.imatrix else None
+    layout = lay_out(remote.model.fields, remote.model.tensors, QuantOptions(request.type), imatrix)
+    contents = [f"{file.path}\0{file.digest.hex}" for file in remote.chosen.files]
+    path = library.gguf_path(remote.source.repo, request.type.name)
+    return FileToMake(path, layout, content_key(layout, sorted(contents)))
+
+
+def _there(library: Library, model: Model, began: float) -> PullAsResult:
+    library.touch(model.name)
+    return PullAsResult(library.find(model.name), 0, True, time.monotonic() - began)

@@ -1,0 +1,323 @@
+"""The library screen: what it lists, what it shows of a model, how a model goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.widgets import Input
+
+from localq.errors import LibraryError, StorageError
+from localq.formats.types import QuantType
+from localq.services.pull.pull import Choice, PullResult
+from localq.tui.screens.chat import ChatScreen
+from localq.tui.screens.confirm import ConfirmDialog
+from localq.tui.screens.help import HelpDialog
+from localq.tui.screens.pull import PullDialog
+from localq.tui.widgets.details_panel import DetailsPanel
+from localq.tui.widgets.key_bar import KeyBar
+from localq.tui.widgets.model_table import ModelTable
+from tests.tui_support import (
+    Fakes,
+    asynchronous,
+    checkpoint,
+    gguf,
+    library,
+    notice_text,
+    screen_text,
+    until,
+)
+
+SMOL = gguf()
+QWEN = gguf(
+    "Qwen/Qwen2.5-1.5B-Instruct",
+    QuantType.Q4_K_M,
+    size=986_000_000,
+    parameters=1_543_714_304,
+    used=300.0,
+)
+RECOMMENDED = Choice("org/right-size", 1_711_376_384, 3_422_000_000, "fits in 7 GB", True)
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path / "log" / "tui.log", [SMOL, QWEN, checkpoint()])
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path / "log" / "tui.log", offered=[RECOMMENDED])
+
+
+def cursor(app: App[Any]) -> str | None:
+    current = library(app).query_one(ModelTable).current
+    return current.name if current else None
+
+
+class TestEmpty:
+    @asynchronous
+    async def test_says_what_to_press(self, empty: Fakes) -> None:
+        async with empty.running() as pilot:
+            await until(pilot, lambda: "org/right-size" in screen_text(pilot.app))
+            text = screen_text(pilot.app)
+        assert "No models yet" in text
+        assert "p   Pull org/right-size" in text
+        assert "1.7B · 3.4 GB · fits in 7 GB" in text
+        assert "Quantize" not in text
+
+    @asynchronous
+    async def test_one_key_pulls_the_recommended_model(self, empty: Fakes) -> None:
+        async with empty.running() as pilot:
+            await until(pilot, lambda: "org/right-size" in screen_text(pilot.app))
+            await pilot.press("p")
+            await until(pilot, lambda: bool(empty.pulls.calls))
+            empty.listed.append(SMOL)
+            empty.pulls.finish(PullResult(SMOL, 1000, already_there=False))
+            await until(pilot, lambda: cursor(pilot.app) == SMOL.name)
+            assert pilot.app.screen is library(pilot.app)
+            assert isinstance(pilot.app.focused, ModelTable)
+        assert empty.pulls.calls == [("org/right-size",)]
+
+    @asynchronous
+    async def test_one_key_pulls_the_demo(self, empty: Fakes) -> None:
+        async with empty.running() as pilot:
+            await pilot.press("t")
+            await until(pilot, lambda: empty.pulls.calls == [("demo",)])
+
+    @asynchronous
+    async def test_without_suggestions_the_demo_remains(self, empty: Fakes) -> None:
+        empty.offer_error = StorageError("memory cannot be measured")
+        async with empty.running() as pilot:
+            await until(pilot, lambda: "Looking for" not in screen_text(pilot.app))
+            assert "Pull the demo" in screen_text(pilot.app)
+            await pilot.press("p")
+            assert isinstance(pilot.app.screen, PullDialog)
+            assert empty.pulls.calls == []
+
+
+class TestTable:
+    @asynchronous
+    async def test_lists_models_in_human_units(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            text = screen_text(pilot.app)
+        assert "3 models · 1.3 GB" in text
+        row = next(line for line in text.splitlines() if "Q4_K_M" in line)
+        assert row.split() == [
+            *("│", "Qwen/Qwen2.5-1.5B-Instruct", "Q4_K_M", "986", "MB", "1.5B", "5", "min", "ago"),
+            "│",
+        ]
+
+    @asynchronous
+    async def test_begins_at_the_model_used_last(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            assert cursor(pilot.app) == QWEN.name
+
+    @asynchronous
+    async def test_details_follow_the_cursor(self, fakes: Fakes) -> None:
+        async with fakes.running((120, 40)) as pilot:
+            await until(pilot, lambda: "211 Q4_K_M, 61 F32" in screen_text(pilot.app))
+            await pilot.press("up")
+            assert cursor(pilot.app) == SMOL.name
+            await until(pilot, lambda: "211 Q4_0, 61 F32" in screen_text(pilot.app))
+            text = screen_text(pilot.app)
+            assert "8,192 tokens" in text
+            assert "12fd25f7" in text
+            assert "apache-2.0" in text
+            await pilot.press("k")
+            await until(pilot, lambda: "272 BF16" in screen_text(pilot.app))
+            assert "Chat template" not in screen_text(pilot.app)
+
+    @asynchronous
+    async def test_unreadable_model_says_so_in_its_details(self, fakes: Fakes) -> None:
+        fakes.show_error = StorageError("/models/x.gguf: no such file", hint="localq pull it again")
+        async with fakes.running((120, 40)) as pilot:
+            await until(pilot, lambda: "→ localq pull it again" in screen_text(pilot.app))
+
+    @asynchronous
+    async def test_refresh_finds_new_models_and_keeps_the_cursor(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            fakes.listed.append(gguf("a/first", used=0.0))
+            await pilot.press("r")
+            await until(pilot, lambda: "4 models" in screen_text(pilot.app))
+            assert cursor(pilot.app) == QWEN.name
+
+    @asynchronous
+    async def test_text_of_others_is_drawn_as_it_is(self, tmp_path: Path) -> None:
+        evil = gguf("[bold]evil/[link=x]na\x1b[31mme\u202e[/]", QuantType.F16)
+        async with Fakes(tmp_path / "tui.log", [evil]).running((120, 40)) as pilot:
+            await until(pilot, lambda: "211 F16" in screen_text(pilot.app))
+            text = screen_text(pilot.app)
+            assert "[bold]evil/[link=x]na[31mme[/]" in text
+            await pilot.press("d")
+            assert "Move [bold]evil/[link=x]na[31mme[/]:F16 to" in screen_text(pilot.app)
+
+    @asynchronous
+    async def test_checkpoint_alone_cannot_chat(self, tmp_path: Path) -> None:
+        async with Fakes(tmp_path / "tui.log", [checkpoint()]).running() as pilot:
+            await pilot.press("enter")
+            await until(pilot, lambda: "is a checkpoint. Press q" in screen_text(pilot.app))
+            assert pilot.app.screen is library(pilot.app)
+
+    @asynchronous
+    async def test_checkpoint_opens_the_gguf_made_of_it(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("home", "enter")
+            await until(pilot, lambda: bool(fakes.openings.calls))
+            assert isinstance(pilot.app.screen, ChatScreen)
+        assert fakes.openings.calls == [(SMOL.name,)]
+
+
+class TestKeys:
+    @asynchronous
+    async def test_a_key_of_the_bar_can_be_clicked(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            column = screen_text(pilot.app).splitlines()[-1].index("Pull")
+            await pilot.click(KeyBar, offset=(column, 0))
+            await until(pilot, lambda: isinstance(pilot.app.screen, PullDialog))
+
+    @asynchronous
+    async def test_help_opens_once_and_closes(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("f1", "f1")
+            assert len(pilot.app.screen_stack) == 2
+            assert "Stop the reply" in screen_text(pilot.app)
+            await pilot.press("escape")
+            assert pilot.app.screen is library(pilot.app)
+
+
+class TestFilter:
+    @asynchronous
+    async def test_narrows_while_typing(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("slash", *"smol q4")
+            assert "1 of 3 models" in screen_text(pilot.app)
+            assert cursor(pilot.app) == SMOL.name
+            await pilot.press("enter")
+            assert isinstance(pilot.app.focused, ModelTable)
+            assert "1 of 3 models" in screen_text(pilot.app)
+
+    @asynchronous
+    async def test_keys_are_text_while_typing(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("slash", *"qpdr?/")
+            assert pilot.app.screen is library(pilot.app)
+            assert library(pilot.app).query_one("#filter", Input).value == "qpdr?/"
+
+    @asynchronous
+    async def test_no_match_then_escape(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("slash", *"mistral")
+            assert "No model matches “mistral”" in screen_text(pilot.app)
+            await pilot.press("escape")
+            assert "3 models" in screen_text(pilot.app)
+            assert cursor(pilot.app) == QWEN.name
+            assert isinstance(pilot.app.focused, ModelTable)
+
+
+class TestDelete:
+    @asynchronous
+    async def test_names_what_will_be_freed(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("d")
+            assert isinstance(pilot.app.screen, ConfirmDialog)
+            text = screen_text(pilot.app)
+        assert f"Move {QWEN.name} to the" in text
+        assert "986 MB until the trash is emptied" in text
+
+    @pytest.mark.parametrize("keys", [["n"], ["escape"], ["enter"]])
+    @asynchronous
+    async def test_keeps_unless_told_yes(self, fakes: Fakes, keys: list[str]) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("d", *keys)
+            assert pilot.app.screen is library(pilot.app)
+        assert fakes.removed == []
+
+    @pytest.mark.parametrize("keys", [["y"], ["left", "enter"]])
+    @asynchronous
+    async def test_deletes_and_tells(self, fakes: Fakes, keys: list[str]) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("d", *keys)
+            await until(pilot, lambda: "2 models" in screen_text(pilot.app))
+            said = " ".join(screen_text(pilot.app).split())
+            assert "emptying it" in said.replace("▌", "")
+            assert "986" in said
+        assert fakes.removed == [QWEN.name]
+
+    @asynchronous
+    async def test_refusal_is_shown(self, fakes: Fakes) -> None:
+        fakes.remove_error = LibraryError("not localq's file", hint="delete it yourself")
+        async with fakes.running() as pilot:
+            await pilot.press("d", "y")
+            await until(pilot, lambda: notice_text(pilot.app.screen) is not None)
+            assert notice_text(pilot.app.screen) == "not localq's file\n→ delete it yourself"
+            assert "3 models" in screen_text(pilot.app)
+
+    @asynchronous
+    async def test_last_one_leaves_the_empty_state(self, fakes: Fakes) -> None:
+        del fakes.listed[1:]
+        async with fakes.running() as pilot:
+            await pilot.press("d", "y")
+            await until(pilot, lambda: "No models yet" in screen_text(pilot.app))
+
+
+class TestTrouble:
+    @asynchronous
+    async def test_unreadable_library_can_be_tried_again(self, fakes: Fakes) -> None:
+        fakes.list_error = LibraryError("the database is damaged", hint="localq doctor")
+        async with fakes.running() as pilot:
+            assert notice_text(pilot.app.screen) == "the database is damaged\n→ localq doctor"
+            fakes.list_error = None
+            await pilot.press("r")
+            await until(pilot, lambda: "3 models" in screen_text(pilot.app))
+            assert notice_text(pilot.app.screen) is None
+
+    @asynchronous
+    async def test_app_outlives_a_service_that_breaks(self, fakes: Fakes) -> None:
+        fakes.list_error = ZeroDivisionError("by zero [bold]")
+        async with fakes.running() as pilot:
+            told = notice_text(pilot.app.screen) or ""
+            assert "ZeroDivisionError: by zero [bold]" in told
+            assert str(fakes.log) in told
+            await pilot.press("question_mark")
+            assert isinstance(pilot.app.screen, HelpDialog)
+        assert "Traceback" in fakes.log.read_text(encoding="utf-8")
+
+
+class TestSizes:
+    @asynchronous
+    async def test_wide_has_two_columns(self, fakes: Fakes) -> None:
+        async with fakes.running((120, 40)) as pilot:
+            table = pilot.app.screen.query_one(ModelTable)
+            details = pilot.app.screen.query_one(DetailsPanel)
+            assert details.region.x >= table.region.right
+
+    @asynchronous
+    async def test_medium_has_details_below(self, fakes: Fakes) -> None:
+        async with fakes.running((80, 24)) as pilot:
+            table = pilot.app.screen.query_one(ModelTable)
+            details = pilot.app.screen.query_one(DetailsPanel)
+            assert details.region.y >= table.region.bottom
+
+    @asynchronous
+    async def test_tiny_keeps_to_the_essential(self, fakes: Fakes) -> None:
+        async with fakes.running((60, 20)) as pilot:
+            text = screen_text(pilot.app)
+            assert max(len(line) for line in text.splitlines()) <= 60
+            assert "SmolLM2-135M-Instruct" in text
+            assert "Params" not in text
+            assert "^q Quit" in text
+            details = pilot.app.screen.query_one(DetailsPanel)
+            assert not details.display
+            await pilot.press("i")
+            assert details.display
+            await until(pilot, lambda: "8,192 tokens" in screen_text(pilot.app))
+
+    @asynchronous
+    async def test_columns_follow_the_terminal(self, fakes: Fakes) -> None:
+        async with fakes.running((120, 40)) as pilot:
+            assert "Params" in screen_text(pilot.app)
+            await pilot.resize_terminal(60, 20)
+            await until(pilot, lambda: "Params" not in screen_text(pilot.app))
+            assert cursor(pilot.app) == QWEN.name
