@@ -8,14 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.plan import make_plan
 from tests.invented_machines import GIB, machine
 from tests.memory_truths import TRUTHS, read_truths
 
 __all__ = ["main"]
 
-_WISHES = (Wishes(), Wishes(n_gpu_layers=-1), Wishes(n_ctx=1 << 24))
+_PLAN_OPTIONS = (PlanOptions(), PlanOptions(n_gpu_layers=-1), PlanOptions(n_ctx=1 << 24))
 
 
 def main() -> None:
@@ -25,11 +25,11 @@ def main() -> None:
     for path in sorted(TRUTHS.glob("*.json")):
         shape = read_truths(path).header.shape
         for profile in machines:
-            for wish in _WISHES:
+            for option in _PLAN_OPTIONS:
                 took = []
                 for _ in range(3):
                     began = time.perf_counter()
-                    plan = make_plan(profile, shape, wish)
+                    plan = make_plan(profile, shape, option)
                     took.append(time.perf_counter() - began)
                 times[plan.fits].append(min(took))
     for fits, found in times.items():

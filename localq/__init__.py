@@ -44,11 +44,11 @@ def plan(name: str | None = None, *, n_ctx: int | None = None) -> OffloadPlan:
     `localq plan --save` kept for the model holds here too.
     """
     from localq.library import Library
-    from localq.planning.offload_plan import Wishes
+    from localq.planning.offload_plan import PlanOptions
     from localq.services.machine.plan import plan_model
 
     with Library() as library:
-        return plan_model(library, name, Wishes(n_ctx=n_ctx)).plan
+        return plan_model(library, name, PlanOptions(n_ctx=n_ctx)).plan
 
 
 def __getattr__(name: str) -> object:

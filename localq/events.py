@@ -13,8 +13,8 @@ from enum import StrEnum
 
 __all__ = [
     "Emit",
-    "Failed",
-    "Finished",
+    "JobFailed",
+    "JobFinished",
     "JobEvent",
     "Note",
     "Progress",
@@ -59,16 +59,16 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class JobFinished:
     result: object
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class JobFailed:
     error: Exception
 
 
-JobEvent = Started | Progress | Note | Finished | Failed
+JobEvent = Started | Progress | Note | JobFinished | JobFailed
 Emit = Callable[[JobEvent], None]
 
 

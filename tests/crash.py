@@ -38,7 +38,7 @@ from unittest.mock import patch
 
 import localq
 from localq.events import ignore
-from localq.jobs import JobBook, JobState
+from localq.jobs import JobState, JobStore
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.doctor.doctor import doctor
@@ -285,7 +285,7 @@ class Lab:
         if remains:
             names = ", ".join(str(path.relative_to(home)) for path in remains)
             raise Found(f"left behind: {names}")
-        states = {job.title: job.state for job in JobBook(_paths(home)).jobs()}
+        states = {job.title: job.state for job in JobStore(_paths(home)).jobs()}
         unfinished = [title for title, state in states.items() if state is not JobState.FINISHED]
         if jobs and unfinished:
             raise Found(f"unfinished jobs: {', '.join(unfinished)}")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from localq.hardware.profile import CpuProfile, Device, DeviceKind, HardwareProfile, Memory, System
 from localq.planning.attention_layers import LayerMemory
 from localq.planning.model_shape import LayerKind, LayerShape, ModelShape
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 
-__all__ = ["GIB", "machine", "machines", "models", "pairs", "wishes"]
+__all__ = ["GIB", "machine", "machines", "models", "pairs", "plan_options"]
 
 GIB = 1 << 30
 _MIB = 1 << 20
@@ -132,10 +132,10 @@ def models(draw: st.DrawFn) -> ModelShape:
     )
 
 
-def wishes() -> st.SearchStrategy[Wishes]:
+def plan_options() -> st.SearchStrategy[PlanOptions]:
     type_ = st.none() | st.sampled_from(_TYPES)
     return st.builds(
-        Wishes,
+        PlanOptions,
         n_ctx=st.none() | st.integers(16, 200_000),
         n_gpu_layers=st.none() | st.integers(-1, 200),
         n_cpu_moe=st.none() | st.integers(0, 200),

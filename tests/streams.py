@@ -12,7 +12,7 @@ from pathlib import Path
 import localq
 from localq.events import Emit, ignore
 from localq.formats.types import QuantType
-from localq.hub.patience import RetryPolicy
+from localq.hub.backoff import RetryPolicy
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.make.quantize import QuantizeRequest, quantize

@@ -27,7 +27,8 @@ def loaded_after(code: str, home: str) -> set[str]:
     "code",
     [
         "import localq; localq.Library().models()",
-        "import localq.cli.main, localq.library, localq.formats.gguf, localq.services.make.quantize",
+        "import localq.cli.main, localq.library, localq.formats.gguf",
+        "import localq.services.make.quantize",
         "from localq.cli.main import main; main(['--help'])",
         "from localq.cli.main import main; main(['list'])",
         "from localq.cli.main import main; main(['list', '--json'])",

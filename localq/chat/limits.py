@@ -11,7 +11,7 @@ __all__ = [
     "MAX_INT_BITS",
     "MAX_SECONDS",
     "MAX_SIZE",
-    "Budget",
+    "RenderBudget",
     "LimitError",
     "check_growth",
     "listed",
@@ -40,7 +40,7 @@ class LimitError(Exception):
     """A template takes too long, or makes something too large."""
 
 
-class Budget:
+class RenderBudget:
     """Of one rendering: its time, and all that it makes, which the template may keep."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ from localq.chat.dialect import (
 from localq.chat.limits import (
     MAX_INT_BITS,
     MAX_SIZE,
-    Budget,
+    RenderBudget,
     check_growth,
     listed,
     product,
@@ -68,7 +68,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             extensions=[loopcontrols, GenerationBlock],
             finalize=self._printable,
         )
-        self.budget = Budget()
+        self.budget = RenderBudget()
         for name in _UNNEEDED:
             del self.globals[name]
         self.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now}

@@ -9,7 +9,7 @@ from textwrap import shorten
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from localq.chat.dialect import RefusedError, strftime_now
-from localq.chat.limits import MAX_SIZE, Budget, LimitError, too_large
+from localq.chat.limits import MAX_SIZE, LimitError, RenderBudget, too_large
 from localq.chat.message import ChatMessage
 from localq.chat.sandbox import BoundedEnvironment
 from localq.errors import UnsupportedError
@@ -65,7 +65,7 @@ class ChatTemplate:
                     raise _unsupported(error) from error
 
     def _render(self, variables: dict[str, object]) -> str:
-        self._environment.budget = budget = Budget()
+        self._environment.budget = budget = RenderBudget()
         parts: list[str] = []
         size = 0
         for part in self._template.generate(variables):

@@ -12,7 +12,7 @@ import click
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
-from localq.cli.plan_options import plan_options, wishes_from
+from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
 from localq.library import Library
 
@@ -52,8 +52,8 @@ def command(
     """
     from localq.services.machine.bench import BenchRequest, bench, bench_history
 
-    wishes = replace(wishes_from(**options), n_ubatch=n_ubatch)
-    request = BenchRequest(model, n_prompt, n_generate, repetitions, wishes, force)
+    wanted = replace(plan_options_from(**options), n_ubatch=n_ubatch)
+    request = BenchRequest(model, n_prompt, n_generate, repetitions, wanted, force)
     if history:
         with Library() as library:
             _history(bench_history(library, model), as_json)

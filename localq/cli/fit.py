@@ -15,7 +15,7 @@ from localq.library import Library
 from localq.planning.placed_words import size_text
 
 if TYPE_CHECKING:
-    from localq.services.fit.fit import FitResult, FitRow, SisterRepo
+    from localq.services.fit.fit import FitResult, FitRow, RelatedRepo
 
 __all__ = ["command", "show"]
 
@@ -51,7 +51,9 @@ def command(
     ):
         result = fit(library, request, emit, cancel)
     if as_json:
-        output.json_document(result)
+        document = output.to_json(result)
+        document["sisters"] = document.pop("related")  # the name that programs know
+        output.json_document(document)
         return
     show(result)
 
@@ -72,11 +74,11 @@ def show(result: FitResult) -> None:
         output.line(f"* {result.recommended}: {result.reason}")
     else:
         output.line(f"{result.reason}{_instead(result)}")
-    if result.sisters:
+    if result.related:
         output.line("")
         output.line("ready-made:")
-        for sister in result.sisters:
-            output.line(f"  {_sister(sister)}")
+        for repo in result.related:
+            output.line(f"  {_related(repo)}")
     for warning in result.warnings:
         output.warn(warning)
     output.narrate(f"next: {result.command}")
@@ -147,9 +149,9 @@ def _instead(result: FitResult) -> str:
     return f"; a model of {result.smaller:g}B parameters would fit as Q4_K_M"
 
 
-def _sister(sister: SisterRepo) -> str:
-    if sister.quant:
-        return f"{sister.command}  ({output.byte_count(sister.size_bytes)})"
-    quants = list(sister.quants)
+def _related(related: RelatedRepo) -> str:
+    if related.quant:
+        return f"{related.command}  ({output.byte_count(related.size_bytes)})"
+    quants = list(related.quants)
     more = " ..." if len(quants) > _MOST_QUANTS else ""
-    return f"{sister.repo} has {', '.join(quants[:_MOST_QUANTS])}{more}"
+    return f"{related.repo} has {', '.join(quants[:_MOST_QUANTS])}{more}"

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from localq.jobs.stop import Stop
+from localq.jobs.cancel_event import CancelEvent
 
 __all__ = ["cancel_on_interrupt"]
 
 
 @contextmanager
-def cancel_on_interrupt() -> Iterator[Stop]:
+def cancel_on_interrupt() -> Iterator[CancelEvent]:
     """An event that Ctrl-C (and a polite kill) sets while the block runs."""
-    cancel = Stop()
+    cancel = CancelEvent()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.is_set():

@@ -14,7 +14,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.jobs_table import show_jobs, watch_jobs
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.jobs import Job, JobBook, JobState
+from localq.jobs import Job, JobState, JobStore
 from localq.library import Library
 from localq.paths import Paths
 
@@ -46,10 +46,10 @@ def command(context: click.Context, every: bool, watch: bool, as_json: bool) -> 
     """
     if context.invoked_subcommand is not None:
         return
-    book = JobBook(Paths.from_environment())
+    store = JobStore(Paths.from_environment())
     if watch:
-        watch_jobs(lambda: _shown(book, every=every), quiet=as_json)
-    jobs = _shown(book, every=every)
+        watch_jobs(lambda: _shown(store, every=every), quiet=as_json)
+    jobs = _shown(store, every=every)
     if as_json:
         output.json_document([_document(job) for job in jobs])
     else:
@@ -71,7 +71,7 @@ def cancel(job_id: int, as_json: bool) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     while job.state.is_active and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
-        job = JobBook(paths).job(job_id)
+        job = JobStore(paths).job(job_id)
     if as_json:
         output.json_document(_document(job))
     elif job.state.is_active:
@@ -130,9 +130,9 @@ def clear(job_ids: tuple[int, ...], every: bool, partials: bool, as_json: bool) 
 @_id
 def log(job_id: int) -> None:
     """Print what a job that runs in the background has said."""
-    book = JobBook(Paths.from_environment())
-    job = book.job(job_id)
-    path = book.log(job_id)
+    store = JobStore(Paths.from_environment())
+    job = store.job(job_id)
+    path = store.log(job_id)
     if not path.is_file():
         output.narrate(f"job {job_id} has no log: it ran in a terminal")
     else:
@@ -150,7 +150,7 @@ def run(job_id: int) -> None:
     """What the process of a job without a terminal does."""
     from localq.services.jobs.jobs import run_job
 
-    agreed = JobBook(Paths.from_environment()).job(job_id).agreed
+    agreed = JobStore(Paths.from_environment()).job(job_id).agreed
     with Library() as library, cancel_on_interrupt() as stop, ProgressDisplay() as emit:
         job = run_job(library, job_id, emit, stop, consent_by(yes=agreed), detached=True)
     output.line(job.result or "")
@@ -198,10 +198,10 @@ def _document(job: Job) -> dict[str, Any]:
     return {**output.to_json(job), "request": request}
 
 
-def _shown(book: JobBook, *, every: bool) -> list[Job]:
+def _shown(store: JobStore, *, every: bool) -> list[Job]:
     earliest = time.time() - _RECENT_SECONDS
     return [
         job
-        for job in book.jobs()
+        for job in store.jobs()
         if every or job.state is not JobState.FINISHED or (job.ended_at or 0) > earliest
     ]

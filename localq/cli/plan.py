@@ -10,7 +10,7 @@ import click
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
-from localq.cli.plan_options import plan_options, wishes_from
+from localq.cli.plan_options import plan_options, plan_options_from
 from localq.errors import UsageError
 from localq.library import Library
 
@@ -47,26 +47,26 @@ def command(
     saved holds until it is forgotten; options given to run go before it.
     """
     from localq.services.library.locate import locate_gguf
-    from localq.services.machine.plan import forget_wishes, plan_model, save_wishes
+    from localq.services.machine.plan import forget_plan_options, plan_model, save_plan_options
 
     if as_flags + as_langchain + as_json > 1:
         raise UsageError("choose one of --llama-cpp, --langchain and --json")
     if save and forget:
         raise UsageError("choose one of --save and --forget")
-    wishes = wishes_from(**options)
-    if save and not any(getattr(wishes, name) is not None for name in wishes.__slots__):
+    wanted = plan_options_from(**options)
+    if save and not any(getattr(wanted, name) is not None for name in wanted.__slots__):
         raise UsageError("nothing to keep: no option was given", hint="--save with --ctx 8192, say")
     with Library() as library, cancel_on_interrupt() as cancel:
         if save or forget:
             found = locate_gguf(library, model)
             if save:
-                save_wishes(library, found, wishes)
+                save_plan_options(library, found, wanted)
                 output.narrate(f"kept for {found.name}")
-            elif forget_wishes(library, found):
+            elif forget_plan_options(library, found):
                 output.narrate(f"forgot what was kept for {found.name}")
             else:
                 output.narrate(f"nothing was kept for {found.name}")
-        planned = plan_model(library, model, wishes, cancel=cancel)
+        planned = plan_model(library, model, wanted, cancel=cancel)
     if as_json:
         document = output.to_json(planned.plan)
         output.json_document({"model": planned.model.name, "path": planned.model.path, **document})

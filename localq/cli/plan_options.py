@@ -10,9 +10,9 @@ import click
 from localq.errors import UsageError
 
 if TYPE_CHECKING:
-    from localq.planning.offload_plan import Wishes
+    from localq.planning.offload_plan import PlanOptions
 
-__all__ = ["plan_options", "wishes_from"]
+__all__ = ["plan_options", "plan_options_from"]
 
 _MOST = 1 << 24
 _OPTIONS = (
@@ -46,13 +46,13 @@ Function = Callable[..., Any]
 
 
 def plan_options(function: Function) -> Function:
-    """The options, in this order; they come in as keyword arguments for `wishes_from`."""
+    """The options, in this order; they come in as keyword arguments for `plan_options_from`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
-def wishes_from(
+def plan_options_from(
     *,
     n_ctx: int | None,
     n_threads: int | None,
@@ -62,13 +62,13 @@ def wishes_from(
     n_batch: int | None,
     no_mmap: bool,
     mlock: bool,
-) -> Wishes:
+) -> PlanOptions:
     """What the options ask for; UsageError where a type is none."""
-    from localq.planning.offload_plan import Wishes
-    from localq.services.machine.plan import check_wishes
+    from localq.planning.offload_plan import PlanOptions
+    from localq.services.machine.plan import check_plan_options
 
     type_k, type_v = _types(kv)
-    wishes = Wishes(
+    plan_options = PlanOptions(
         n_ctx=n_ctx,
         n_gpu_layers=n_gpu_layers,
         n_threads=n_threads,
@@ -79,8 +79,8 @@ def wishes_from(
         use_mmap=False if no_mmap else None,
         use_mlock=True if mlock else None,
     )
-    check_wishes(wishes)
-    return wishes
+    check_plan_options(plan_options)
+    return plan_options
 
 
 def _types(kv: str | None) -> tuple[str | None, str | None]:

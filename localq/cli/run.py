@@ -10,7 +10,7 @@ import click
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
-from localq.cli.plan_options import plan_options, wishes_from
+from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
 from localq.errors import Cancelled, UsageError
 from localq.library import Library
@@ -48,14 +48,14 @@ def command(
     text = _prompt(prompt)
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     sampling = SamplingParams(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
-    wishes = wishes_from(**options)
+    wanted = plan_options_from(**options)
     show = (lambda piece: None) if as_json else output.stream
     with (
         Library() as library,
         cancel_on_interrupt() as cancel,
         ProgressDisplay() as emit,
         Conversation.open(
-            library, model, emit=emit, wishes=wishes, force=force, cancel=cancel
+            library, model, emit=emit, plan_options=wanted, force=force, cancel=cancel
         ) as conversation,
     ):
         if conversation.continues_text and sys.stderr.isatty() and not as_json:

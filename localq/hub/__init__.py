@@ -3,11 +3,11 @@
 Only `repository`, `search` and `session` import huggingface_hub: this package itself costs nothing.
 """
 
+from localq.hub.backoff import RetryPolicy
 from localq.hub.choose import Chosen, Weights, choose_checkpoint
 from localq.hub.choose_gguf import ChosenGguf, choose_gguf, choose_mmproj, gguf_quants
 from localq.hub.fetch import fetch_all
 from localq.hub.folder import FolderSource
-from localq.hub.patience import RetryPolicy
 from localq.hub.selection import Selection
 from localq.hub.source import Digest, RemoteFile, Source
 from localq.hub.spec import ModelSpec, parse_spec

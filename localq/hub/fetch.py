@@ -15,8 +15,8 @@ from pathlib import Path
 
 from localq.errors import Cancelled, storage_errors
 from localq.events import Emit
-from localq.hub.patience import Patience, RetryPolicy, stop_if
-from localq.hub.progress import Board
+from localq.hub.backoff import Backoff, RetryPolicy, stop_if
+from localq.hub.progress import TransferMonitor
 from localq.hub.source import RemoteFile, Source
 from localq.hub.transfer import Transfer, read_into
 
@@ -43,18 +43,18 @@ def fetch_all(
     alone. Raises Cancelled, OfflineError, HubError, StorageError; the first failure stops the
     other files at once. What has arrived until then stays, for the next time.
     """
-    board = Board(emit, stage, sum(file.size for file in targets.values()))
+    monitor = TransferMonitor(emit, stage, sum(file.size for file in targets.values()))
     policy = policy or RetryPolicy()
 
     large = sum(file.size >= _LARGE for file in targets.values())
 
     def bring(target: Path, file: RemoteFile) -> int:
-        stop_if(board.stopped)
-        patience = Patience(policy, board.stopped, board.note)
+        stop_if(monitor.stopped)
+        backoff = Backoff(policy, monitor.stopped, monitor.note)
         # Where files are fewer than processors, another of these can do the hashing.
         aside = hashing if large < (os.cpu_count() or 1) and file.size >= _LARGE else None
         with storage_errors(target, _FREE_SPACE):
-            return Transfer(source, file, target, patience, board, aside).run()
+            return Transfer(source, file, target, backoff, monitor, aside).run()
 
     with (
         ThreadPoolExecutor(files_at_once, "hash") as hashing,
@@ -63,17 +63,17 @@ def fetch_all(
         futures: list[Future[int]] = []
         for target, file in targets.items():
             futures.append(pool.submit(bring, target, file))
-            futures[-1].add_done_callback(lambda future: board.wake())
+            futures[-1].add_done_callback(lambda future: monitor.wake())
         try:
             while not all(future.done() for future in futures):
-                board.wait()
-                board.tell()
+                monitor.wait()
+                monitor.tell()
                 stop_if(cancel)
                 _raise_failure(futures)
         finally:
-            board.stop()
+            monitor.stop()
     _raise_failure(futures)
-    board.tell(finished=True)
+    monitor.tell(finished=True)
     return sum(future.result() for future in futures)
 
 

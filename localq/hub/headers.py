@@ -16,8 +16,8 @@ from localq.errors import BadFileError, OfflineError
 from localq.events import Emit
 from localq.formats.gguf import GGUFFile, parse_gguf
 from localq.formats.safetensors import TensorInfo, parse_safetensors_header
-from localq.hub.patience import Patience, RetryPolicy, stop_if
-from localq.hub.source import Interrupted, RemoteFile, Source
+from localq.hub.backoff import Backoff, RetryPolicy, stop_if
+from localq.hub.source import RemoteFile, Source, TransferInterrupted
 
 __all__ = [
     "RemoteGGUF",
@@ -69,7 +69,7 @@ def read_remote_headers(
     """
 
     def read(file: RemoteFile) -> RemoteHeader:
-        opened = _Opened(source, file, Patience(policy or RetryPolicy(), cancel, emit))
+        opened = _Opened(source, file, Backoff(policy or RetryPolicy(), cancel, emit))
         tensors = parse_safetensors_header(opened, _shown(source, file), file.size)
         return RemoteHeader(tensors, opened.taken, len(opened.have))
 
@@ -91,26 +91,24 @@ def read_remote_gguf(
     policy: RetryPolicy | None = None,
 ) -> RemoteGGUF:
     """The metadata and the tensor table of one GGUF file; raises as `read_remote_headers`."""
-    opened = _Opened(source, file, Patience(policy or RetryPolicy(), cancel, emit))
+    opened = _Opened(source, file, Backoff(policy or RetryPolicy(), cancel, emit))
     found = parse_gguf(opened, _shown(source, file), file.size)
     return RemoteGGUF(found, len(opened.have))
 
 
-def fetch_range(
-    source: Source, file: RemoteFile, start: int, end: int, patience: Patience
-) -> bytes:
+def fetch_range(source: Source, file: RemoteFile, start: int, end: int, backoff: Backoff) -> bytes:
     """Bytes [start, end) of the file, which has them. What breaks is gone on with."""
     have = bytearray()
     while len(have) < end - start:
-        stop_if(patience.cancel)
+        stop_if(backoff.cancel)
         before = len(have)
         try:
             _receive(source, file, start, end, have)
-        except (Interrupted, OfflineError) as error:
+        except (TransferInterrupted, OfflineError) as error:
             if len(have) - before >= _WORTHWHILE:
-                patience.progressed()
+                backoff.progressed()
             else:
-                patience.wait(error)
+                backoff.wait(error)
     return bytes(have)
 
 
@@ -123,7 +121,7 @@ def _receive(source: Source, file: RemoteFile, start: int, end: int, have: bytea
             skip = max(0, skip - len(chunk))
             if len(have) == end - start:
                 return
-    raise Interrupted(f"{file.path}: the connection closed before the part's end")
+    raise TransferInterrupted(f"{file.path}: the connection closed before the part's end")
 
 
 def _shown(source: Source, file: RemoteFile) -> Path:
@@ -136,7 +134,7 @@ class _Opened:
 
     source: Source
     file: RemoteFile
-    patience: Patience
+    backoff: Backoff
     have: bytearray = field(default_factory=bytearray, init=False)
     position: int = field(default=0, init=False)
 
@@ -156,6 +154,6 @@ class _Opened:
         have = len(self.have)
         if end > have:
             enough = min(max(end, 2 * have, _FIRST_BYTES), self.file.size)
-            self.have += fetch_range(self.source, self.file, have, enough, self.patience)
+            self.have += fetch_range(self.source, self.file, have, enough, self.backoff)
         self.position = end
         return bytes(self.have[begin:end])

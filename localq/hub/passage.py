@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from localq.errors import OfflineError
+from localq.hub.backoff import Backoff, RetryPolicy, stop_if
 from localq.hub.hashing import HashingAside
-from localq.hub.patience import Patience, RetryPolicy, stop_if
-from localq.hub.progress import Board
-from localq.hub.source import Damaged, DigestKind, Interrupted, RemoteFile, Source
+from localq.hub.progress import TransferMonitor
+from localq.hub.source import Damaged, DigestKind, RemoteFile, Source, TransferInterrupted
 
 __all__ = ["pass_through"]
 
@@ -28,7 +28,7 @@ def pass_through(
     take: Callable[[bytes], None],
     *,
     policy: RetryPolicy,
-    board: Board,
+    monitor: TransferMonitor,
     aside: ThreadPoolExecutor,
     beginning: bytes = b"",
 ) -> None:
@@ -38,23 +38,23 @@ def pass_through(
     if the file does not begin with `beginning`; what was given before is then void, and no longer
     counted. Raises HubError, OfflineError and Cancelled.
     """
-    passage = _Passage(source, file, take, board, aside, beginning)
-    patience = Patience(policy, board.stopped, board.note)
+    passage = _Passage(source, file, take, monitor, aside, beginning)
+    backoff = Backoff(policy, monitor.stopped, monitor.note)
     try:
         while passage.have < file.size:
-            stop_if(board.stopped)
+            stop_if(monitor.stopped)
             before = passage.have
             try:
                 passage.receive()
-            except (Interrupted, OfflineError) as error:
-                stop_if(board.stopped)
+            except (TransferInterrupted, OfflineError) as error:
+                stop_if(monitor.stopped)
                 if passage.have - before >= _WORTHWHILE:
-                    patience.progressed()
+                    backoff.progressed()
                 else:
-                    patience.wait(error)
+                    backoff.wait(error)
         passage.check()
     except Damaged:
-        board.meter.add(-passage.have)
+        monitor.meter.add(-passage.have)
         raise
 
 
@@ -64,7 +64,7 @@ class _Passage:
         source: Source,
         file: RemoteFile,
         take: Callable[[bytes], None],
-        board: Board,
+        monitor: TransferMonitor,
         aside: ThreadPoolExecutor,
         beginning: bytes,
     ) -> None:
@@ -72,7 +72,7 @@ class _Passage:
         self._source = source
         self._file = file
         self._take = take
-        self._board = board
+        self._monitor = monitor
         self._beginning = beginning
         self._batch: list[bytes] = []
         self._batch_size = 0
@@ -80,17 +80,19 @@ class _Passage:
 
     def receive(self) -> None:
         with self._source.open(self._file, self.have) as stream:
-            self._board.hold(stream.abort)
+            self._monitor.hold(stream.abort)
             try:
                 surplus = self.have - stream.start  # a server may begin at the first byte anew
                 for chunk in stream.chunks:
-                    stop_if(self._board.stopped)
+                    stop_if(self._monitor.stopped)
                     self._give(chunk[surplus:] if surplus else chunk)
                     surplus = max(0, surplus - len(chunk))
             finally:
-                self._board.release()
+                self._monitor.release()
         if self.have < self._file.size:
-            raise Interrupted(f"{self._file.path}: the connection closed before the file's end")
+            raise TransferInterrupted(
+                f"{self._file.path}: the connection closed before the file's end"
+            )
 
     def _give(self, chunk: bytes) -> None:
         if self.have + len(chunk) > self._file.size:
@@ -100,7 +102,7 @@ class _Passage:
             if chunk[: len(expected)] != expected:
                 raise Damaged("it does not begin with the header that was read before")
         self.have += len(chunk)
-        self._board.meter.add(len(chunk))
+        self._monitor.meter.add(len(chunk))
         self._batch.append(chunk)
         self._batch_size += len(chunk)
         if self._batch_size >= _BATCH:

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from localq.events import Emit, JobEvent, Note, Progress
-from localq.hub.patience import stop_if
+from localq.hub.backoff import stop_if
 
-__all__ = ["Board", "Meter"]
+__all__ = ["TransferMonitor", "ByteCounter"]
 
 _SECONDS_BETWEEN_EVENTS = 0.1
 
 
 @dataclass(slots=True)
-class Meter:
+class ByteCounter:
     """How many bytes are there; any thread may add some."""
 
     done: int = field(default=0, init=False)
@@ -28,14 +28,14 @@ class Meter:
             self.done += count
 
 
-class Board:
+class TransferMonitor:
     """Where workers leave their news and see that they are to stop.
 
     `emit` is called by `tell` only, so that whoever listens hears one thread.
     """
 
     def __init__(self, emit: Emit, stage: str, total: int) -> None:
-        self.meter = Meter()
+        self.meter = ByteCounter()
         self.stopped = threading.Event()
         self._emit = emit
         self._stage = stage

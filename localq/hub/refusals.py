@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from localq.errors import HubError, LocalqError, NotFoundError
-from localq.hub.source import Interrupted
+from localq.hub.source import TransferInterrupted
 
 __all__ = ["Asked", "refusal", "retry_after"]
 
@@ -35,7 +35,7 @@ def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqErro
     code = headers.get("X-Error-Code", "")
     reason = headers.get("X-Error-Message", "")
     if status in _TRANSIENT:
-        return Interrupted(
+        return TransferInterrupted(
             f"{asked.host} answers {_phrase(status)}", retry_after=retry_after(headers)
         )
     if code == "GatedRepo":

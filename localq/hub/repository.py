@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from localq.errors import HubError
 from localq.events import Emit
+from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.listing import repo_state, tree_files
-from localq.hub.patience import Patience, RetryPolicy
 from localq.hub.session import HubSession, Params, hang_up
-from localq.hub.source import Damaged, Interrupted, RemoteFile, Stream
+from localq.hub.source import Damaged, RemoteFile, Stream, TransferInterrupted
 from localq.hub.spec import ModelSpec
 
 __all__ = ["HubSource"]
@@ -46,7 +46,7 @@ class HubSource:
 
         Raises OfflineError, NotFoundError, HubError, Cancelled.
         """
-        api = _Api(HubSession.from_environment(), Patience(policy or RetryPolicy(), cancel, emit))
+        api = _Api(HubSession.from_environment(), Backoff(policy or RetryPolicy(), cancel, emit))
         repo, commit = api.state(spec.repo, spec.revision)
         files = api.files(repo, commit)
         return cls(api.session, repo, commit, files)
@@ -63,14 +63,16 @@ class HubSource:
             if response.status_code == 206:
                 start = _range_start(response.headers.get("Content-Range", ""))
                 if start != offset:
-                    raise Interrupted(f"{self.session.host} sent another part than asked for")
+                    raise TransferInterrupted(
+                        f"{self.session.host} sent another part than asked for"
+                    )
             yield Stream(start, response.iter_bytes(), partial(hang_up, response))
 
 
 @dataclass(frozen=True, slots=True)
 class _Api:
     session: HubSession
-    patience: Patience
+    backoff: Backoff
 
     def state(self, repo: str, revision: str | None) -> tuple[str, str]:
         path = f"/api/models/{repo}/revision/{quote(revision or 'main', safe='')}"
@@ -95,7 +97,7 @@ class _Api:
         self, path: str, repo: str, revision: str, params: Params
     ) -> tuple[object, Params | None]:
         return self.session.patient_json(
-            path, self.session.asked(repo, revision), params, self.patience
+            path, self.session.asked(repo, revision), params, self.backoff
         )
 
 

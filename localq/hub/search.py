@@ -11,7 +11,7 @@ from typing import Any
 
 from localq.errors import HubError
 from localq.events import Emit
-from localq.hub.patience import Patience, RetryPolicy
+from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.session import HubSession, Params
 from localq.hub.spec import is_repo
 
@@ -79,7 +79,7 @@ def search_models(
     Raises OfflineError, HubError, Cancelled.
     """
     session = HubSession.from_environment()
-    patience = Patience(policy or RetryPolicy(), cancel, emit)
+    backoff = Backoff(policy or RetryPolicy(), cancel, emit)
     params: Params = {
         "search": words[:_MAX_WORDS],
         "sort": _SORT[order],
@@ -89,7 +89,7 @@ def search_models(
     }
     found: dict[str, FoundModel] = {}
     for _ in range(_MAX_PAGES):
-        answer, following = session.patient_json("/api/models", session.asked(""), params, patience)
+        answer, following = session.patient_json("/api/models", session.asked(""), params, backoff)
         if not isinstance(answer, list):
             raise HubError(
                 f"{session.host} does not answer as a Hub does", hint="check HF_ENDPOINT"

@@ -21,9 +21,9 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from localq.errors import HubError, OfflineError
 from localq.hub import environment
-from localq.hub.patience import Patience, stop_if
+from localq.hub.backoff import Backoff, stop_if
 from localq.hub.refusals import Asked, refusal
-from localq.hub.source import Interrupted
+from localq.hub.source import TransferInterrupted
 from localq.version import __version__
 
 __all__ = ["HubSession", "Params", "hang_up"]
@@ -54,17 +54,17 @@ class HubSession:
         return urlsplit(self.endpoint).netloc.rpartition("@")[2]
 
     def patient_json(
-        self, path: str, asked: Asked, params: Params, patience: Patience
+        self, path: str, asked: Asked, params: Params, backoff: Backoff
     ) -> tuple[object, Params | None]:
         """As `json`, tried again where that may help."""
         while True:
-            stop_if(patience.cancel)
+            stop_if(backoff.cancel)
             try:
                 answer = self.json(path, asked, params)
-            except Interrupted as error:
-                patience.wait(error)
+            except TransferInterrupted as error:
+                backoff.wait(error)
             else:
-                patience.progressed()
+                backoff.progressed()
                 return answer
 
     def json(self, path: str, asked: Asked, params: Params) -> tuple[object, Params | None]:
@@ -146,7 +146,7 @@ class HubSession:
                 f"{self.host} leads to an address that is not on the web", hint="check HF_ENDPOINT"
             ) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise Interrupted(f"{self.host}: {_reason(error)}") from error
+            raise TransferInterrupted(f"{self.host}: {_reason(error)}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise HubError(f"{self.host}: {_reason(error)}") from error
 

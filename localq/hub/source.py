@@ -16,7 +16,7 @@ __all__ = [
     "Digest",
     "DigestKind",
     "Hasher",
-    "Interrupted",
+    "TransferInterrupted",
     "RemoteFile",
     "Source",
     "Stream",
@@ -104,7 +104,7 @@ class Source(Protocol):
         """
 
 
-class Interrupted(HubError):
+class TransferInterrupted(HubError):
     """A transfer that did not come to its end; trying again may help.
 
     `retry_after` is how many seconds the server asked to wait, where it did.

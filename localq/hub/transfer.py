@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from localq.errors import HubError, OfflineError
+from localq.hub.backoff import Backoff, stop_if
 from localq.hub.hashing import HashingAside
-from localq.hub.patience import Patience, stop_if
-from localq.hub.progress import Board
-from localq.hub.source import Damaged, DigestKind, Hasher, Interrupted, RemoteFile, Source
+from localq.hub.progress import TransferMonitor
+from localq.hub.source import Damaged, DigestKind, Hasher, RemoteFile, Source, TransferInterrupted
 
 __all__ = ["Transfer", "read_into"]
 
@@ -31,8 +31,8 @@ class Transfer:
     source: Source
     file: RemoteFile
     target: Path
-    patience: Patience
-    board: Board
+    backoff: Backoff
+    monitor: TransferMonitor
     aside: ThreadPoolExecutor | None = None
     have: int = field(default=0, init=False)
     moved: int = field(default=0, init=False)
@@ -62,12 +62,12 @@ class Transfer:
                 before = self.have
                 try:
                     self._receive(output)
-                except (Interrupted, OfflineError) as error:
+                except (TransferInterrupted, OfflineError) as error:
                     self._stop_if_cancelled()
                     if self.have - before >= _WORTHWHILE:
-                        self.patience.progressed()
+                        self.backoff.progressed()
                     else:
-                        self.patience.wait(error)
+                        self.backoff.wait(error)
         if self.hasher.hexdigest() != self.file.digest.hex:
             kind = self.file.digest.kind
             name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
@@ -85,7 +85,7 @@ class Transfer:
 
     def _receive(self, output: BinaryIO) -> None:
         with self.source.open(self.file, self.have) as stream:
-            self.board.hold(stream.abort)
+            self.monitor.hold(stream.abort)
             try:
                 if stream.start != self.have:
                     self._restart(output)
@@ -97,13 +97,15 @@ class Transfer:
                     self.moved += len(chunk)
                     self._count(len(chunk))
             finally:
-                self.board.release()
+                self.monitor.release()
         if self.have < self.file.size:
-            raise Interrupted(f"{self.file.path}: the connection closed before the file's end")
+            raise TransferInterrupted(
+                f"{self.file.path}: the connection closed before the file's end"
+            )
 
     def _restart(self, output: BinaryIO) -> None:
         output.truncate(0)
-        self.board.meter.add(-self.have)
+        self.monitor.meter.add(-self.have)
         self.have = 0
         self.hasher = self._fresh_hasher()
 
@@ -112,17 +114,17 @@ class Transfer:
         return hasher if self.aside is None else HashingAside(hasher, self.aside)
 
     def _forget(self) -> None:
-        self.board.meter.add(-self.have)
+        self.monitor.meter.add(-self.have)
         self.have = 0
         self.target.unlink(missing_ok=True)
 
     def _count(self, count: int) -> None:
         self.have += count
-        self.board.meter.add(count)
+        self.monitor.meter.add(count)
         self._stop_if_cancelled()
 
     def _stop_if_cancelled(self) -> None:
-        stop_if(self.board.stopped)
+        stop_if(self.monitor.stopped)
 
 
 def read_into(hasher: Hasher, opened: BinaryIO, count: Callable[[int], None]) -> None:

@@ -10,10 +10,10 @@ from types import TracebackType
 
 from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
 from localq.events import Emit, JobEvent, Note, Progress, Started
-from localq.jobs.book import JobBook, JobRunning
+from localq.jobs.cancel_event import CancelEvent
 from localq.jobs.job import Draft, JobProgress, JobState
 from localq.jobs.liveness import RunnerLock
-from localq.jobs.stop import Stop
+from localq.jobs.store import JobRunning, JobStore
 
 __all__ = ["Recorder"]
 
@@ -33,14 +33,14 @@ class Recorder:
 
     def __init__(
         self,
-        book: JobBook,
+        store: JobStore,
         job: Draft | tuple[int, RunnerLock],
         emit: Emit,
         cancel: threading.Event,
     ) -> None:
         self.result: str | None = None
         """What was made, in a few words: to be set before the block ends."""
-        self._book = book
+        self._store = store
         self._draft = job if isinstance(job, Draft) else None
         self._held = None if isinstance(job, Draft) else job
         self._emit = emit
@@ -88,7 +88,7 @@ class Recorder:
 
     def _begin(self, draft: Draft) -> None:
         try:
-            self._held = self._book.begin(draft)
+            self._held = self._store.begin(draft)
         except JobRunning:
             raise
         except (LibraryError, StorageError) as problem:
@@ -100,7 +100,7 @@ class Recorder:
     def _end_earlier(self, draft: Draft) -> None:
         """There was nothing to do: perhaps because a job that was killed had done it."""
         with suppress(LibraryError, StorageError):  # the next run can say it as well
-            self._book.finish_idle(draft, self.result)
+            self._store.finish_idle(draft, self.result)
 
     def _start_watching(self, job_id: int) -> None:
         self._watch = threading.Thread(
@@ -114,11 +114,11 @@ class Recorder:
             looks += 1
             # A database that is busy or on a full disk is asked again at the next look.
             with suppress(LibraryError, StorageError):
-                if not self._cancel.is_set() and self._book.is_asked_to_stop(job_id):
+                if not self._cancel.is_set() and self._store.is_asked_to_stop(job_id):
                     self._cancel.set()
                 latest = self._latest
                 if looks % 2 and latest is not None and latest != self._saved:
-                    self._book.save(job_id, self._progress(latest))
+                    self._store.save(job_id, self._progress(latest))
                     self._saved = latest
 
     def _progress(self, latest: Progress) -> JobProgress:
@@ -143,15 +143,15 @@ class Recorder:
         progress = self._progress(self._latest) if self._latest else JobProgress()
         match error:
             case None:
-                self._book.end(job_id, JobState.FINISHED, progress, result=self.result)
+                self._store.end(job_id, JobState.FINISHED, progress, result=self.result)
             case Cancelled() | KeyboardInterrupt():
-                by_system = isinstance(self._cancel, Stop) and self._cancel.by_system
+                by_system = isinstance(self._cancel, CancelEvent) and self._cancel.by_system
                 state = JobState.INTERRUPTED if by_system else JobState.CANCELLED
-                self._book.end(job_id, state, progress)
+                self._store.end(job_id, state, progress)
                 if isinstance(error, Cancelled) and error.hint is None:
                     error.hint = f"localq jobs resume {job_id}"
             case LocalqError(message=message, hint=hint):
-                self._book.end(job_id, JobState.FAILED, progress, error=message, hint=hint)
+                self._store.end(job_id, JobState.FAILED, progress, error=message, hint=hint)
             case _:
                 text = f"{type(error).__name__}: {error}"
-                self._book.end(job_id, JobState.FAILED, progress, error=text)
+                self._store.end(job_id, JobState.FAILED, progress, error=text)

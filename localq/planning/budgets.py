@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from localq.hardware.profile import Device, HardwareProfile
-from localq.planning.offload_plan import Budget
+from localq.planning.offload_plan import DeviceBudget
 
 __all__ = ["HostAndDevices", "host_and_devices"]
 
@@ -22,8 +22,8 @@ _LEAST_HOST_MARGIN = 128 * _MIB
 class HostAndDevices:
     """Budgets; `devices` in the order in which llama.cpp spreads layers over them."""
 
-    host: Budget
-    devices: tuple[Budget, ...]
+    host: DeviceBudget
+    devices: tuple[DeviceBudget, ...]
     unified: tuple[bool, ...]
     """Which devices use the machine's own memory: what they take, the host has not."""
 
@@ -32,11 +32,11 @@ def host_and_devices(profile: HardwareProfile) -> HostAndDevices:
     """What may be used of this machine's memory and of its devices'."""
     memory = profile.memory
     if memory is None:
-        host = Budget("host", None, _HOST_MARGIN)
+        host = DeviceBudget("host", None, _HOST_MARGIN)
     else:
         # A sixteenth of a small machine's memory is enough for it to stay alive.
         margin = min(_HOST_MARGIN, max(_LEAST_HOST_MARGIN, memory.total // 16))
-        host = Budget("host", memory.available, margin)
+        host = DeviceBudget("host", memory.available, margin)
     devices = _used_by_llama(profile.devices)
     return HostAndDevices(
         host,
@@ -53,7 +53,7 @@ def _used_by_llama(devices: tuple[Device, ...]) -> tuple[Device, ...]:
     return (*remote, *own, *integrated)[:_MAX_DEVICES]
 
 
-def _budget(device: Device) -> Budget:
+def _budget(device: Device) -> DeviceBudget:
     total = device.total_bytes or device.free_bytes or 0
     # A device that does not say how much it has gets nothing, as in llama.cpp's own fitting.
-    return Budget(device.id, device.free_bytes or 0, min(_DEVICE_MARGIN, total // 4))
+    return DeviceBudget(device.id, device.free_bytes or 0, min(_DEVICE_MARGIN, total // 4))

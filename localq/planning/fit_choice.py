@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from localq.formats.types import QuantType
 
-__all__ = ["Candidate", "Recommendation", "Where", "recommend", "smaller_class"]
+__all__ = ["TypeCandidate", "Recommendation", "Where", "recommend", "smaller_class"]
 
 Q = QuantType
 
@@ -61,7 +61,7 @@ class Where(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TypeCandidate:
     """A type one could take; `read_bytes` are the weights that are read for each token,
     `slow_bytes` those of them that the processor reads."""
 
@@ -85,7 +85,7 @@ class Recommendation:
     reason: str
 
 
-def recommend(candidates: Sequence[Candidate]) -> Recommendation:
+def recommend(candidates: Sequence[TypeCandidate]) -> Recommendation:
     """Choose by the rule above."""
     chosen = _choose(candidates)
     if chosen is None:
@@ -102,7 +102,7 @@ def smaller_class(room_bytes: int) -> float | None:
     return max((size for size in _SIZES if size <= most), default=None)
 
 
-def _choose(candidates: Sequence[Candidate]) -> tuple[int, int | None] | None:
+def _choose(candidates: Sequence[TypeCandidate]) -> tuple[int, int | None] | None:
     """The candidate's index, and that of the best on the GPU."""
     worthwhile = _worthwhile(candidates)
     running = [index for index in worthwhile if candidates[index].where is not Where.NOWHERE]
@@ -114,11 +114,11 @@ def _choose(candidates: Sequence[Candidate]) -> tuple[int, int | None] | None:
     return max(picked, key=worthwhile.index), on_gpu[-1] if on_gpu else None
 
 
-def _is_fast(candidate: Candidate) -> bool:
+def _is_fast(candidate: TypeCandidate) -> bool:
     return candidate.where is Where.GPU and not candidate.shared
 
 
-def _is_quick(candidate: Candidate) -> bool:
+def _is_quick(candidate: TypeCandidate) -> bool:
     if _rank(candidate) <= _BALANCED:
         return True
     by_gpu = candidate.where is Where.GPU
@@ -126,7 +126,7 @@ def _is_quick(candidate: Candidate) -> bool:
     return candidate.read_bytes <= most and not candidate.tight
 
 
-def _worthwhile(candidates: Sequence[Candidate]) -> list[int]:
+def _worthwhile(candidates: Sequence[TypeCandidate]) -> list[int]:
     """Those that rule 1 leaves, the worst first: each is larger than those before it."""
     free = [index for index, c in enumerate(candidates) if not c.needs_imatrix]
     known = [index for index in free if candidates[index].type in _RANKS]
@@ -142,12 +142,12 @@ def _worthwhile(candidates: Sequence[Candidate]) -> list[int]:
     return left[::-1]
 
 
-def _rank(candidate: Candidate) -> int:
+def _rank(candidate: TypeCandidate) -> int:
     """-1 for a type of which nothing is known."""
     return -1 if candidate.type is None else _RANKS.get(candidate.type, -1)
 
 
-def _reason(candidates: Sequence[Candidate], index: int, on_gpu: int | None) -> str:
+def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None) -> str:
     chosen = candidates[index]
     worthwhile = _worthwhile(candidates)
     better = [candidates[i] for i in worthwhile[worthwhile.index(index) + 1 :]]

@@ -1,4 +1,4 @@
-"""What a plan is made of: wishes, and the plan itself."""
+"""What a plan is made of: options, and the plan itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from localq.planning.estimate import MemoryEstimate
 
-__all__ = ["Budget", "OffloadPlan", "Tuned", "Wishes"]
+__all__ = ["DeviceBudget", "OffloadPlan", "Tuned", "PlanOptions"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class PlanOptions:
     """What the user decided; None: the plan decides."""
 
     n_ctx: int | None = None
@@ -41,7 +41,7 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class DeviceBudget:
     """Memory that may be planned with on one device, "host" for the machine's own; bytes."""
 
     name: str
@@ -76,7 +76,7 @@ class OffloadPlan:
     use_mlock: bool
     flash_attn: str
     estimate: MemoryEstimate
-    budgets: tuple[Budget, ...]
+    budgets: tuple[DeviceBudget, ...]
     """In the order of `estimate.devices`: the host first."""
     n_layers: int
     """Of the model, the output as one more."""

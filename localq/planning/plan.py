@@ -16,7 +16,7 @@ from localq.planning.budgets import HostAndDevices, host_and_devices
 from localq.planning.estimate import MemoryEstimate, Placement
 from localq.planning.kv_cache import CacheSettings, type_fits
 from localq.planning.model_shape import ModelShape
-from localq.planning.offload_plan import OffloadPlan, Tuned, Wishes
+from localq.planning.offload_plan import OffloadPlan, PlanOptions, Tuned
 from localq.planning.placing import Placer
 from localq.planning.plan_advice import overfull_problem, suggestions
 from localq.planning.plan_reasons import reasons
@@ -53,31 +53,33 @@ class Solution:
 def make_plan(
     profile: HardwareProfile,
     shape: ModelShape,
-    wishes: Wishes | None = None,
+    plan_options: PlanOptions | None = None,
     *,
     tuned: Tuned | None = None,
 ) -> OffloadPlan:
     """The plan for a model on a machine. It is one even where the model cannot run: `problem`
     then says why, and `suggestions` what could."""
-    wishes = wishes or Wishes()
+    plan_options = plan_options or PlanOptions()
     machine = host_and_devices(profile)
-    solution = _as_measured(machine, shape, wishes, tuned, solve(machine, shape, wishes, tuned))
-    refused = impossible(shape, wishes)
+    solution = _as_measured(
+        machine, shape, plan_options, tuned, solve(machine, shape, plan_options, tuned)
+    )
+    refused = impossible(shape, plan_options)
     problem = refused or overfull_problem(solution.overfull, solution.settings)
     advice: tuple[str, ...] = ()
     if refused:
         advice = ("keys and values as they are usually kept: leave out --kv",)
     elif problem:
         advice = suggestions(
-            machine, shape, wishes, lambda other, wish: solve(machine, other, wish, tuned)
+            machine, shape, plan_options, lambda other, option: solve(machine, other, option, tuned)
         )
     settings, placement = solution.settings, solution.placement
     n_gpu_layers, split = _llama_layers(shape, placement)
     cpu = profile.cpu
     return OffloadPlan(
-        n_threads=wishes.n_threads or (tuned.n_threads if tuned else cpu.threads),
-        n_threads_batch=wishes.n_threads_batch
-        or wishes.n_threads
+        n_threads=plan_options.n_threads or (tuned.n_threads if tuned else cpu.threads),
+        n_threads_batch=plan_options.n_threads_batch
+        or plan_options.n_threads
         or (tuned.n_threads_batch if tuned else cpu.threads_batch),
         n_gpu_layers=n_gpu_layers,
         tensor_split=split,
@@ -85,11 +87,11 @@ def make_plan(
         n_ctx=settings.n_ctx,
         type_k=settings.type_k.name.lower(),
         type_v=settings.type_v.name.lower(),
-        n_batch=_batches(wishes, tuned)[0],
+        n_batch=_batches(plan_options, tuned)[0],
         n_ubatch=settings.n_ubatch,
-        use_mmap=_use_mmap(wishes),
-        use_mlock=bool(wishes.use_mlock),
-        flash_attn=wishes.flash_attn or "auto",
+        use_mmap=_use_mmap(plan_options),
+        use_mlock=bool(plan_options.use_mlock),
+        flash_attn=plan_options.flash_attn or "auto",
         estimate=solution.estimate,
         budgets=(machine.host, *machine.devices),
         n_layers=shape.n_layer + 1,
@@ -97,11 +99,11 @@ def make_plan(
             profile,
             machine,
             shape,
-            wishes,
+            plan_options,
             tuned,
             settings,
             placement,
-            context_range(shape, wishes),
+            context_range(shape, plan_options),
             fits=not solution.overfull,
         ),
         problem=problem,
@@ -112,42 +114,45 @@ def make_plan(
 def _as_measured(
     machine: HostAndDevices,
     shape: ModelShape,
-    wishes: Wishes,
+    plan_options: PlanOptions,
     tuned: Tuned | None,
     solution: Solution,
 ) -> Solution:
     """The solution with fewer layers on devices, where that was measured to be faster and fits."""
     layers = tuned.n_gpu_layers if tuned else None
-    asked = wishes.n_gpu_layers is not None or wishes.n_cpu_moe is not None
+    asked = plan_options.n_gpu_layers is not None or plan_options.n_cpu_moe is not None
     if asked or layers is None or layers >= solution.placement.n_gpu_layers:
         return solution
-    fewer = replace(wishes, n_gpu_layers=layers, n_ctx=solution.settings.n_ctx)
+    fewer = replace(plan_options, n_gpu_layers=layers, n_ctx=solution.settings.n_ctx)
     measured = solve(machine, shape, fewer, tuned)
     return solution if measured.overfull else measured
 
 
-def context_range(shape: ModelShape, wishes: Wishes) -> tuple[int, int]:
+def context_range(shape: ModelShape, plan_options: PlanOptions) -> tuple[int, int]:
     """The least context to try, and the one to prefer."""
-    if wishes.n_ctx:
-        return wishes.n_ctx, wishes.n_ctx
+    if plan_options.n_ctx:
+        return plan_options.n_ctx, plan_options.n_ctx
     trained = shape.n_ctx_train or _UNKNOWN_TRAINED
     return min(trained, LEAST_CONTEXT), min(trained, DEFAULT_CONTEXT)
 
 
 def solve(
-    machine: HostAndDevices, shape: ModelShape, wishes: Wishes, tuned: Tuned | None = None
+    machine: HostAndDevices,
+    shape: ModelShape,
+    plan_options: PlanOptions,
+    tuned: Tuned | None = None,
 ) -> Solution:
     """The longest context, and for it the most layers on devices, that fit."""
-    least, wanted = context_range(shape, wishes)
+    least, wanted = context_range(shape, plan_options)
     inner = range(-(-least // _STEP) * _STEP, wanted, _STEP)
     contexts = sorted({least, wanted, *inner})
 
     def at(n_ctx: int) -> Placer:
-        settings = _settings(shape, wishes, tuned, n_ctx)
-        return Placer(shape, settings, machine, _use_mmap(wishes))
+        settings = _settings(shape, plan_options, tuned, n_ctx)
+        return Placer(shape, settings, machine, _use_mmap(plan_options))
 
-    layers, moe = wishes.n_gpu_layers, min(wishes.n_cpu_moe or 0, shape.n_layer)
-    if layers is None and wishes.n_cpu_moe is not None:
+    layers, moe = plan_options.n_gpu_layers, min(plan_options.n_cpu_moe or 0, shape.n_layer)
+    if layers is None and plan_options.n_cpu_moe is not None:
         layers = -1
     if layers is not None or not machine.devices:
         count = shape.n_layer + 1 if layers is None or layers < 0 else layers
@@ -186,20 +191,22 @@ def _solution(placer: Placer, placement: Placement) -> Solution:
     return Solution(placer.settings, placement, estimate, tuple(placer.overfull(estimate)))
 
 
-def _settings(shape: ModelShape, wishes: Wishes, tuned: Tuned | None, n_ctx: int) -> CacheSettings:
-    n_batch, n_ubatch = _batches(wishes, tuned)
-    type_k = _kv_type(wishes.type_k)
-    type_v = _kv_type(wishes.type_v)
+def _settings(
+    shape: ModelShape, plan_options: PlanOptions, tuned: Tuned | None, n_ctx: int
+) -> CacheSettings:
+    n_batch, n_ubatch = _batches(plan_options, tuned)
+    type_k = _kv_type(plan_options.type_k)
+    type_v = _kv_type(plan_options.type_v)
     # llama.cpp takes flash attention where it can; with f32 localq does without, see LoadSettings.
-    flash = wishes.flash_attn != "off" and TensorType.F32 not in (type_k, type_v)
+    flash = plan_options.flash_attn != "off" and TensorType.F32 not in (type_k, type_v)
     return CacheSettings(
         n_ctx, min(n_batch, n_ubatch), type_k=type_k, type_v=type_v, flash_attn=flash
     )
 
 
-def _batches(wishes: Wishes, tuned: Tuned | None) -> tuple[int, int]:
-    n_batch = wishes.n_batch or (tuned.n_batch if tuned else None) or _BATCH
-    n_ubatch = wishes.n_ubatch or (tuned.n_ubatch if tuned else None) or _BATCH
+def _batches(plan_options: PlanOptions, tuned: Tuned | None) -> tuple[int, int]:
+    n_batch = plan_options.n_batch or (tuned.n_batch if tuned else None) or _BATCH
+    n_ubatch = plan_options.n_ubatch or (tuned.n_ubatch if tuned else None) or _BATCH
     return n_batch, min(n_batch, n_ubatch)
 
 
@@ -207,27 +214,27 @@ def _kv_type(name: str | None) -> TensorType:
     return TensorType.parse(name) if name else TensorType.F16
 
 
-def _use_mmap(wishes: Wishes) -> bool:
-    return wishes.use_mmap is not False
+def _use_mmap(plan_options: PlanOptions) -> bool:
+    return plan_options.use_mmap is not False
 
 
-def impossible(shape: ModelShape, wishes: Wishes) -> str | None:
-    """Why llama.cpp refuses these wishes however much memory there is; None: it does not."""
+def impossible(shape: ModelShape, plan_options: PlanOptions) -> str | None:
+    """Why llama.cpp refuses these options however much memory there is; None: it does not."""
     if not shape.causal:
         return None
-    for what, name in (("keys", wishes.type_k), ("values", wishes.type_v)):
+    for what, name in (("keys", plan_options.type_k), ("values", plan_options.type_v)):
         type_ = _kv_type(name)
         if not type_fits(shape, type_, keys=what == "keys", values=what == "values"):
             return (
                 f"{what} cannot be kept as {name}: that needs heads of a multiple of"
                 f" {type_.block_elements} numbers, and this model has others"
             )
-    without = wishes.flash_attn == "off" or not shape.flash_attn
-    if without and _kv_type(wishes.type_v).is_quantized:
+    without = plan_options.flash_attn == "off" or not shape.flash_attn
+    if without and _kv_type(plan_options.type_v).is_quantized:
         model = "" if shape.flash_attn else f", which {shape.architecture} cannot be computed with"
-        return f"values can be kept as {wishes.type_v} with flash attention only{model}"
+        return f"values can be kept as {plan_options.type_v} with flash attention only{model}"
     latent = any(kind.memory.latent for kind in shape.kinds)
-    if latent and _kv_type(wishes.type_k) is not _kv_type(wishes.type_v):
+    if latent and _kv_type(plan_options.type_k) is not _kv_type(plan_options.type_v):
         return "keys and values of this model are one, and cannot be kept as two types"
     return None
 

@@ -11,7 +11,7 @@ from localq.planning.budgets import HostAndDevices
 from localq.planning.fit_shape import scaled_shape
 from localq.planning.kv_cache import CacheSettings, type_fits
 from localq.planning.model_shape import ModelShape
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.placed_words import size_text
 
 __all__ = ["Solved", "overfull_problem", "suggestions"]
@@ -32,7 +32,7 @@ class Solved(Protocol):
     def settings(self) -> CacheSettings: ...
 
 
-Solve = Callable[[ModelShape, Wishes], Solved]
+Solve = Callable[[ModelShape, PlanOptions], Solved]
 
 
 def overfull_problem(
@@ -50,30 +50,34 @@ def overfull_problem(
 
 
 def suggestions(
-    machine: HostAndDevices, shape: ModelShape, wishes: Wishes, solve: Solve
+    machine: HostAndDevices, shape: ModelShape, plan_options: PlanOptions, solve: Solve
 ) -> tuple[str, ...]:
     """Options that would make it run, each by itself where one is enough."""
     if not shape.causal:
         return ()
     found = []
     if _fills_everything(machine, shape):  # whatever else is kept: only weights can be saved
-        quant = _quant(shape, wishes, solve)
+        quant = _quant(shape, plan_options, solve)
         return (f"a smaller quantization, such as {quant}" if quant else "a smaller model",)
-    if wishes.n_gpu_layers is not None and machine.devices:
-        free = replace(wishes, n_gpu_layers=None, n_cpu_moe=None)
+    if plan_options.n_gpu_layers is not None and machine.devices:
+        free = replace(plan_options, n_gpu_layers=None, n_cpu_moe=None)
         if _runs(solve, shape, free):
             found.append("fewer layers on devices: leave out --gpu-layers")
-    shorter = _context(shape, wishes, solve) or 0
+    shorter = _context(shape, plan_options, solve) or 0
     if shorter:
         found.append(f"a shorter context: --ctx {shorter}")
-    small = replace(wishes, type_k="q8_0", type_v="q8_0")
-    usual = (wishes.type_k or "f16") == "f16" and wishes.flash_attn != "off" and shape.flash_attn
+    small = replace(plan_options, type_k="q8_0", type_v="q8_0")
+    usual = (
+        (plan_options.type_k or "f16") == "f16"
+        and plan_options.flash_attn != "off"
+        and shape.flash_attn
+    )
     if usual and type_fits(shape, TensorType.Q8_0):
         if _runs(solve, shape, small):
             found.append("keys and values in half the memory: --kv q8_0")
         elif (context := _context(shape, small, solve) or 0) > shorter:
             found.append(f"keys and values in half the memory: --kv q8_0 --ctx {context}")
-    if quant := _quant(shape, wishes, solve):
+    if quant := _quant(shape, plan_options, solve):
         found.append(f"a smaller quantization, such as {quant}")
     return tuple(found) or ("a smaller model",)
 
@@ -84,32 +88,32 @@ def _fills_everything(machine: HostAndDevices, shape: ModelShape) -> bool:
     return None not in usable and shape.weights > sum(size or 0 for size in usable)
 
 
-def _runs(solve: Solve, shape: ModelShape, wishes: Wishes) -> bool:
-    return not solve(shape, wishes).overfull
+def _runs(solve: Solve, shape: ModelShape, plan_options: PlanOptions) -> bool:
+    return not solve(shape, plan_options).overfull
 
 
-def _context(shape: ModelShape, wishes: Wishes, solve: Solve) -> int | None:
+def _context(shape: ModelShape, plan_options: PlanOptions, solve: Solve) -> int | None:
     """The longest context worth naming that runs, shorter than what was tried."""
-    tried = wishes.n_ctx or min(shape.n_ctx_train or _SMALLER[-1], 4096)
+    tried = plan_options.n_ctx or min(shape.n_ctx_train or _SMALLER[-1], 4096)
     below = [size for size in _SMALLER if size < min(tried, (shape.n_ctx_train or tried) + 1)]
     low, high = 0, len(below)
     while low < high:
         middle = (low + high) // 2
-        if _runs(solve, shape, replace(wishes, n_ctx=below[middle])):
+        if _runs(solve, shape, replace(plan_options, n_ctx=below[middle])):
             low = middle + 1
         else:
             high = middle
     return below[low - 1] if low else None
 
 
-def _quant(shape: ModelShape, wishes: Wishes, solve: Solve) -> str | None:
+def _quant(shape: ModelShape, plan_options: PlanOptions, solve: Solve) -> str | None:
     bits = 800 * shape.weights // max(1, shape.parameters)
     smaller = [(name, size) for name, size in _QUANTS if size < bits]
     low, high = 0, len(smaller)
     while low < high:  # the largest that runs
         middle = (low + high) // 2
         _, size = smaller[middle]
-        if _runs(solve, scaled_shape(shape, size, max(1, bits)), wishes):
+        if _runs(solve, scaled_shape(shape, size, max(1, bits)), plan_options):
             high = middle
         else:
             low = middle + 1

@@ -7,7 +7,7 @@ from localq.planning.budgets import HostAndDevices
 from localq.planning.estimate import Placement
 from localq.planning.kv_cache import CacheSettings
 from localq.planning.model_shape import ModelShape
-from localq.planning.offload_plan import Tuned, Wishes
+from localq.planning.offload_plan import PlanOptions, Tuned
 from localq.planning.placed_words import size_text
 
 __all__ = ["reasons"]
@@ -17,7 +17,7 @@ def reasons(
     profile: HardwareProfile,
     machine: HostAndDevices,
     shape: ModelShape,
-    wishes: Wishes,
+    plan_options: PlanOptions,
     tuned: Tuned | None,
     settings: CacheSettings,
     placement: Placement,
@@ -28,9 +28,9 @@ def reasons(
     """One sentence for each decision. `contexts` are the least one and the one preferred; `fits`
     is False where there is not enough memory for any of this."""
     said = [
-        _threads(profile, wishes, tuned),
-        _context(shape, wishes, settings, placement, contexts, fits=fits),
-        _layers(machine, shape, wishes, tuned, placement),
+        _threads(profile, plan_options, tuned),
+        _context(shape, plan_options, settings, placement, contexts, fits=fits),
+        _layers(machine, shape, plan_options, tuned, placement),
     ]
     if placement.n_cpu_moe:
         said.append(
@@ -44,7 +44,7 @@ def reasons(
         )
         said.append(f"split: {parts}")
     said.append(_memory(machine))
-    if wishes.type_k is None:
+    if plan_options.type_k is None:
         said.append("keys and values: f16, which loses nothing; --kv q8_0 takes half of it")
     if shape.window:
         said.append(
@@ -56,10 +56,10 @@ def reasons(
     return tuple(said)
 
 
-def _threads(profile: HardwareProfile, wishes: Wishes, tuned: Tuned | None) -> str:
+def _threads(profile: HardwareProfile, plan_options: PlanOptions, tuned: Tuned | None) -> str:
     cpu = profile.cpu
-    if wishes.n_threads:
-        return f"threads: {wishes.n_threads}, as asked for"
+    if plan_options.n_threads:
+        return f"threads: {plan_options.n_threads}, as asked for"
     if tuned:
         return f"threads: {tuned.n_threads}, measured to be fastest with this model"
     limits = [f"{cpu.threads} to generate"]
@@ -74,18 +74,18 @@ def _threads(profile: HardwareProfile, wishes: Wishes, tuned: Tuned | None) -> s
 
 def _context(
     shape: ModelShape,
-    wishes: Wishes,
+    plan_options: PlanOptions,
     settings: CacheSettings,
     placement: Placement,
     contexts: tuple[int, int],
     *,
     fits: bool,
 ) -> str:
-    if wishes.n_ctx:
+    if plan_options.n_ctx:
         beyond = ""
-        if 0 < shape.n_ctx_train < wishes.n_ctx:
+        if 0 < shape.n_ctx_train < plan_options.n_ctx:
             beyond = f", but the model was trained with {shape.n_ctx_train:,}: it may lose track"
-        return f"context: {wishes.n_ctx:,} tokens, as asked for{beyond}"
+        return f"context: {plan_options.n_ctx:,} tokens, as asked for{beyond}"
     trained = (
         f"trained with {shape.n_ctx_train:,}" if shape.n_ctx_train else "trained length unknown"
     )
@@ -107,16 +107,16 @@ def _context(
 def _layers(
     machine: HostAndDevices,
     shape: ModelShape,
-    wishes: Wishes,
+    plan_options: PlanOptions,
     tuned: Tuned | None,
     placement: Placement,
 ) -> str:
     total = shape.n_layer + 1
     if not machine.devices:
-        asked = ", whatever was asked for" if wishes.n_gpu_layers else ""
+        asked = ", whatever was asked for" if plan_options.n_gpu_layers else ""
         return f"layers: none on devices{asked}: the engine sees no GPU"
     count = placement.n_gpu_layers
-    if wishes.n_gpu_layers is not None:
+    if plan_options.n_gpu_layers is not None:
         return f"layers: {count} of {total} on devices, as asked for"
     if tuned and count < total and count == tuned.n_gpu_layers:
         return f"layers: {count} of {total} on devices, measured to be fastest with this model"

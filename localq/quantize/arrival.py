@@ -22,11 +22,11 @@ from localq.errors import BadFileError, Cancelled
 from localq.quantize.blocks import Block, Span
 from localq.quantize.native import Bytes
 
-__all__ = ["Arrivals", "Unit"]
+__all__ = ["Arrivals", "FileGroup"]
 
 
 @dataclass(slots=True, eq=False)
-class Unit:
+class FileGroup:
     """Files that are read one after another, and count only together."""
 
     files: tuple[Path, ...]
@@ -86,7 +86,7 @@ class Arrivals:
         self._ready = deque(i for i, spans in enumerate(self._spans) if not spans)
         self._files = _files(self._spans, files)
         self.units = _units(self._spans, self._files)
-        self._unit_of: list[Unit | None] = [None] * len(blocks)
+        self._unit_of: list[FileGroup | None] = [None] * len(blocks)
         for unit in self.units:
             for number in unit.blocks:
                 self._unit_of[number] = unit
@@ -105,7 +105,7 @@ class Arrivals:
 
     # -- giving bytes ----------------------------------------------------------------------------
 
-    def begin(self, unit: Unit) -> None:
+    def begin(self, unit: FileGroup) -> None:
         """All files of the unit come from their first byte on; what was done of it is void."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not unit.running)
@@ -145,7 +145,7 @@ class Arrivals:
         if file.next_awaited < len(file.awaited) and file.awaited[file.next_awaited][0] <= end:
             self._announce(file)
 
-    def wait(self, unit: Unit) -> None:
+    def wait(self, unit: FileGroup) -> None:
         """Until all blocks of the unit are done; raises what was wrong with one. Cancelled after
         `close`."""
         with self._changed:
@@ -230,7 +230,7 @@ class Arrivals:
                     self._ready.append(number)
             self._changed.notify_all()
 
-    def _most_held(self, unit: Unit) -> int:
+    def _most_held(self, unit: FileGroup) -> int:
         order = {path: i for i, path in enumerate(unit.files)}
         last: dict[int, tuple[int, int]] = {}
         regions: dict[int, tuple[tuple[int, int], _Region]] = {}
@@ -272,7 +272,7 @@ def _files(spans: Sequence[Sequence[Span]], paths: Iterable[Path]) -> dict[Path,
     return files
 
 
-def _units(spans: Sequence[Sequence[Span]], files: Iterable[Path]) -> tuple[Unit, ...]:
+def _units(spans: Sequence[Sequence[Span]], files: Iterable[Path]) -> tuple[FileGroup, ...]:
     """Files that some block reads from together, in one; each unit with its blocks."""
     together: dict[Path, Path] = {path: path for path in files}
 
@@ -288,7 +288,7 @@ def _units(spans: Sequence[Sequence[Span]], files: Iterable[Path]) -> tuple[Unit
     members: dict[Path, list[Path]] = {}
     for path in sorted(together):
         members.setdefault(first_of(path), []).append(path)
-    units = {first: Unit(tuple(paths)) for first, paths in members.items()}
+    units = {first: FileGroup(tuple(paths)) for first, paths in members.items()}
     for number, needed in enumerate(spans):
         if needed:
             units[first_of(needed[0].path)].blocks.append(number)

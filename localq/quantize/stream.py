@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from localq.errors import BadFileError, Cancelled, UnsupportedError
-from localq.quantize.arrival import Arrivals, Unit
+from localq.quantize.arrival import Arrivals, FileGroup
 from localq.quantize.blocks import cut
 from localq.quantize.encoder import Buffers, Encoder
 from localq.quantize.journal import Journal
@@ -97,11 +97,11 @@ class StreamWriter:
         self._output.close()
 
     @property
-    def units(self) -> tuple[Unit, ...]:
+    def units(self) -> tuple[FileGroup, ...]:
         """What is still to come."""
         return self._arrivals.units
 
-    def begin(self, unit: Unit) -> None:
+    def begin(self, unit: FileGroup) -> None:
         """The unit's files come, for the first time or once more."""
         self._arrivals.begin(unit)
 
@@ -109,7 +109,7 @@ class StreamWriter:
         """The next bytes of a shard; waits while too much is held. Cancelled if all must stop."""
         self._arrivals.take(shard, chunk)
 
-    def settle(self, unit: Unit) -> None:
+    def settle(self, unit: FileGroup) -> None:
         """All of the unit's files came and were right: its part of the output is made to last.
 
         BadFileError where its numbers are NaN or infinite.

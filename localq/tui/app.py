@@ -10,7 +10,7 @@ from textual.types import CSSPathType
 
 from localq.tui import strings
 from localq.tui.clock import Clock
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import Jobs
 from localq.tui.screens.help import HelpDialog
 from localq.tui.screens.library import LibraryScreen
@@ -52,7 +52,7 @@ class LocalqApp(App[None]):
     def __init__(self, services: Services, clock: Clock | None = None) -> None:
         super().__init__()
         self.jobs = Jobs(services.log)
-        self.context = Context(services, self.jobs, clock or Clock())
+        self.context = AppContext(services, self.jobs, clock or Clock())
         self.register_theme(NIGHT)
         self.theme = NIGHT.name
 

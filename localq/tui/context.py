@@ -8,11 +8,11 @@ from localq.tui.clock import Clock
 from localq.tui.jobs import Jobs
 from localq.tui.services import Services
 
-__all__ = ["Context"]
+__all__ = ["AppContext"]
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class AppContext:
     services: Services
     jobs: Jobs
     clock: Clock

@@ -19,11 +19,11 @@ from typing import Generic, TypeVar
 from textual.message_pump import MessagePump
 
 from localq.errors import LocalqError
-from localq.events import Failed, Finished, JobEvent, Progress
+from localq.events import JobEvent, JobFailed, JobFinished, Progress
 from localq.tui.failure import presentable
 from localq.tui.messages import JobSpoke
 
-__all__ = ["FRAMES", "Job", "JobListener", "JobNews", "Jobs", "Say", "Work", "Written"]
+__all__ = ["FRAMES", "ServiceCall", "JobListener", "JobNews", "Jobs", "Say", "Work", "Written"]
 
 FRAMES = 30
 """Deliveries per second, at most."""
@@ -44,7 +44,7 @@ Work = Callable[[Say, threading.Event], Result]
 """Runs in a thread, told how to report and when to stop."""
 
 
-class Job(Generic[Result]):
+class ServiceCall(Generic[Result]):
     """One call. `done`, `failed` and `heard` are called in the app's own thread."""
 
     def __init__(
@@ -72,9 +72,9 @@ class Job(Generic[Result]):
         try:
             result = self._work(self.say, self.cancel)
         except Exception as error:  # the app outlives whatever a service does
-            self.say(Failed(presentable(error, log)))
+            self.say(JobFailed(presentable(error, log)))
         else:
-            self.say(Finished(result))
+            self.say(JobFinished(result))
 
     def say(self, news: JobNews) -> None:
         """Called from any thread. Progress replaces older progress of its stage, text is joined."""
@@ -107,9 +107,9 @@ class Job(Generic[Result]):
             self._posted = False
         self._delivered_at = time.monotonic()
         for item in news:
-            if isinstance(item, Finished):
+            if isinstance(item, JobFinished):
                 self._done(item.result)  # type: ignore[arg-type]  # what `work` returned
-            elif isinstance(item, Failed):
+            elif isinstance(item, JobFailed):
                 self._failed(item.error)  # type: ignore[arg-type]  # made by presentable()
             elif self._heard is not None:
                 self._heard(item)
@@ -143,9 +143,9 @@ class Jobs:
         done: Callable[[Result], object],
         failed: Callable[[LocalqError], object],
         heard: Callable[[JobNews], object] | None = None,
-    ) -> Job[Result]:
+    ) -> ServiceCall[Result]:
         """Run `work` for the screen or widget `listener`, which must be a JobListener."""
-        job = Job(listener, work, done=done, failed=failed, heard=heard)
+        job = ServiceCall(listener, work, done=done, failed=failed, heard=heard)
         self._spawn(partial(job.run, self._log), job.cancel)
         return job
 

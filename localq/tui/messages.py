@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from localq.tui.jobs import Job
+    from localq.tui.jobs import ServiceCall
 
 __all__ = ["JobSpoke"]
 
@@ -15,6 +15,6 @@ __all__ = ["JobSpoke"]
 class JobSpoke(Message, bubble=False):
     """A job has news to be taken with `job.deliver()`."""
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: ServiceCall[Any]) -> None:
         super().__init__()
         self.job = job

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from localq.events import Progress
 
-__all__ = ["Meter", "Reading"]
+__all__ = ["SpeedMeter", "Reading"]
 
 _WINDOW = 5.0
 _FIRST_READING = 0.5
@@ -22,7 +22,7 @@ class Reading:
     seconds_left: float | None
 
 
-class Meter:
+class SpeedMeter:
     """Starts anew with each stage."""
 
     def __init__(self, ticks: Callable[[], float]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from localq.cli.jobs_table import ago
 from localq.cli.main import main
-from localq.jobs import Job, JobBook, JobState
+from localq.jobs import Job, JobState, JobStore
 from localq.paths import Paths
 from tests.checkpoints import SMOLLM2_CONFIG, write_llama_checkpoint
 from tests.hub_server import HubServer, only_this_hub
@@ -39,8 +39,8 @@ def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def book(home: Paths) -> JobBook:
-    return JobBook(home)
+def store(home: Paths) -> JobStore:
+    return JobStore(home)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -61,20 +61,20 @@ def until(condition: Callable[[], Any]) -> Any:
     return found
 
 
-def state(book: JobBook, wanted: JobState, job_id: int = 1) -> Job:
+def state(store: JobStore, wanted: JobState, job_id: int = 1) -> Job:
     """The job, once it is in that state."""
 
     def look() -> Job | None:
-        job = next((job for job in book.jobs() if job.id == job_id), None)
+        job = next((job for job in store.jobs() if job.id == job_id), None)
         return job if job is not None and job.state is wanted else None
 
     found: Job = until(look)
     return found
 
 
-def downloading(book: JobBook) -> Job:
+def downloading(store: JobStore) -> Job:
     """Job 1, once a part of the model has arrived."""
-    found: Job = until(lambda: next((j for j in book.jobs() if j.progress.done > 0), None))
+    found: Job = until(lambda: next((j for j in store.jobs() if j.progress.done > 0), None))
     assert found.state is JobState.RUNNING
     return found
 
@@ -86,14 +86,14 @@ def models(capsys: Capture) -> list[str]:
 
 
 def test_a_job_from_detach_to_done(
-    hub: HubServer, home: Paths, book: JobBook, capsys: Capture
+    hub: HubServer, home: Paths, store: JobStore, capsys: Capture
 ) -> None:
     hub.rate = 300e3
     assert main(["pull", "org/model", "--detach"]) == 0
     said = capsys.readouterr()
     assert said.out == "1\n"
     assert "localq jobs --watch" in said.err
-    job = downloading(book)
+    job = downloading(store)
     assert job.detached
     assert job.pid != os.getpid()
 
@@ -114,18 +114,18 @@ def test_a_job_from_detach_to_done(
     hub.rate = None
     served = hub.sent["model.safetensors"]
     assert main(["jobs", "resume", "1", "--detach"]) == 0
-    assert state(book, JobState.FINISHED).result == "org/model"
+    assert state(store, JobState.FINISHED).result == "org/model"
     assert models(capsys) == ["org/model"]
     size = (home.models / "org" / "model" / "model.safetensors").stat().st_size
     assert hub.sent["model.safetensors"] - served < size  # it went on where it was
 
 
 def test_a_killed_job_is_resumed_in_another_folder(
-    hub: HubServer, home: Paths, book: JobBook, capsys: Capture, tmp_path: Path
+    hub: HubServer, home: Paths, store: JobStore, capsys: Capture, tmp_path: Path
 ) -> None:
     hub.rate = 300e3
     with start("pull", "org/model") as process:
-        downloading(book)
+        downloading(store)
         process.kill()
         process.wait()
     assert main(["jobs"]) == 0
@@ -135,26 +135,26 @@ def test_a_killed_job_is_resumed_in_another_folder(
     hub.rate = None
     assert main(["jobs", "resume", "1"]) == 0
     assert capsys.readouterr().out == "org/model\n"
-    assert book.job(1).state is JobState.FINISHED
+    assert store.job(1).state is JobState.FINISHED
     assert main(["jobs", "resume", "1"]) == 2
     assert main(["jobs", "clear"]) == 0
-    assert book.jobs() == []
+    assert store.jobs() == []
 
 
-def test_the_same_command_ends_an_interrupted_job(hub: HubServer, book: JobBook) -> None:
+def test_the_same_command_ends_an_interrupted_job(hub: HubServer, store: JobStore) -> None:
     hub.rate = 300e3
     with start("pull", "org/model") as process:
-        downloading(book)
+        downloading(store)
         process.kill()
     hub.rate = None
     assert main(["pull", "org/model"]) == 0
-    assert [(job.id, job.state) for job in book.jobs()] == [(1, JobState.FINISHED)]
+    assert [(job.id, job.state) for job in store.jobs()] == [(1, JobState.FINISHED)]
 
 
-def test_retry_begins_anew(hub: HubServer, home: Paths, book: JobBook, capsys: Capture) -> None:
+def test_retry_begins_anew(hub: HubServer, home: Paths, store: JobStore, capsys: Capture) -> None:
     hub.rate = 300e3
     with start("pull", "org/model") as process:
-        downloading(book)
+        downloading(store)
         process.kill()
     hub.rate = None
     hub.sent.clear()
@@ -170,33 +170,33 @@ def test_retry_begins_anew(hub: HubServer, home: Paths, book: JobBook, capsys: C
     [("SIGINT", JobState.CANCELLED), ("SIGTERM", JobState.INTERRUPTED)],
 )
 def test_ctrl_c_cancels_and_a_shutdown_interrupts(
-    hub: HubServer, book: JobBook, number: str, after: JobState
+    hub: HubServer, store: JobStore, number: str, after: JobState
 ) -> None:
     hub.rate = 300e3
     with start("pull", "org/model") as process:
-        downloading(book)
+        downloading(store)
         process.send_signal(getattr(signal, number))
         _, said = process.communicate()
     assert process.returncode == 130
     assert "localq jobs resume 1" in said
-    assert book.job(1).state is after
+    assert store.job(1).state is after
 
 
 def test_quantize_in_the_background(
-    home: Paths, book: JobBook, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Paths, store: JobStore, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["quantize", "q8_0", str(DEMO), "-o", "out.gguf", "--detach", "--json"]) == 0
     queued = json.loads(capsys.readouterr().out)
     assert queued["title"] == "quantize stories260K to Q8_0"
     assert queued["request"]["output"] == str(tmp_path / "out.gguf")
-    job = state(book, JobState.FINISHED)
+    job = state(store, JobState.FINISHED)
     assert job.result == str(tmp_path / "out.gguf")
     assert (tmp_path / "out.gguf").is_file()
 
 
 def test_what_cannot_go_well_is_refused_before_it_is_in_the_background(
-    home: Paths, book: JobBook, capsys: Capture
+    home: Paths, store: JobStore, capsys: Capture
 ) -> None:
     assert main(["quantize", "q4_0", "no/such", "--detach"]) == 1
     assert "no/such" in capsys.readouterr().err
@@ -205,12 +205,12 @@ def test_what_cannot_go_well_is_refused_before_it_is_in_the_background(
     said = capsys.readouterr().err
     assert "cannot ask" in said
     assert "--yes" in said
-    assert book.jobs() == []
+    assert store.jobs() == []
 
 
-def test_a_failure_is_told_and_kept(hub: HubServer, book: JobBook, capsys: Capture) -> None:
+def test_a_failure_is_told_and_kept(hub: HubServer, store: JobStore, capsys: Capture) -> None:
     assert main(["pull", "org/nothing", "--detach"]) in (0, 1)  # it may fail at once
-    job = state(book, JobState.FAILED)
+    job = state(store, JobState.FAILED)
     assert job.error is not None
     assert "org/nothing" in job.error
     capsys.readouterr()
@@ -222,12 +222,12 @@ def test_a_failure_is_told_and_kept(hub: HubServer, book: JobBook, capsys: Captu
 
 
 def test_a_process_that_never_comes(
-    home: Paths, book: JobBook, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    home: Paths, store: JobStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("localq.services.jobs.detach.sys.executable", "/no/such/python")
     assert main(["quantize", "q4_0", str(DEMO), "--detach"]) == 1
     assert "No such file" in capsys.readouterr().err
-    assert book.job(1).state is JobState.FAILED
+    assert store.job(1).state is JobState.FAILED
     monkeypatch.undo()
     monkeypatch.setenv("LOCALQ_HOME", str(home.data.parent))
     monkeypatch.setenv("PYTHONPATH", str(home.data.parent / "stubs"))
@@ -235,7 +235,7 @@ def test_a_process_that_never_comes(
     (home.data.parent / "stubs" / "click.py").write_text("raise ImportError('no click today')")
     assert main(["quantize", "q4_0", str(DEMO), "--detach"]) == 1
     assert "did not start: ImportError: no click today" in capsys.readouterr().err
-    assert book.job(1).state is JobState.FAILED
+    assert store.job(1).state is JobState.FAILED
 
 
 def test_no_jobs(home: Paths, capsys: Capture) -> None:
@@ -248,13 +248,13 @@ def test_no_jobs(home: Paths, capsys: Capture) -> None:
         assert "no job 7" in capsys.readouterr().err
 
 
-def test_watch_waits(hub: HubServer, book: JobBook, capsys: Capture) -> None:
+def test_watch_waits(hub: HubServer, store: JobStore, capsys: Capture) -> None:
     hub.rate = 4e6
     assert main(["pull", "org/model", "--detach"]) == 0
     capsys.readouterr()
     assert main(["jobs", "--watch"]) == 0
     assert "finished" in capsys.readouterr().out
-    assert book.job(1).state is JobState.FINISHED
+    assert store.job(1).state is JobState.FINISHED
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from localq.errors import (
 )
 from localq.events import JobEvent, Note
 from localq.hub import RetryPolicy, environment
+from localq.hub.backoff import Backoff
 from localq.hub.listing import repo_state, tree_files
-from localq.hub.patience import Patience
 from localq.hub.refusals import Asked, refusal, retry_after
-from localq.hub.source import DigestKind, Interrupted
+from localq.hub.source import DigestKind, TransferInterrupted
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 BLOB = {"type": "file", "path": "config.json", "size": 3, "oid": "a" * 40}
@@ -80,7 +80,7 @@ def refused(status: int, *, has_token: bool = False, **headers: str) -> LocalqEr
 def test_every_refusal_has_its_meaning() -> None:
     assert isinstance(refused(404, X_Error_Code="RevisionNotFound"), NotFoundError)
     assert isinstance(refused(404, X_Error_Code="EntryNotFound"), NotFoundError)
-    assert isinstance(refused(503), Interrupted)
+    assert isinstance(refused(503), TransferInterrupted)
     missing = refused(401, X_Error_Code="RepoNotFound")
     assert isinstance(missing, NotFoundError)
     assert "private" in missing.message
@@ -133,25 +133,25 @@ class _Waits(threading.Event):
 def test_patience_doubles_obeys_the_server_and_ends() -> None:
     cancel = _Waits()
     notes: list[JobEvent] = []
-    patience = Patience(RetryPolicy(4, first_delay=1, longest_delay=3), cancel, notes.append)
+    backoff = Backoff(RetryPolicy(4, first_delay=1, longest_delay=3), cancel, notes.append)
     for _ in range(3):
-        patience.wait(Interrupted("broken"))
-    patience.wait(Interrupted("busy", retry_after=20))
+        backoff.wait(TransferInterrupted("broken"))
+    backoff.wait(TransferInterrupted("busy", retry_after=20))
     assert cancel.seconds == [1, 2, 3, 20]
     assert notes[-1] == Note("busy; trying again in 20 s", warning=True)
     with pytest.raises(OfflineError):
-        patience.wait(OfflineError("gone"))
-    patience.progressed()
+        backoff.wait(OfflineError("gone"))
+    backoff.progressed()
     with pytest.raises(HubError, match="asks to wait 3,600 seconds"):
-        patience.wait(Interrupted("busy", retry_after=3600))
+        backoff.wait(TransferInterrupted("busy", retry_after=3600))
 
 
 def test_a_wait_can_be_cancelled() -> None:
     cancel = threading.Event()
     cancel.set()
-    patience = Patience(RetryPolicy(first_delay=1000), cancel, lambda event: None)
+    backoff = Backoff(RetryPolicy(first_delay=1000), cancel, lambda event: None)
     with pytest.raises(Cancelled):
-        patience.wait(Interrupted("broken"))
+        backoff.wait(TransferInterrupted("broken"))
 
 
 def test_the_endpoint_is_the_users() -> None:

@@ -24,7 +24,7 @@ from localq.hub.fetch import matches
 from localq.hub.folder import FolderSource
 from localq.hub.repository import HubSource
 from localq.hub.session import HubSession
-from localq.hub.source import Interrupted, RemoteFile
+from localq.hub.source import RemoteFile, TransferInterrupted
 from localq.hub.staging import refuse_full_disk
 from localq.paths import Paths
 from tests.hub_server import (
@@ -122,7 +122,7 @@ def test_the_next_run_continues_where_the_last_one_stopped(
     hub: HubServer, repo: Repo, target: Path
 ) -> None:
     hub.faults.append(Cut(BIG, after=50_000))
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(TransferInterrupted) as caught:
         fetch(target, policy=NEVER)
     assert "run the same command again" in str(caught.value.hint)
     assert (target / BIG).stat().st_size == 50_000

@@ -13,6 +13,7 @@ from localq.events import ignore
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf
 from localq.formats.safetensors import read_safetensors_header
 from localq.formats.types import TensorType
+from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.headers import (
     RemoteGGUF,
     RemoteHeader,
@@ -20,7 +21,6 @@ from localq.hub.headers import (
     read_remote_gguf,
     read_remote_headers,
 )
-from localq.hub.patience import Patience, RetryPolicy
 from localq.hub.repository import HubSource
 from localq.hub.spec import parse_spec
 from localq.paths import Paths
@@ -147,11 +147,11 @@ def test_a_range_of_a_file(hub: HubServer, folder: Path) -> None:
     content = bytes(range(256)) * 1000
     (folder / "a.bin").write_bytes(content)
     source = resolve(hub, folder)
-    patience = Patience(POLICY, threading.Event(), ignore)
+    backoff = Backoff(POLICY, threading.Event(), ignore)
     for ignores_ranges in (False, True):
         hub.ignores_ranges = ignores_ranges
         for start, end in ((0, 1), (5, 70_000), (100_000, 256_000)):
-            assert fetch_range(source, source.files[0], start, end, patience) == content[start:end]
+            assert fetch_range(source, source.files[0], start, end, backoff) == content[start:end]
 
 
 def write_gguf(path: Path, tokens: int) -> None:

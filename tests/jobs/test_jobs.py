@@ -14,7 +14,7 @@ import pytest
 
 from localq.errors import Cancelled, HubError, LibraryError, NotFoundError, StorageError, UsageError
 from localq.events import Emit, JobEvent, Note, Progress, Started, Unit, ignore
-from localq.jobs import Draft, Job, JobBook, JobRunning, JobState, Recorder, Stop
+from localq.jobs import CancelEvent, Draft, Job, JobRunning, JobState, JobStore, Recorder
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.jobs.jobs import cancel_job, clear_jobs, interrupted_jobs, recorded, resumable
@@ -26,13 +26,13 @@ OTHER = Draft("pull", "pull org/other", '{"spec": "org/other"}')
 _RUNNER = """
 import sys, threading, time
 from localq.events import Progress, Started, ignore
-from localq.jobs import Draft, JobBook, Recorder
+from localq.jobs import Draft, JobStore, Recorder
 from localq.paths import Paths
-book = JobBook(Paths.from_environment())
-with Recorder(book, Draft(*sys.argv[1:4]), ignore, threading.Event()) as say:
+store = JobStore(Paths.from_environment())
+with Recorder(store, Draft(*sys.argv[1:4]), ignore, threading.Event()) as say:
     say(Started("it"))
     say(Progress("working", 30, 100))
-    while not any(job.progress.done for job in book.jobs()):
+    while not any(job.progress.done for job in store.jobs()):
         time.sleep(0.02)
     print("running", flush=True)
     sys.stdin.read()
@@ -40,12 +40,12 @@ with Recorder(book, Draft(*sys.argv[1:4]), ignore, threading.Event()) as say:
 
 
 @pytest.fixture
-def book(home: Paths) -> JobBook:
-    return JobBook(home)
+def store(home: Paths) -> JobStore:
+    return JobStore(home)
 
 
 def run(
-    book: JobBook,
+    store: JobStore,
     draft: Draft = DRAFT,
     work: Callable[[Emit], object] = ignore,  # type: ignore[assignment]
     cancel: threading.Event | None = None,
@@ -53,11 +53,11 @@ def run(
 ) -> Job:
     """Do `work` as a job, whatever comes of it, and return the newest record."""
     heard = events.append if events is not None else ignore
-    with suppress(Exception), Recorder(book, draft, heard, cancel or threading.Event()) as say:
+    with suppress(Exception), Recorder(store, draft, heard, cancel or threading.Event()) as say:
         say(Started("it"))
         work(say)
         say.result = "made"
-    return book.jobs()[-1]
+    return store.jobs()[-1]
 
 
 @contextmanager
@@ -77,20 +77,20 @@ def runner(draft: Draft = DRAFT) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_home_without_jobs(home: Paths, book: JobBook) -> None:
-    assert book.jobs() == []
+def test_a_home_without_jobs(home: Paths, store: JobStore) -> None:
+    assert store.jobs() == []
     with pytest.raises(NotFoundError, match="no job 1"):
-        book.job(1)
+        store.job(1)
     assert not home.data.exists()
 
 
-def test_work_that_ends_well(home: Paths, book: JobBook) -> None:
+def test_work_that_ends_well(home: Paths, store: JobStore) -> None:
     def work(emit: Emit) -> None:
         emit(Progress("reading", 5, 10, Unit.TOKENS))
-        (job,) = book.jobs()
+        (job,) = store.jobs()
         assert (job.state, job.pid is not None, job.ended_at) == (JobState.RUNNING, True, None)
 
-    job = run(book, work=work)
+    job = run(store, work=work)
     assert (job.id, job.kind, job.title, job.request) == (1, DRAFT.kind, DRAFT.title, DRAFT.request)
     assert (job.state, job.result, job.error) == (JobState.FINISHED, "made", None)
     progress = job.progress
@@ -102,12 +102,12 @@ def test_work_that_ends_well(home: Paths, book: JobBook) -> None:
     assert list((home.data / "jobs").iterdir()) == []
 
 
-def test_what_has_not_begun_leaves_no_record(home: Paths, book: JobBook) -> None:
-    with Recorder(book, DRAFT, ignore, threading.Event()) as say:
+def test_what_has_not_begun_leaves_no_record(home: Paths, store: JobStore) -> None:
+    with Recorder(store, DRAFT, ignore, threading.Event()) as say:
         say(Note("there already"))
     with (
         pytest.raises(HubError),
-        Recorder(book, DRAFT, ignore, threading.Event()),
+        Recorder(store, DRAFT, ignore, threading.Event()),
     ):
         raise HubError("no such model")
     assert not home.data.exists()
@@ -129,49 +129,49 @@ def fail(error: BaseException) -> Callable[[Emit], object]:
     ],
 )
 def test_work_that_ends_badly(
-    book: JobBook, error: Exception, state: JobState, said: tuple[str | None, str | None]
+    store: JobStore, error: Exception, state: JobState, said: tuple[str | None, str | None]
 ) -> None:
-    job = run(book, work=fail(error))
+    job = run(store, work=fail(error))
     assert (job.state, (job.error, job.hint), job.result) == (state, said, None)
     assert job.state.is_resumable
 
 
-def test_a_stop_by_the_system_counts_as_interrupted(book: JobBook) -> None:
-    cancel = Stop()
+def test_a_stop_by_the_system_counts_as_interrupted(store: JobStore) -> None:
+    cancel = CancelEvent()
     cancel.by_system = True
     stopped = Cancelled()
-    job = run(book, work=fail(stopped), cancel=cancel)
+    job = run(store, work=fail(stopped), cancel=cancel)
     assert job.state is JobState.INTERRUPTED
     assert stopped.hint == "localq jobs resume 1"
 
 
-def test_the_same_again_takes_the_place_of_what_did_not_finish(book: JobBook) -> None:
-    assert run(book, work=fail(HubError("no"))).id == 1
-    assert run(book, OTHER).id == 2
-    assert run(book).id == 2  # the newest record is the other's
-    assert [(job.id, job.state) for job in book.jobs()] == [
+def test_the_same_again_takes_the_place_of_what_did_not_finish(store: JobStore) -> None:
+    assert run(store, work=fail(HubError("no"))).id == 1
+    assert run(store, OTHER).id == 2
+    assert run(store).id == 2  # the newest record is the other's
+    assert [(job.id, job.state) for job in store.jobs()] == [
         (1, JobState.FINISHED),
         (2, JobState.FINISHED),
     ]
-    assert book.job(1).error is None
-    assert run(book).id == 3  # what finished stays
+    assert store.job(1).error is None
+    assert run(store).id == 3  # what finished stays
 
 
-def test_what_turns_out_to_be_there_is_finished(book: JobBook) -> None:
-    run(book, work=fail(Cancelled()))
-    with Recorder(book, DRAFT, ignore, threading.Event()) as say:
+def test_what_turns_out_to_be_there_is_finished(store: JobStore) -> None:
+    run(store, work=fail(Cancelled()))
+    with Recorder(store, DRAFT, ignore, threading.Event()) as say:
         say.result = "org/model"
-    job = book.job(1)
+    job = store.job(1)
     assert (job.state, job.result) == (JobState.FINISHED, "org/model")
 
 
-def test_a_killed_process_is_an_interrupted_job(home: Paths, book: JobBook) -> None:
+def test_a_killed_process_is_an_interrupted_job(home: Paths, store: JobStore) -> None:
     with runner() as process:
-        (job,) = book.jobs()
+        (job,) = store.jobs()
         assert (job.state, job.progress.done, job.pid) == (JobState.RUNNING, 30, process.pid)
         assert interrupted_jobs(home) == []
         with pytest.raises(JobRunning, match="job 1 does that already: pull org/model"):
-            book.begin(DRAFT)
+            store.begin(DRAFT)
         with pytest.raises(UsageError, match="job 1 is running"):
             resumable(home, 1)
         with pytest.raises(UsageError, match="job 1 is running"):
@@ -186,13 +186,13 @@ def test_a_killed_process_is_an_interrupted_job(home: Paths, book: JobBook) -> N
     assert cancel_job(home, 1).state is JobState.CANCELLED
 
 
-def test_readers_do_not_take_each_other_for_the_runner(book: JobBook) -> None:
+def test_readers_do_not_take_each_other_for_the_runner(store: JobStore) -> None:
     with runner() as process:
         process.kill()
         process.wait()
     states: list[JobState] = []
     threads = [
-        threading.Thread(target=lambda: states.extend(book.job(1).state for _ in range(20)))
+        threading.Thread(target=lambda: states.extend(store.job(1).state for _ in range(20)))
         for _ in range(4)
     ]
     for thread in threads:
@@ -202,7 +202,7 @@ def test_readers_do_not_take_each_other_for_the_runner(book: JobBook) -> None:
     assert set(states) == {JobState.INTERRUPTED}
 
 
-def test_a_job_asked_to_stop_stops(home: Paths, book: JobBook) -> None:
+def test_a_job_asked_to_stop_stops(home: Paths, store: JobStore) -> None:
     cancel = threading.Event()
 
     def work(emit: Emit) -> None:
@@ -211,69 +211,71 @@ def test_a_job_asked_to_stop_stops(home: Paths, book: JobBook) -> None:
         raise Cancelled
 
     began = time.monotonic()
-    job = run(book, work=work, cancel=cancel)
+    job = run(store, work=work, cancel=cancel)
     assert job.state is JobState.CANCELLED
     assert time.monotonic() - began < 5
     with pytest.raises(UsageError, match="is cancelled already"):
         cancel_job(home, 1)
-    taken, lock = book.take(1, detached=False)  # resumed: it is not to stop again at once
-    assert not book.is_asked_to_stop(1)
+    taken, lock = store.take(1, detached=False)  # resumed: it is not to stop again at once
+    assert not store.is_asked_to_stop(1)
     assert taken.title == DRAFT.title
     lock.release()
 
 
 def test_a_queued_job_waits_for_its_process(home: Paths) -> None:
     now = 1000.0
-    book = JobBook(home, clock=lambda: now)
-    job_id = book.queue(DRAFT)
-    assert book.job(job_id).state is JobState.QUEUED
+    store = JobStore(home, clock=lambda: now)
+    job_id = store.queue(DRAFT)
+    assert store.job(job_id).state is JobState.QUEUED
     with pytest.raises(JobRunning):
-        book.queue(DRAFT)
-    book.ask_to_stop(job_id)
+        store.queue(DRAFT)
+    store.ask_to_stop(job_id)
     now += 60
-    assert book.job(job_id).state is JobState.INTERRUPTED  # it never came
+    assert store.job(job_id).state is JobState.INTERRUPTED  # it never came
     now -= 60
-    _, lock = book.take(job_id, detached=True)
-    assert book.is_asked_to_stop(job_id)  # even if that was before it began
+    _, lock = store.take(job_id, detached=True)
+    assert store.is_asked_to_stop(job_id)  # even if that was before it began
     with pytest.raises(JobRunning):
-        book.take(job_id, detached=True)
+        store.take(job_id, detached=True)
     lock.release()
 
 
 def test_a_record_that_cannot_be_made_stops_nobody(
-    home: Paths, book: JobBook, monkeypatch: pytest.MonkeyPatch
+    home: Paths, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise StorageError("the disk is full")
 
     events: list[JobEvent] = []
     with monkeypatch.context() as patched:
-        patched.setattr(JobBook, "begin", full)
-        with Recorder(book, DRAFT, events.append, threading.Event()) as say:
+        patched.setattr(JobStore, "begin", full)
+        with Recorder(store, DRAFT, events.append, threading.Event()) as say:
             say(Started("it"))
     assert Note("this job is not recorded: the disk is full", warning=True) in events
     with monkeypatch.context() as patched:
-        patched.setattr(JobBook, "end", full)
-        job = run(book, events=events)
+        patched.setattr(JobStore, "end", full)
+        job = run(store, events=events)
     assert job.state is JobState.INTERRUPTED
     assert Note("how job 1 ended is not recorded: the disk is full", warning=True) in events
 
 
-def test_only_so_many_are_kept(home: Paths, book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localq.jobs.book._KEPT", 3)
-    book.log(1).parent.mkdir(parents=True)
-    book.log(1).write_text("it began")
+def test_only_so_many_are_kept(
+    home: Paths, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localq.jobs.store._KEPT", 3)
+    store.log(1).parent.mkdir(parents=True)
+    store.log(1).write_text("it began")
     for number in range(6):
-        run(book, Draft("pull", f"pull {number}", str(number)))
-    assert [job.id for job in book.jobs()] == [3, 4, 5, 6]
-    assert not book.log(1).exists()
-    assert book.forget([6]) == [6]
-    assert run(book).id == 7  # no number is given twice
+        run(store, Draft("pull", f"pull {number}", str(number)))
+    assert [job.id for job in store.jobs()] == [3, 4, 5, 6]
+    assert not store.log(1).exists()
+    assert store.forget([6]) == [6]
+    assert run(store).id == 7  # no number is given twice
 
 
-def test_clearing(home: Paths, book: JobBook) -> None:
-    run(book)
-    run(book, OTHER, fail(HubError("no")))
+def test_clearing(home: Paths, store: JobStore) -> None:
+    run(store)
+    run(store, OTHER, fail(HubError("no")))
     library = Library(home)
     assert clear_jobs(library, []).job_ids == (1,)
     assert clear_jobs(library, []).job_ids == ()
@@ -282,30 +284,30 @@ def test_clearing(home: Paths, book: JobBook) -> None:
         clear_jobs(library, [2])
 
 
-def test_clearing_with_what_was_half_made(home: Paths, book: JobBook) -> None:
+def test_clearing_with_what_was_half_made(home: Paths, store: JobStore) -> None:
     half = home.partial / "org" / "model" / "abc" / "model.safetensors"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"12345")
-    run(book, work=fail(HubError("no")))
+    run(store, work=fail(HubError("no")))
     assert clear_jobs(Library(home), [1], partials=True).freed_bytes == 5
     assert not half.exists()
 
 
-def test_texts_that_are_none(book: JobBook) -> None:
-    job = run(book, Draft("pull", "pull \udcff\x1b", "{}"), fail(HubError("x" * 9999)))
+def test_texts_that_are_none(store: JobStore) -> None:
+    job = run(store, Draft("pull", "pull \udcff\x1b", "{}"), fail(HubError("x" * 9999)))
     assert job.title == "pull ?\x1b"  # whoever prints it makes it plain
     assert job.error is not None
     assert len(job.error) == 2000
 
 
-def test_a_damaged_record_says_so(home: Paths, book: JobBook) -> None:
-    run(book)
+def test_a_damaged_record_says_so(home: Paths, store: JobStore) -> None:
+    run(store)
     connection = sqlite3.connect(home.database)
     connection.execute("UPDATE jobs SET state = 'dreaming'")
     connection.commit()
     connection.close()
     with pytest.raises(LibraryError, match="job 1"):
-        book.jobs()
+        store.jobs()
 
 
 def test_services_run_under_a_record(home: Paths) -> None:
@@ -318,20 +320,20 @@ def test_services_run_under_a_record(home: Paths) -> None:
         return 42
 
     assert recorded(library, request, ignore, threading.Event(), work, named=str) == 42
-    (job,) = JobBook(home).jobs()
+    (job,) = JobStore(home).jobs()
     assert (job.title, job.result) == ("pull org/model", "42")
 
 
-def test_speed_is_that_of_the_last_seconds(book: JobBook) -> None:
+def test_speed_is_that_of_the_last_seconds(store: JobStore) -> None:
     def work(emit: Emit) -> None:
         done = 0
-        while not (speed := book.job(1).progress.speed):
+        while not (speed := store.job(1).progress.speed):
             done += 1000
             emit(Progress("working", done, 10**9))
             time.sleep(0.01)
         assert 10_000 < speed < 110_000
-        left = book.job(1).progress.seconds_left
+        left = store.job(1).progress.seconds_left
         assert left is not None
         assert left > 1000
 
-    assert run(book, work=work).state is JobState.FINISHED
+    assert run(store, work=work).state is JobState.FINISHED

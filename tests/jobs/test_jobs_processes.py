@@ -9,7 +9,7 @@ from pathlib import Path
 
 from localq.cli.main import main
 from localq.events import ignore
-from localq.jobs import JobBook, JobState
+from localq.jobs import JobState, JobStore
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.doctor.doctor import doctor
@@ -50,7 +50,7 @@ def test_two_pulls_of_the_same_model(hub: HubServer, home: Paths) -> None:  # no
             assert out == ""
         else:
             assert out == "org/model\n"
-    assert [job.state for job in JobBook(home).jobs()] == [JobState.FINISHED]
+    assert [job.state for job in JobStore(home).jobs()] == [JobState.FINISHED]
     assert_sound(home)
 
 
@@ -65,7 +65,7 @@ def test_two_quantizations_of_the_same_model(hub: HubServer, home: Paths) -> Non
         assert code == 0 or "does that already" in err or "making this very file" in err
     made = Library(home).find("org/model:Q4_K_M")
     assert digest(made.path) == digest(alone)
-    assert {job.state for job in JobBook(home).jobs()} == {JobState.FINISHED}
+    assert {job.state for job in JobStore(home).jobs()} == {JobState.FINISHED}
     assert_sound(home)
 
 
@@ -80,7 +80,7 @@ def test_a_removal_while_the_model_is_pulled_again(hub: HubServer, home: Paths) 
 def test_a_removal_while_the_model_is_first_pulled(hub: HubServer, home: Paths) -> None:  # noqa: F811
     hub.rate = 1.2e6
     with start("pull", "org/model") as process:
-        downloading(JobBook(home))
+        downloading(JobStore(home))
         assert main(["rm", "-y", "org/model"]) == 1  # there is no such model yet
         assert process.wait(60) == 0
     assert [model.name for model in Library(home).models()] == ["org/model"]

@@ -13,7 +13,7 @@ import pytest
 from localq.errors import BadFileError, NotFoundError, UsageError
 from localq.events import ignore
 from localq.library import Library
-from localq.library.foreign import TOOLS, Found, Skipped, find_models, folders_of
+from localq.library.foreign import TOOLS, ForeignModel, Skipped, find_models, folders_of
 from localq.library.hashes import SaidBy
 from localq.paths import Paths
 from localq.services.library.import_models import ImportRequest, ImportResult, import_models
@@ -39,7 +39,7 @@ def machine(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return user
 
 
-def found(tool: str) -> list[Found | Skipped]:
+def found(tool: str) -> list[ForeignModel | Skipped]:
     return list(find_models(tool))
 
 
@@ -173,7 +173,7 @@ def test_ollama(machine: Path, tmp_path: Path) -> None:
     root = machine / ".ollama" / "models"
     blob = in_ollama(root, gguf(tmp_path / "a"))
     (model,) = found("ollama")
-    assert isinstance(model, Found)
+    assert isinstance(model, ForeignModel)
     assert (model.label, model.repo) == ("tiny:1b", "ollama/tiny-1b")
     assert model.notes == ("Ollama keeps apart, and localq leaves: template",)
     in_ollama(root, gguf(tmp_path / "b", fill=b"\x02"), "hf.co/org/Repo-GGUF/Q4_0")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localq.formats.types import QuantType
-from localq.planning.fit_choice import Candidate, Where, recommend, smaller_class
+from localq.planning.fit_choice import TypeCandidate, Where, recommend, smaller_class
 
 Q = QuantType
 BITS = {
@@ -27,7 +27,7 @@ BITS = {
 GB = 10**9
 
 
-def ladder(billions: float, *, gpu: int = 0, ram: int, active: float = 1.0) -> list[Candidate]:
+def ladder(billions: float, *, gpu: int = 0, ram: int, active: float = 1.0) -> list[TypeCandidate]:
     """A model on a machine with so many bytes: on the GPU, beside it, in memory, or nowhere."""
     candidates = []
     for type_, bits in BITS.items():
@@ -38,11 +38,11 @@ def ladder(billions: float, *, gpu: int = 0, ram: int, active: float = 1.0) -> l
             where = Where.SPLIT if gpu else Where.CPU
         else:
             where = Where.NOWHERE
-        candidates.append(Candidate(type_, size, where, int(size * active)))
+        candidates.append(TypeCandidate(type_, size, where, int(size * active)))
     return candidates
 
 
-def chosen(candidates: list[Candidate]) -> QuantType | None:
+def chosen(candidates: list[TypeCandidate]) -> QuantType | None:
     index = recommend(candidates).index
     return None if index is None else candidates[index].type
 
@@ -95,7 +95,7 @@ def test_more_memory_never_recommends_less(
 @given(
     st.lists(
         st.builds(
-            Candidate,
+            TypeCandidate,
             st.none() | st.sampled_from(QuantType),
             st.integers(1, 10**12),
             st.sampled_from(Where),
@@ -105,7 +105,7 @@ def test_more_memory_never_recommends_less(
         max_size=12,
     )
 )
-def test_whatever_is_offered(candidates: list[Candidate]) -> None:
+def test_whatever_is_offered(candidates: list[TypeCandidate]) -> None:
     advice = recommend(candidates)
     assert advice.reason
     if advice.index is not None:
@@ -115,8 +115,8 @@ def test_whatever_is_offered(candidates: list[Candidate]) -> None:
 
 
 def test_an_older_type_only_where_it_is_smaller() -> None:
-    legacy = Candidate(Q.Q4_0, 100, Where.CPU, 100)
-    kquant = Candidate(Q.Q4_K_S, 100, Where.CPU, 100)
+    legacy = TypeCandidate(Q.Q4_0, 100, Where.CPU, 100)
+    kquant = TypeCandidate(Q.Q4_K_S, 100, Where.CPU, 100)
     assert chosen([legacy, kquant]) is Q.Q4_K_S
     assert chosen([legacy, replace(kquant, size_bytes=120, where=Where.NOWHERE)]) is Q.Q4_0
 

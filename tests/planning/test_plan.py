@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from localq.hardware.profile import Device, HardwareProfile, Memory
 from localq.planning.model_shape import ModelShape
-from localq.planning.offload_plan import OffloadPlan, Tuned, Wishes
+from localq.planning.offload_plan import OffloadPlan, PlanOptions, Tuned
 from localq.planning.plan import DEFAULT_CONTEXT, LEAST_CONTEXT, make_plan
-from tests.invented_machines import GIB, machine, pairs, wishes
+from tests.invented_machines import GIB, machine, pairs, plan_options
 from tests.memory_truths import TRUTHS, read_truths
 
 _MANY = settings(max_examples=int(os.environ.get("LOCALQ_EXAMPLES", "100")), deadline=None)
@@ -58,15 +58,17 @@ def _check(profile: HardwareProfile, shape: ModelShape, plan: OffloadPlan) -> No
 
 
 @_MANY
-@given(pairs(), wishes())
-def test_no_device_is_ever_overfull(pair: tuple[HardwareProfile, ModelShape], wish: Wishes) -> None:
+@given(pairs(), plan_options())
+def test_no_device_is_ever_overfull(
+    pair: tuple[HardwareProfile, ModelShape], option: PlanOptions
+) -> None:
     profile, shape = pair
-    plan = make_plan(profile, shape, wish)
+    plan = make_plan(profile, shape, option)
     _check(profile, shape, plan)
-    if wish.n_ctx is not None:
-        assert plan.n_ctx == wish.n_ctx
+    if option.n_ctx is not None:
+        assert plan.n_ctx == option.n_ctx
     for name in ("n_threads", "type_k", "type_v", "n_batch", "use_mmap", "flash_attn"):
-        if (wanted := getattr(wish, name)) is not None:
+        if (wanted := getattr(option, name)) is not None:
             assert getattr(plan, name) == wanted
 
 
@@ -136,15 +138,17 @@ def test_more_memory_never_means_a_shorter_context(
 
 
 @_MANY
-@given(pairs(), wishes())
-def test_a_suggested_context_runs(pair: tuple[HardwareProfile, ModelShape], wish: Wishes) -> None:
+@given(pairs(), plan_options())
+def test_a_suggested_context_runs(
+    pair: tuple[HardwareProfile, ModelShape], option: PlanOptions
+) -> None:
     profile, shape = pair
-    plan = make_plan(profile, shape, wish)
+    plan = make_plan(profile, shape, option)
     for suggestion in plan.suggestions:
         words = suggestion.split()
         if "--ctx" not in words or "kept as" in str(plan.problem) or plan.problem is None:
             continue
-        smaller = replace(wish, n_ctx=int(words[words.index("--ctx") + 1]))
+        smaller = replace(option, n_ctx=int(words[words.index("--ctx") + 1]))
         if "--kv" in words:
             smaller = replace(smaller, type_k="q8_0", type_v="q8_0")
         again = make_plan(profile, shape, smaller)
@@ -157,7 +161,7 @@ def test_a_plan_is_little_work() -> None:
     machines_ = [machine(64 * GIB), machine(32 * GIB, *([24 * GIB] * 8)), machine(GIB, GIB)]
     for name in ("Llama-3.1-70B.Q4_0", "qwen3next-80b.Q4_0", "llama4-scout.Q4_0"):
         for profile in machines_:
-            assert _calls(_shape(name), profile, Wishes()) < _MOST_CALLS, (name, profile)
+            assert _calls(_shape(name), profile, PlanOptions()) < _MOST_CALLS, (name, profile)
 
 
 def test_what_cannot_run_is_no_more_work() -> None:
@@ -168,14 +172,14 @@ def test_what_cannot_run_is_no_more_work() -> None:
     machines_ = [machine(2 * GIB, *([size * GIB] * 16)) for size in (1, 3)] + [machine(GIB)]
     for shape in shapes:
         for profile in machines_:
-            for wish in (Wishes(), Wishes(n_gpu_layers=-1), Wishes(n_ctx=1 << 24)):
-                plan = make_plan(profile, shape, wish)
+            for option in (PlanOptions(), PlanOptions(n_gpu_layers=-1), PlanOptions(n_ctx=1 << 24)):
+                plan = make_plan(profile, shape, option)
                 assert plan.suggestions or plan.fits
-                calls = _calls(shape, profile, wish)
-                assert calls < _MOST_CALLS, (shape.architecture, profile, wish)
+                calls = _calls(shape, profile, option)
+                assert calls < _MOST_CALLS, (shape.architecture, profile, option)
 
 
-def _calls(shape: ModelShape, profile: HardwareProfile, wish: Wishes) -> int:
+def _calls(shape: ModelShape, profile: HardwareProfile, option: PlanOptions) -> int:
     """How many functions are called for a plan."""
     count = 0
 
@@ -186,26 +190,28 @@ def _calls(shape: ModelShape, profile: HardwareProfile, wish: Wishes) -> int:
     before = sys.getprofile()
     sys.setprofile(called)
     try:
-        make_plan(profile, shape, wish)
+        make_plan(profile, shape, option)
     finally:
         sys.setprofile(before)
     return count
 
 
 def test_no_context_is_suggested_where_the_weights_alone_are_too_much() -> None:
-    plan = make_plan(machine(16 * GIB, 6 * GIB), _shape("Llama-3.1-70B.Q4_0"), Wishes(n_ctx=50_000))
+    plan = make_plan(
+        machine(16 * GIB, 6 * GIB), _shape("Llama-3.1-70B.Q4_0"), PlanOptions(n_ctx=50_000)
+    )
     assert plan.suggestions == ("a smaller model",)
 
 
 def test_no_context_is_suggested_that_the_model_was_not_trained_with() -> None:
     shape = _shape("Llama-3.2-1B.Q4_0")
-    plan = make_plan(machine(64 * GIB), shape, Wishes(n_ctx=1 << 24))
+    plan = make_plan(machine(64 * GIB), shape, PlanOptions(n_ctx=1 << 24))
     assert plan.suggestions[0] == f"a shorter context: --ctx {shape.n_ctx_train}"
 
 
 def test_what_is_said_about_the_context_is_true() -> None:
     shape = _shape("Llama-3.1-8B.Q4_0")
-    beyond = make_plan(machine(64 * GIB), shape, Wishes(n_ctx=200_000))
+    beyond = make_plan(machine(64 * GIB), shape, PlanOptions(n_ctx=200_000))
     assert any("trained with 131,072: it may lose track" in reason for reason in beyond.reasons)
     hopeless = make_plan(machine(4 * GIB), shape)
     (context,) = [reason for reason in hopeless.reasons if reason.startswith("context")]
@@ -216,11 +222,13 @@ def test_what_is_said_about_the_context_is_true() -> None:
 def test_types_that_llama_cpp_refuses_are_a_problem() -> None:
     profile = machine(256 * GIB)
     latent = _shape("deepseek-v2-lite.Q4_0")
-    assert "are one" in str(make_plan(profile, latent, Wishes(type_k="q8_0")).problem)
-    assert make_plan(profile, latent, Wishes(type_k="q8_0", type_v="q8_0")).fits
+    assert "are one" in str(make_plan(profile, latent, PlanOptions(type_k="q8_0")).problem)
+    assert make_plan(profile, latent, PlanOptions(type_k="q8_0", type_v="q8_0")).fits
     grok = _shape("grok-16-layers.Q4_0")
-    assert "flash attention only" in str(make_plan(profile, grok, Wishes(type_v="q8_0")).problem)
-    assert make_plan(profile, grok, Wishes(type_k="q8_0")).fits
+    assert "flash attention only" in str(
+        make_plan(profile, grok, PlanOptions(type_v="q8_0")).problem
+    )
+    assert make_plan(profile, grok, PlanOptions(type_k="q8_0")).fits
 
 
 def test_everything_on_the_device_where_there_is_room() -> None:
@@ -237,7 +245,7 @@ def test_the_context_is_lowered_before_layers_are_left_out() -> None:
     assert plan.n_gpu_layers == 33
     assert LEAST_CONTEXT <= plan.n_ctx < DEFAULT_CONTEXT
     assert any("instead of 8,192" in reason for reason in plan.reasons)
-    asked = make_plan(profile, shape, Wishes(n_ctx=8192))
+    asked = make_plan(profile, shape, PlanOptions(n_ctx=8192))
     assert asked.n_ctx == 8192
     assert 0 < asked.n_gpu_layers < 33
 
@@ -310,23 +318,25 @@ def test_what_cannot_run_says_why_and_what_would() -> None:
     assert plan.problem is not None
     assert "memory" in plan.problem
     assert any("smaller quantization" in suggestion for suggestion in plan.suggestions)
-    long = make_plan(machine(16 * GIB), shape, Wishes(n_ctx=131_072))
+    long = make_plan(machine(16 * GIB), shape, PlanOptions(n_ctx=131_072))
     assert long.suggestions[0] == "a shorter context: --ctx 65536"
-    assert make_plan(machine(16 * GIB), shape, Wishes(n_ctx=65_536)).fits
-    greedy = make_plan(machine(64 * GIB, 4 * GIB), shape, Wishes(n_gpu_layers=-1))
+    assert make_plan(machine(16 * GIB), shape, PlanOptions(n_ctx=65_536)).fits
+    greedy = make_plan(machine(64 * GIB, 4 * GIB), shape, PlanOptions(n_gpu_layers=-1))
     assert "GPU0" in str(greedy.problem)
     assert "leave out --gpu-layers" in greedy.suggestions[0]
     assert make_plan(machine(GIB), shape).suggestions == ("a smaller model",)
 
 
 def test_keys_that_cannot_be_quantized_are_a_problem() -> None:
-    plan = make_plan(machine(64 * GIB), _shape("phi-2.Q4_0"), Wishes(type_k="q8_0", type_v="q8_0"))
+    plan = make_plan(
+        machine(64 * GIB), _shape("phi-2.Q4_0"), PlanOptions(type_k="q8_0", type_v="q8_0")
+    )
     assert "multiple of 32" in str(plan.problem)
     assert plan.suggestions == ("keys and values as they are usually kept: leave out --kv",)
     plan = make_plan(
         machine(64 * GIB),
         _shape("Llama-3.1-8B.Q4_0"),
-        Wishes(type_v="q8_0", flash_attn="off"),
+        PlanOptions(type_v="q8_0", flash_attn="off"),
     )
     assert "flash attention only" in str(plan.problem)
 
@@ -339,7 +349,7 @@ def test_threads_come_from_the_machine_or_from_measuring() -> None:
     plan = make_plan(profile, shape, tuned=tuned)
     assert (plan.n_threads, plan.n_threads_batch) == (3, 5)
     assert (plan.n_batch, plan.n_ubatch) == (1024, 256)
-    plan = make_plan(profile, shape, Wishes(n_threads=2, n_batch=64), tuned=tuned)
+    plan = make_plan(profile, shape, PlanOptions(n_threads=2, n_batch=64), tuned=tuned)
     assert (plan.n_threads, plan.n_batch, plan.n_ubatch) == (2, 64, 64)
 
 
@@ -350,7 +360,7 @@ def test_fewer_layers_where_they_are_measured_to_be_faster() -> None:
     plan = make_plan(profile, shape, tuned=tuned)
     assert (plan.n_gpu_layers, plan.n_ctx) == (10, make_plan(profile, shape).n_ctx)
     assert any("10 of 33 on devices, measured" in reason for reason in plan.reasons)
-    assert make_plan(profile, shape, Wishes(n_gpu_layers=20), tuned=tuned).n_gpu_layers == 20
+    assert make_plan(profile, shape, PlanOptions(n_gpu_layers=20), tuned=tuned).n_gpu_layers == 20
     # What does not fit, or more than fit, is no reason to plan otherwise.
     little = machine(3 * GIB, 24 * GIB)
     assert make_plan(little, shape, tuned=tuned).n_gpu_layers == 33

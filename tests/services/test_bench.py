@@ -30,7 +30,7 @@ from localq.planning.measurements import (
     shape_key,
 )
 from localq.planning.model_shape import TensorSpec
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.services.machine.bench import BenchRequest, bench, bench_history
 from tests.engine.test_engine import DEMO, make_gguf
 
@@ -56,8 +56,10 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_of(gguf: Path, **changes: object) -> BenchRequest:
-    wishes = Wishes(n_threads=1)
-    request = BenchRequest(str(gguf), n_prompt=32, n_generate=8, repetitions=3, wishes=wishes)
+    plan_options = PlanOptions(n_threads=1)
+    request = BenchRequest(
+        str(gguf), n_prompt=32, n_generate=8, repetitions=3, plan_options=plan_options
+    )
     return replace(request, **changes)  # type: ignore[arg-type]
 
 

@@ -23,7 +23,8 @@ from localq.library import Library
 from localq.library.store import TRASH
 from localq.partials import partial_path
 from localq.paths import Paths
-from localq.services.doctor.doctor import CHECKS, DoctorResult, doctor, leftovers, orphans
+from localq.services.doctor import leftovers, orphans
+from localq.services.doctor.doctor import CHECKS, DoctorResult, doctor
 from localq.services.library.import_models import ImportRequest, import_models
 from localq.services.library.verify import verify
 from tests.library.test_library_model import entry

@@ -27,14 +27,14 @@ from localq.errors import (
 from localq.events import Note, ignore
 from localq.formats.types import QuantType, TensorType
 from localq.hardware.profile import CpuProfile, Device, HardwareProfile, Memory, System
-from localq.hub.patience import RetryPolicy
+from localq.hub.backoff import RetryPolicy
 from localq.hub.source import Digest, DigestKind, RemoteFile
 from localq.library import Library
 from localq.paths import Paths
 from localq.planning.fit_shape import scaled_shape
 from localq.services.fit.fit import FitKind, FitRequest, FitResult, FitRow, Where, fit
 from localq.services.fit.rows import rows_and_advice
-from localq.services.fit.source import KnownModel, known_here
+from localq.services.fit.source import DescribedModel, known_here
 from localq.services.library.locate import locate
 from localq.services.make.quantize import QuantizeRequest, quantize
 from localq.services.pull.pull import PullRequest, pull
@@ -89,12 +89,12 @@ def ask(
     n_ctx: int | None = None,
     type_kv: TensorType = TensorType.F16,
     every: bool = False,
-    sisters: bool = False,
+    related: bool = False,
     cancel: threading.Event | None = None,
 ) -> FitResult:
     return fit(
         library,
-        FitRequest(model, n_ctx, type_kv, every, sisters),
+        FitRequest(model, n_ctx, type_kv, every, related),
         ignore,
         cancel or threading.Event(),
         profile=profile or machine(),
@@ -225,7 +225,7 @@ def test_estimates_from_another_file(library: Library, hub: HubServer, ready_mad
         assert estimated[quant].memory_bytes == pytest.approx(own.memory_bytes, rel=0.02)
 
 
-def test_sister_repositories(
+def test_related_repositories(
     library: Library, hub: HubServer, checkpoint: Path, ready_made: Path
 ) -> None:
     hub.add_repo("org/tiny", checkpoint)
@@ -233,17 +233,17 @@ def test_sister_repositories(
     hub.add_repo("unsloth/tiny-GGUF", checkpoint)  # has none
     hub.add_repo("ggml-org/tiny-GGUF", ready_made)
     hub.faults.append(Refuse("ggml-org/tiny-GGUF/revision/main", status=503, times=9))
-    (sister,) = ask(library, sisters=True).sisters
-    assert sister.repo == "bartowski/org_tiny-GGUF"
-    assert tuple(sister.quants) == QUANTS
-    assert (sister.quant, sister.command) == ("Q8_0", "localq pull bartowski/org_tiny-GGUF:Q8_0")
-    assert sister.size_bytes == (ready_made / "tiny-Q8_0.gguf").stat().st_size
+    (related,) = ask(library, related=True).related
+    assert related.repo == "bartowski/org_tiny-GGUF"
+    assert tuple(related.quants) == QUANTS
+    assert (related.quant, related.command) == ("Q8_0", "localq pull bartowski/org_tiny-GGUF:Q8_0")
+    assert related.size_bytes == (ready_made / "tiny-Q8_0.gguf").stat().st_size
     asked = len(hub.requests)
-    assert ask(library).sisters == ()
+    assert ask(library).related == ()
     assert not [r for r in hub.requests[asked:] if "org/tiny/" not in f"{r.path}/"]
 
 
-def test_a_sister_instead_of_what_cannot_be_read(
+def test_a_related_repository_instead_of_what_cannot_be_read(
     library: Library, hub: HubServer, checkpoint: Path, ready_made: Path
 ) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
@@ -251,10 +251,10 @@ def test_a_sister_instead_of_what_cannot_be_read(
     (checkpoint / "config.json").write_text(json.dumps(config))
     hub.add_repo("org/tiny", checkpoint)
     with pytest.raises(UnsupportedError) as alone:
-        ask(library, sisters=True)
+        ask(library, related=True)
     hub.add_repo("unsloth/tiny-GGUF", ready_made)
     with pytest.raises(UnsupportedError) as error:
-        ask(library, sisters=True)
+        ask(library, related=True)
     assert error.value.message == alone.value.message
     assert error.value.hint is not None
     assert error.value.hint.endswith("localq fit unsloth/tiny-GGUF")
@@ -265,9 +265,9 @@ def test_files_beside_the_checkpoint(
 ) -> None:
     shutil.copy(ready_made / "tiny-Q8_0.gguf", checkpoint)
     hub.add_repo("org/tiny", checkpoint)
-    result = ask(library, sisters=True)
+    result = ask(library, related=True)
     assert result.kind is FitKind.CHECKPOINT
-    (own,) = result.sisters
+    (own,) = result.related
     assert (own.repo, list(own.quants)) == ("org/tiny", ["Q8_0"])
     assert own.command == "localq pull org/tiny:Q8_0"
 
@@ -295,7 +295,7 @@ def test_where_it_runs(library: Library, hub: HubServer, checkpoint: Path) -> No
     assert nowhere.command == "localq pull"
 
 
-def test_partly_on_the_gpu(eight_billion: KnownModel, capsys: Capture) -> None:
+def test_partly_on_the_gpu(eight_billion: DescribedModel, capsys: Capture) -> None:
     profile = machine(ram=32 * GIB, gpu=5 * GIB)
     result = rows_and_advice(eight_billion, profile, (), n_ctx=None, type_kv=TensorType.F16)
     rows = by_quant(result)
@@ -326,7 +326,7 @@ def test_a_context_that_cannot_be_kept_so(library: Library, home: Paths) -> None
 
 
 @pytest.fixture(scope="session")
-def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> KnownModel:
+def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> DescribedModel:
     """A small model, as if its weights were those of one of 8 billion."""
     folder = tmp_path_factory.mktemp("llama")
     config = {**LLAMA2_CONFIG, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 512}
@@ -353,7 +353,7 @@ def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> KnownModel:
     st.booleans(),
 )
 def test_more_memory_never_recommends_less(
-    eight_billion: KnownModel, ram: int, gpu: int, more_ram: int, more_gpu: int, shared: bool
+    eight_billion: DescribedModel, ram: int, gpu: int, more_ram: int, more_gpu: int, shared: bool
 ) -> None:
     if shared and gpu == 0:
         more_gpu = 0  # a GPU that was not there takes of the memory that was
@@ -374,7 +374,9 @@ def test_more_memory_never_recommends_less(
     assert after.memory_bytes <= ram + more_ram + gpu + more_gpu
 
 
-def test_the_context_may_be_what_is_too_much(eight_billion: KnownModel, capsys: Capture) -> None:
+def test_the_context_may_be_what_is_too_much(
+    eight_billion: DescribedModel, capsys: Capture
+) -> None:
     def on(ram: int, n_ctx: int | None) -> FitResult:
         return rows_and_advice(
             eight_billion, machine(ram=ram), (), n_ctx=n_ctx, type_kv=TensorType.F16
@@ -393,7 +395,7 @@ def test_the_context_may_be_what_is_too_much(eight_billion: KnownModel, capsys: 
     assert on(2 * GIB, 50_000_000).command == "localq pull"
 
 
-def test_a_gpu_that_shares_the_memory(eight_billion: KnownModel) -> None:
+def test_a_gpu_that_shares_the_memory(eight_billion: DescribedModel) -> None:
     def best(found: HardwareProfile) -> FitRow:
         result = rows_and_advice(eight_billion, found, (), n_ctx=None, type_kv=TensorType.F16)
         return next(row for row in result.rows if row.recommended)
@@ -419,9 +421,9 @@ def test_faults_of_the_hub(
     library: Library, hub: HubServer, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(NotFoundError, match="no model 'org/tiny'"):
-        ask(library, sisters=True)
+        ask(library, related=True)
     asked = len(hub.requests)
-    assert asked == 1  # no sister is looked for where there is no model
+    assert asked == 1  # no related one is looked for where there is no model
     repo = hub.add_repo("org/tiny", checkpoint)
     repo.gated_for = "a token"
     with pytest.raises(HubError, match="is gated"):
@@ -457,7 +459,7 @@ def test_a_repository_under_a_new_name(library: Library, hub: HubServer, checkpo
     hub.add_repo("org/tiny", checkpoint)
     hub.renamed["old/tiny"] = "org/tiny"
     events: list[object] = []
-    request = FitRequest("old/tiny", sisters=False)
+    request = FitRequest("old/tiny", related=False)
     result = fit(library, request, events.append, threading.Event(), profile=machine())
     assert result.model == "org/tiny"
     assert Note("old/tiny is now called org/tiny") in events
@@ -473,7 +475,7 @@ def test_the_command(hub: HubServer, checkpoint: Path, ready_made: Path, capsys:
     assert said.err.splitlines()[-1].startswith("next: localq pull org/tiny --as ")
     assert main(["fit", "org/tiny", "--json", "--all", "--ctx", "128", "--kv", "bf16"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {field.name for field in fields(FitResult)}
+    assert set(told) == {field.name for field in fields(FitResult)} - {"related"} | {"sisters"}
     assert set(told["rows"][0]) == {field.name for field in fields(FitRow)}
     assert len(told["rows"]) > 20
     assert {row["n_ctx"] for row in told["rows"]} == {128}

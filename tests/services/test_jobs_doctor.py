@@ -12,7 +12,7 @@ import pytest
 from localq.errors import LibraryError
 from localq.events import ignore
 from localq.formats.types import QuantType
-from localq.jobs import JobBook
+from localq.jobs import JobStore
 from localq.library import Library
 from localq.partials import journal_path, resumable_path
 from localq.paths import Paths
@@ -34,7 +34,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def interrupted(library: Library, request: Request) -> int:
     """Record the request as that of a job whose process is gone."""
-    job_id, lock = JobBook(library.paths).begin(draft_of(library, request))
+    job_id, lock = JobStore(library.paths).begin(draft_of(library, request))
     lock.release()
     return job_id
 

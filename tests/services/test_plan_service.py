@@ -1,4 +1,4 @@
-"""Plans of models on this machine: saved wishes, the ledger, the verb, the engine."""
+"""Plans of models on this machine: saved options, the ledger, the verb, the engine."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from localq.formats.gguf import Field, ValueType
 from localq.library import Library
 from localq.paths import Paths
 from localq.planning.memory_ledger import LedgerEntry, MemoryLedger, MemoryParts
-from localq.planning.offload_plan import OffloadPlan, Wishes
-from localq.planning.saved_settings import SavedWishes, merged
+from localq.planning.offload_plan import OffloadPlan, PlanOptions
+from localq.planning.saved_settings import SavedPlanOptions, merged
 from localq.services.chat.conversation import Conversation
-from localq.services.doctor.doctor import Context
+from localq.services.doctor.doctor import CheckContext
 from localq.services.doctor.memory import drifted
 from localq.services.machine.memory_ledger import ledger, measured_parts
 from localq.services.machine.plan import check_plan, load_settings, plan_model
@@ -55,11 +55,11 @@ def large(tmp_path: Path) -> Path:
 
 def test_the_plan_is_what_the_engine_does(home: Paths, demo: str, capsys: Capture) -> None:
     with Library() as library:
-        planned = plan_model(library, demo, Wishes(n_ctx=300, n_threads=1))
+        planned = plan_model(library, demo, PlanOptions(n_ctx=300, n_threads=1))
         plan = planned.plan
         assert (plan.n_ctx, plan.n_threads, plan.n_threads_batch) == (300, 1, 1)
-        wishes = Wishes(n_ctx=300, n_threads=1, n_batch=64, use_mmap=False)
-        with Conversation.open(library, demo, wishes=wishes) as conversation:
+        plan_options = PlanOptions(n_ctx=300, n_threads=1, n_batch=64, use_mmap=False)
+        with Conversation.open(library, demo, plan_options=plan_options) as conversation:
             loaded = conversation.loaded
         assert loaded.n_ctx == 300
         assert (loaded.n_threads, loaded.n_batch, loaded.n_ubatch) == (1, 64, 64)
@@ -71,7 +71,7 @@ def test_the_plan_is_what_the_engine_does(home: Paths, demo: str, capsys: Captur
     assert abs(entry.error) < 0.2  # of 19 MB, of which the model is one
 
 
-def test_saved_wishes_hold_until_forgotten(home: Paths, demo: str, capsys: Capture) -> None:
+def test_saved_plan_options_hold_until_forgotten(home: Paths, demo: str, capsys: Capture) -> None:
     assert main(["plan", demo, "--save", "--ctx", "256", "--threads", "1"]) == 0
     assert main(["plan", demo.upper(), "--save", "--kv", "bf16,f16"]) == 0
     capsys.readouterr()
@@ -81,7 +81,7 @@ def test_saved_wishes_hold_until_forgotten(home: Paths, demo: str, capsys: Captu
     assert localq.plan(demo).n_ctx == 256
     assert main(["run", demo, "-p", "Once", "--max-tokens", "1", "--ctx", "128"]) == 0
     with Library() as library:
-        assert plan_model(library, demo, Wishes(n_ctx=128)).plan.n_ctx == 128
+        assert plan_model(library, demo, PlanOptions(n_ctx=128)).plan.n_ctx == 128
         with Conversation.open(library, demo) as conversation:
             assert conversation.loaded.n_ctx == 256
             assert conversation.loaded.type_k == "bf16"
@@ -243,11 +243,13 @@ def test_the_engine_takes_every_plan(home: Paths, large: Path) -> None:
     assert settings.n_ctx == plan.n_ctx
 
 
-def test_wishes_of_a_call_go_before_those_kept(home: Paths) -> None:
-    kept = Wishes(n_ctx=256, n_threads=3, use_mmap=False)
-    assert merged(Wishes(n_ctx=512), kept) == Wishes(n_ctx=512, n_threads=3, use_mmap=False)
-    saved = SavedWishes(Database(home.database))
-    assert saved.of("a/b:Q4_0") == Wishes()
+def test_plan_options_of_a_call_go_before_those_kept(home: Paths) -> None:
+    kept = PlanOptions(n_ctx=256, n_threads=3, use_mmap=False)
+    assert merged(PlanOptions(n_ctx=512), kept) == PlanOptions(
+        n_ctx=512, n_threads=3, use_mmap=False
+    )
+    saved = SavedPlanOptions(Database(home.database))
+    assert saved.of("a/b:Q4_0") == PlanOptions()
     assert not saved.forget("a/b:Q4_0")
     saved.save("a/b:Q4_0", kept)
     assert saved.of("A/B:q4_0") == kept
@@ -256,13 +258,13 @@ def test_wishes_of_a_call_go_before_those_kept(home: Paths) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"n_ctx": "many", "other": 1}', '{"n_ctx": true}', "null"]
 )
-def test_damaged_wishes_are_none(home: Paths, text: str) -> None:
-    saved = SavedWishes(Database(home.database))
-    saved.save("m", Wishes(n_ctx=1))
+def test_damaged_plan_options_are_none(home: Paths, text: str) -> None:
+    saved = SavedPlanOptions(Database(home.database))
+    saved.save("m", PlanOptions(n_ctx=1))
     with sqlite3.connect(home.database) as connection:
         connection.execute("UPDATE saved_wishes SET wishes = ?", (text,))
     connection.close()
-    assert saved.of("m") == Wishes()
+    assert saved.of("m") == PlanOptions()
 
 
 def test_what_cannot_be_planned_is_tried_by_force_alone(
@@ -281,11 +283,15 @@ def test_what_cannot_be_planned_is_tried_by_force_alone(
     assert "cannot be loaded" in capsys.readouterr().err  # by the engine
 
 
-def test_wishes_that_make_no_sense_are_refused(home: Paths, demo: str) -> None:
+def test_plan_options_that_make_no_sense_are_refused(home: Paths, demo: str) -> None:
     with Library() as library:
-        for wishes in (Wishes(n_ctx=0), Wishes(type_k="q9"), Wishes(flash_attn="maybe")):
+        for plan_options in (
+            PlanOptions(n_ctx=0),
+            PlanOptions(type_k="q9"),
+            PlanOptions(flash_attn="maybe"),
+        ):
             with pytest.raises(UsageError):
-                plan_model(library, demo, wishes)
+                plan_model(library, demo, plan_options)
 
 
 def _entry(measured: int, model: str = "m", overhead: int | None = 100) -> LedgerEntry:
@@ -322,7 +328,7 @@ def test_the_ledger_does_not_grow_for_ever(home: Paths) -> None:
 def test_doctor_says_how_predictions_fare(home: Paths) -> None:
     with Library() as library:
         said: list[JobEvent] = []
-        context = Context(library, said.append, threading.Event())
+        context = CheckContext(library, said.append, threading.Event())
         assert [*drifted(context)] == []
         assert said == []
         ledger(home).record(_entry(1000))

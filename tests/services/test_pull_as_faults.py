@@ -28,8 +28,8 @@ from localq.formats.types import QuantType
 from localq.library import Library
 from localq.paths import Paths
 from localq.quantize.journal import Journal
-from localq.services.pull.pull import arriving
-from localq.services.pull.pull import stream as service
+from localq.services.pull import arriving
+from localq.services.pull import stream as service
 from tests.checkpoints import read_safetensors, write_safetensors
 from tests.families import write_family
 from tests.hub_server import Cut, Fault, FlipByte, HubServer, Refuse, Resize, Slow

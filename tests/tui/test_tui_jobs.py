@@ -17,10 +17,10 @@ from localq.events import Note, Progress
 from localq.formats.types import QuantType
 from localq.tui import units
 from localq.tui.failure import presentable
-from localq.tui.jobs import Job, JobNews, Jobs, Say, Written
+from localq.tui.jobs import JobNews, Jobs, Say, ServiceCall, Written
 from localq.tui.listing import last_used, made_of, matching, origin
 from localq.tui.messages import JobSpoke
-from localq.tui.meter import Meter, Reading
+from localq.tui.meter import Reading, SpeedMeter
 from localq.tui.quant_choices import CHOICES
 from localq.tui.text import clean, clean_lines, elide
 from tests.tui_support import NOW, checkpoint, gguf
@@ -46,7 +46,9 @@ class TestJob:
         failed: list[LocalqError] = []
         heard: list[JobNews] = []
         listener = Listener()
-        job = Job(listener, work, done=done.append, failed=failed.append, heard=heard.append)
+        job = ServiceCall(
+            listener, work, done=done.append, failed=failed.append, heard=heard.append
+        )
         job.run(tmp_path / "tui.log")
         job.deliver()
         return done, failed, heard, listener
@@ -138,7 +140,7 @@ class TestFailure:
 class TestMeter:
     def test_rate_and_time_left(self) -> None:
         now = 0.0
-        meter = Meter(lambda: now)
+        meter = SpeedMeter(lambda: now)
         assert meter.read(Progress("s", 0, 1000)) == Reading(None, None)
         now = 0.1
         assert meter.read(Progress("s", 10, 1000)) == Reading(None, None)
@@ -147,7 +149,7 @@ class TestMeter:
 
     def test_forgets_what_is_long_past(self) -> None:
         now = 0.0
-        meter = Meter(lambda: now)
+        meter = SpeedMeter(lambda: now)
         for second in range(20):
             now = float(second)
             reading = meter.read(Progress("s", second if second < 10 else 10 * second, 0))
@@ -155,7 +157,7 @@ class TestMeter:
 
     def test_begins_anew_with_each_stage(self) -> None:
         now = 0.0
-        meter = Meter(lambda: now)
+        meter = SpeedMeter(lambda: now)
         meter.read(Progress("one", 0, 10))
         now = 5.0
         assert meter.read(Progress("two", 5, 10)) == Reading(None, None)

@@ -18,7 +18,7 @@ from localq.services.make.quantize import QuantizeResult
 from localq.tui.quant_choices import CHOICES
 from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.screens.help import HelpDialog
-from localq.tui.screens.job_dialog import JobState
+from localq.tui.screens.job_dialog import DialogState
 from localq.tui.screens.quantize import QuantizeDialog
 from localq.tui.widgets.choice_list import ChoiceList
 from localq.tui.widgets.model_table import ModelTable
@@ -47,7 +47,7 @@ def on_top(app: App[Any], kind: type[Screen[Any]]) -> bool:
     return isinstance(app.screen, kind)
 
 
-def is_in(screen: QuantizeDialog, state: JobState) -> bool:
+def is_in(screen: QuantizeDialog, state: DialogState) -> bool:
     return screen.state is state
 
 
@@ -168,10 +168,10 @@ class TestStopping:
             shown = await opened(pilot)
             await pilot.press("enter")
             await pilot.press("escape")
-            assert is_in(shown, JobState.STOPPING)
+            assert is_in(shown, DialogState.STOPPING)
             fakes.quantizations.wait_for_cancel()
             await until(pilot, lambda: notice_text(shown) == "Stopped.")
-            assert is_in(shown, JobState.CHOOSING)
+            assert is_in(shown, DialogState.CHOOSING)
             assert pilot.app.screen is shown
 
     @asynchronous
@@ -184,9 +184,9 @@ class TestStopping:
             await pilot.press("escape")
             assert on_top(pilot.app, ConfirmDialog)
             await pilot.press("n")
-            assert is_in(shown, JobState.WORKING)
+            assert is_in(shown, DialogState.WORKING)
             await pilot.press("escape", "y")
-            assert is_in(shown, JobState.STOPPING)
+            assert is_in(shown, DialogState.STOPPING)
             fakes.quantizations.wait_for_cancel()
             await until(pilot, lambda: notice_text(shown) == "Stopped.")
 

@@ -100,15 +100,15 @@ def read_requirements(file: Path) -> Requirements:
 
 def with_torch(requirements: Requirements, environ: Mapping[str, str] = os.environ) -> Requirements:
     """The same, with the torch that LOCALQ_TORCH names instead (such as torch==2.13.0)."""
-    wish = environ.get(TORCH_VARIABLE, "").strip()
-    if not wish or requirements.torch is None:
+    option = environ.get(TORCH_VARIABLE, "").strip()
+    if not option or requirements.torch is None:
         return requirements
-    if not _TORCH.match(wish) or not wish.isprintable():
+    if not _TORCH.match(option) or not option.isprintable():
         raise UsageError(
-            f"{TORCH_VARIABLE}={wish[:80]!r} is no requirement of torch",
+            f"{TORCH_VARIABLE}={option[:80]!r} is no requirement of torch",
             hint=f"write it as {TORCH_VARIABLE}=torch==2.13.0",
         )
-    packages = (wish if _TORCH.match(package) else package for package in requirements.packages)
+    packages = (option if _TORCH.match(package) else package for package in requirements.packages)
     return replace(requirements, packages=tuple(packages))
 
 

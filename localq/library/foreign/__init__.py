@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 from localq.errors import UsageError
-from localq.library.foreign.found import Found, FoundFile, Skipped
+from localq.library.foreign.found import ForeignModel, FoundFile, Skipped
 
-__all__ = ["TOOLS", "Found", "FoundFile", "Skipped", "find_models", "folders_of"]
+__all__ = ["TOOLS", "ForeignModel", "FoundFile", "Skipped", "find_models", "folders_of"]
 
 TOOLS: Mapping[str, str] = {
     # what `--from` calls it -> its module here
@@ -29,7 +29,7 @@ TOOLS: Mapping[str, str] = {
 
 def find_models(
     tool: str, environ: Mapping[str, str] = os.environ, home: Path | None = None
-) -> Iterator[Found | Skipped]:
+) -> Iterator[ForeignModel | Skipped]:
     """The models that `tool` (one of TOOLS) holds, and what of its files is none and why."""
     seen: set[Path] = set()
     module = _module(tool)

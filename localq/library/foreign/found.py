@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
-    "Found",
+    "ForeignModel",
     "FoundFile",
     "Skipped",
     "children",
@@ -37,7 +37,7 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ForeignModel:
     """A model. `repo` is "org/name" if the program knows where it came from."""
 
     tool: str

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from localq.library.foreign.found import (
-    Found,
+    ForeignModel,
     FoundFile,
     Skipped,
     children,
@@ -48,7 +48,7 @@ def folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [(expanded(cache) if cache else home / ".cache") / "huggingface" / "hub"]
 
 
-def find(folder: Path, tool: str = "hf-cache") -> Iterator[Found | Skipped]:
+def find(folder: Path, tool: str = "hf-cache") -> Iterator[ForeignModel | Skipped]:
     for root in children(folder):
         match = _REPO.fullmatch(root.name)
         if match is None or not root.is_dir() or root.is_symlink():
@@ -73,7 +73,7 @@ def _snapshot(root: Path) -> Path | None:
     )
 
 
-def _models(tool: str, root: Path, snapshot: Path, repo: str) -> Iterator[Found | Skipped]:
+def _models(tool: str, root: Path, snapshot: Path, repo: str) -> Iterator[ForeignModel | Skipped]:
     paths = list(walk_files(snapshot, depth=2))
     for shards in group_ggufs(paths):
         yield _found(tool, root, snapshot, repo, shards, label=f"{repo}/{shards[0].name}")
@@ -94,7 +94,7 @@ def _found(
     *,
     label: str,
     checkpoint: bool = False,
-) -> Found | Skipped:
+) -> ForeignModel | Skipped:
     files: list[FoundFile] = []
     for path in paths:
         file = plain_file(path, root)
@@ -103,7 +103,7 @@ def _found(
         blob = file.real.name
         named = file.real.parent.name == "blobs" and _SHA256.fullmatch(blob) is not None
         files.append(FoundFile(path, file.real, file.size_bytes, blob if named else None))
-    return Found(
+    return ForeignModel(
         tool=tool,
         label=label,
         files=tuple(files),

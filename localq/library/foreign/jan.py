@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from localq.library.foreign.found import (
-    Found,
+    ForeignModel,
     FoundFile,
     Skipped,
     group_ggufs,
@@ -40,7 +40,7 @@ def folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     ]
 
 
-def find(folder: Path) -> Iterator[Found | Skipped]:
+def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
     models = folder / _MODELS
     for path in walk_files(models, depth=4):
         if path.name != "model.yml":
@@ -54,7 +54,7 @@ def find(folder: Path) -> Iterator[Found | Skipped]:
         yield _model(folder, label, weights)
 
 
-def _model(folder: Path, label: str, weights: Path) -> Found | Skipped:
+def _model(folder: Path, label: str, weights: Path) -> ForeignModel | Skipped:
     file = plain_file(weights, folder)
     if isinstance(file, str):
         hint = "; take it by its path" if weights.is_absolute() else ""
@@ -68,7 +68,7 @@ def _model(folder: Path, label: str, weights: Path) -> Found | Skipped:
             return Skipped(label, shard)
         files.append(shard)
     repo = label if label.count("/") == 1 else None
-    return Found("jan", label, tuple(files), repo=repo)
+    return ForeignModel("jan", label, tuple(files), repo=repo)
 
 
 def _unquoted(text: str) -> str:

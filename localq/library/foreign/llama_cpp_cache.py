@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from localq.library.foreign import hf_cache
 from localq.library.foreign.found import (
-    Found,
+    ForeignModel,
     FoundFile,
     Skipped,
     children,
@@ -45,7 +45,7 @@ def folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [(Path(cache) if cache else home / ".cache") / "llama.cpp"]
 
 
-def find(folder: Path) -> Iterator[Found | Skipped]:
+def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
     files = [path for path in children(folder) if not path.is_dir()]
     for shards in group_ggufs(files):
         label = shards[0].name
@@ -58,7 +58,7 @@ def find(folder: Path) -> Iterator[Found | Skipped]:
             found.append(file)
         else:
             repo = _repo(shards[0], folder)
-            yield Found(_TOOL, label, tuple(found), repo=repo, from_hub=repo is not None)
+            yield ForeignModel(_TOOL, label, tuple(found), repo=repo, from_hub=repo is not None)
     yield from hf_cache.find(folder, tool=_TOOL)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from localq.library.foreign.found import (
-    Found,
+    ForeignModel,
     FoundFile,
     Skipped,
     children,
@@ -48,7 +48,7 @@ def _chosen_folder(root: Path) -> Path | None:
     return Path(folder)
 
 
-def find(folder: Path) -> Iterator[Found | Skipped]:
+def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
     for publisher in children(folder):
         for repo in children(publisher):
             if not repo.is_dir() or repo.is_symlink():
@@ -67,11 +67,13 @@ def find(folder: Path) -> Iterator[Found | Skipped]:
 
 def _found(
     root: Path, label: str, name: str, paths: list[Path], checkpoint: Path | None
-) -> Found | Skipped:
+) -> ForeignModel | Skipped:
     files: list[FoundFile] = []
     for path in paths:
         file = plain_file(path, root)
         if isinstance(file, str):
             return Skipped(label, file)
         files.append(file)
-    return Found("lm-studio", label, tuple(files), folder=checkpoint, repo=name, from_hub=True)
+    return ForeignModel(
+        "lm-studio", label, tuple(files), folder=checkpoint, repo=name, from_hub=True
+    )

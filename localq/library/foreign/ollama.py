@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from localq.library.foreign.found import (
-    Found,
+    ForeignModel,
     FoundFile,
     Skipped,
     plain_file,
@@ -42,7 +42,7 @@ def folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     ]
 
 
-def find(folder: Path) -> Iterator[Found | Skipped]:
+def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
     manifests = folder / "manifests"
     for path in walk_files(manifests, depth=4):
         parts = path.relative_to(manifests).parts
@@ -68,7 +68,7 @@ def _repo(host: str, namespace: list[str], model: str, tag: str) -> str:
 
 def _model(
     folder: Path, label: str, repo: str, layers: dict[str, list[tuple[str, int]]], host: str
-) -> Found | Skipped:
+) -> ForeignModel | Skipped:
     weights = layers.get("model", [])
     if len(weights) != 1:
         why = "has no GGUF" if not weights else f"has {len(weights)} files of weights"
@@ -86,7 +86,7 @@ def _model(
         return Skipped(label, f"{blob}: has {file.size_bytes:,} bytes, its manifest says {size:,}")
     apart = [kind for kind in ("projector", "template", "system", "params") if kind in layers]
     notes = (f"Ollama keeps apart, and localq leaves: {', '.join(apart)}",) if apart else ()
-    return Found(
+    return ForeignModel(
         tool="ollama",
         label=label,
         files=(FoundFile(file.path, file.real, file.size_bytes, digest),),

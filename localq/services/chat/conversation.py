@@ -18,7 +18,7 @@ from localq.library import Library, Model
 
 if TYPE_CHECKING:
     from localq.chat.template import ChatTemplate
-    from localq.planning.offload_plan import OffloadPlan, Wishes
+    from localq.planning.offload_plan import OffloadPlan, PlanOptions
 
 __all__ = ["ChatEngine", "Conversation"]
 
@@ -73,7 +73,7 @@ class Conversation:
         *,
         emit: Emit = ignore,
         n_ctx: int | None = None,
-        wishes: Wishes | None = None,
+        plan_options: PlanOptions | None = None,
         force: bool = False,
         system: str | None = None,
         cancel: threading.Event | None = None,
@@ -81,13 +81,13 @@ class Conversation:
         """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
         the one used last.
 
-        `wishes` go before those saved for the model, `n_ctx` (tokens) before both. NotFoundError,
-        BadFileError, UsageError (a wish makes no sense), UnsupportedError (its template does not
-        work, or what it takes cannot be told), EngineError, Cancelled while it loads. `force`
-        loads also what cannot fit, or what nothing can be told of.
+        `plan_options` go before those saved for the model, `n_ctx` (tokens) before both.
+        NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
+        template does not work, or what it takes cannot be told), EngineError, Cancelled while it
+        loads. `force` loads also what cannot fit, or what nothing can be told of.
         """
         from localq.formats.gguf import read_gguf
-        from localq.planning.offload_plan import Wishes
+        from localq.planning.offload_plan import PlanOptions
         from localq.services.library.locate import locate_gguf
         from localq.services.machine.plan import (
             check_plan,
@@ -99,11 +99,11 @@ class Conversation:
         found = locate_gguf(library, model)
         file = read_gguf(found.path)
         template = _template(file.metadata)
-        wishes = wishes or Wishes()
+        plan_options = plan_options or PlanOptions()
         if n_ctx is not None:
-            wishes = replace(wishes, n_ctx=n_ctx)
+            plan_options = replace(plan_options, n_ctx=n_ctx)
         try:
-            planned = plan_gguf(library, found, file, wishes, cancel=cancel)
+            planned = plan_gguf(library, found, file, plan_options, cancel=cancel)
         except UnsupportedError as error:
             if not force:
                 hint = error.hint or "--force lets the engine try"
@@ -117,10 +117,10 @@ class Conversation:
             if planned:
                 settings = replace(
                     load_settings(found.path, planned.plan),
-                    adapt_threads=planned.wishes.n_threads is None,
+                    adapt_threads=planned.plan_options.n_threads is None,
                 )
             else:
-                settings = unplanned_settings(found.path, wishes)
+                settings = unplanned_settings(found.path, plan_options)
             loaded = engine.load(settings, cancel=cancel)
             if _in_library(found):
                 library.touch(found.name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from localq.database import Database
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 
 __all__ = ["damage"]
 
 
-def damage(context: Context) -> Iterator[Finding]:
+def damage(context: CheckContext) -> Iterator[Problem]:
     """What SQLite itself finds wrong, and rows that refer to nothing."""
     path = context.library.paths.database
     with Database(path).read() as connection:
@@ -20,12 +20,12 @@ def damage(context: Context) -> Iterator[Finding]:
         dangling = connection.execute("PRAGMA foreign_key_check").fetchmany(5)
     for problem in problems:
         if problem != "ok":
-            yield Finding(
+            yield Problem(
                 f"{path}: is damaged: {problem}",
                 "move this file away, then run localq doctor --repair: it finds the models again",
             )
     for table, _, parent, _ in dangling:
-        yield Finding(
+        yield Problem(
             f"{path}: {table} has a row that refers to nothing in {parent}",
             "move this file away, then run localq doctor --repair: it finds the models again",
         )

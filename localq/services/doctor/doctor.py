@@ -1,7 +1,7 @@
 """What is amiss in localq's folders and catalogue, and mending it.
 
-Each check is a function `(Context) -> Iterator[Finding]` in a module of its own, named in CHECKS;
-it only looks. What a finding would do to mend it runs when the user asks for repairs, and never
+Each check is a function `(CheckContext) -> Iterator[Problem]` in a module of its own, named in
+CHECKS; it only looks. What a problem's remedy does runs when the user asks for repairs, and never
 deletes what someone may still want: that goes into the trash.
 """
 
@@ -16,7 +16,7 @@ from localq.errors import Cancelled, LocalqError
 from localq.events import Emit, Note
 from localq.library import Library
 
-__all__ = ["CHECKS", "Check", "Context", "Diagnosis", "DoctorResult", "Finding", "doctor"]
+__all__ = ["CHECKS", "Check", "CheckContext", "Diagnosis", "DoctorResult", "Problem", "doctor"]
 
 CHECKS: Mapping[str, str] = {
     # name -> module:function; in the order in which they run, for one may clear the way for others
@@ -33,7 +33,7 @@ CHECKS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class CheckContext:
     """What a check may look at."""
 
     library: Library
@@ -42,7 +42,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Problem:
     """Something amiss. `remedy` says what `repair` would do, or (None) what the user can do."""
 
     problem: str
@@ -50,7 +50,7 @@ class Finding:
     repair: Callable[[], object] | None = None
 
 
-Check = Callable[[Context], Iterator[Finding]]
+Check = Callable[[CheckContext], Iterator[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def doctor(
     library: Library, emit: Emit, cancel: threading.Event, *, repair: bool = False
 ) -> DoctorResult:
     """Run every check; with `repair`, mend what can be mended, each check before the next."""
-    context = Context(library, emit, cancel)
+    context = CheckContext(library, emit, cancel)
     found: list[Diagnosis] = []
     for name, place in CHECKS.items():
         if cancel.is_set():
@@ -93,14 +93,14 @@ def doctor(
             raise
         except LocalqError as error:
             remedy = error.hint or "mend that first, then run localq doctor again"
-            findings = [Finding(error.message, remedy)]
+            findings = [Problem(error.message, remedy)]
         told = {finding.problem for finding in found}  # a damaged catalogue stops every check
         new = [finding for finding in findings if finding.problem not in told]
         found += [_treat(name, finding, emit, repair=repair) for finding in new]
     return DoctorResult(tuple(found))
 
 
-def _treat(check: str, finding: Finding, emit: Emit, *, repair: bool) -> Diagnosis:
+def _treat(check: str, finding: Problem, emit: Emit, *, repair: bool) -> Diagnosis:
     repaired, failure = False, None
     if repair and finding.repair is not None:
         try:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from localq.errors import LocalqError
 from localq.library import Library, Model, ModelFormat
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.library.verify import mend
 
 __all__ = ["drifted", "missing"]
 
 
-def missing(context: Context) -> Iterator[Finding]:
+def missing(context: CheckContext) -> Iterator[Problem]:
     """Models of which files are gone, and references that lead nowhere."""
     library = context.library
     sizes = library.all_sizes()
@@ -27,18 +27,18 @@ def missing(context: Context) -> Iterator[Finding]:
         if len(gone) == len(files):
             where = "where it lay" if model.external else "in its place"
             first = gone[0] if gone else model.path
-            yield Finding(
+            yield Problem(
                 f"{model.name}: nothing of it is {where}: {first}",
                 "forgets it",
                 partial(library.trash.put, model.name),
             )
         else:
-            yield Finding(
+            yield Problem(
                 f"{model.name}: {gone[0]} is gone" + _more(len(gone)), mend(library, model)
             )
 
 
-def drifted(context: Context) -> Iterator[Finding]:
+def drifted(context: CheckContext) -> Iterator[Problem]:
     """Sizes in the catalogue that are not those on disk."""
     library = context.library
     sizes = library.all_sizes()
@@ -53,13 +53,13 @@ def drifted(context: Context) -> Iterator[Finding]:
         first = wrong[0]
         problem = f"{first}: has {real[first]:,} bytes, not {files[first]:,}" + _more(len(wrong))
         if _reads(model):
-            yield Finding(
+            yield Problem(
                 problem,
                 "the file reads well: enters the sizes as they are",
                 partial(_enter, library, model, real),
             )
         else:
-            yield Finding(problem, mend(library, model))
+            yield Problem(problem, mend(library, model))
 
 
 def _enter(library: Library, model: Model, sizes: Mapping[Path, int | None]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.jobs.jobs import interrupted_jobs
 
 __all__ = ["interrupted"]
 
 
-def interrupted(context: Context) -> Iterator[Finding]:
+def interrupted(context: CheckContext) -> Iterator[Problem]:
     """Jobs whose process went without a word: killed, or ended by a reboot."""
     for job in interrupted_jobs(context.library.paths):
-        yield Finding(
+        yield Problem(
             f"job {job.id} was interrupted: {job.title}",
             f"localq jobs resume {job.id} goes on with it, localq jobs clear {job.id} forgets it",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from localq.library.disk import disk_bytes
 from localq.library.store import TRASH
 from localq.partials import stale_partials
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 
 __all__ = ["in_use", "stale"]
 
@@ -21,12 +21,12 @@ _ABANDONED_SECONDS = 7 * 24 * 3600.0
 """For so long an unfinished download is taken for one that will be gone on with."""
 
 
-def stale(context: Context) -> Iterator[Finding]:
+def stale(context: CheckContext) -> Iterator[Problem]:
     """Partial files of dead processes, abandoned downloads, locks of nobody, empty folders."""
     paths = context.library.paths
     for folder in [*_folders(paths.models), *_folders(paths.partial), paths.data]:
         for path in stale_partials(folder):
-            yield Finding(
+            yield Problem(
                 f"{path}: was left half-made ({_size(path):,} bytes)",
                 "deletes it",
                 partial(path.unlink, missing_ok=True),
@@ -34,12 +34,12 @@ def stale(context: Context) -> Iterator[Finding]:
     yield from _downloads(paths.partial)
     for folder in _folders(paths.models)[1:]:
         if not any(folder.iterdir()):
-            yield Finding(
+            yield Problem(
                 f"{folder}: is empty", "deletes it", partial(_remove_empty, folder, paths.models)
             )
 
 
-def _downloads(root: Path) -> Iterator[Finding]:
+def _downloads(root: Path) -> Iterator[Problem]:
     busy: set[Path] = set()
     for folder in _folders(root)[1:]:
         entries = sorted(folder.iterdir())
@@ -49,7 +49,7 @@ def _downloads(root: Path) -> Iterator[Finding]:
         if busy.intersection([folder, *folder.parents]):
             continue
         if entries in ([], [lock]):
-            yield Finding(
+            yield Problem(
                 f"{folder}: is what a finished download left",
                 "deletes it",
                 partial(_drop, folder, root),
@@ -60,7 +60,7 @@ def _downloads(root: Path) -> Iterator[Finding]:
                 latest = max((path.stat().st_mtime for path in [commit, *files]), default=0.0)
                 if latest < time.time() - _ABANDONED_SECONDS:
                     size = sum(map(_size, files))
-                    yield Finding(
+                    yield Problem(
                         f"{commit}: a download nobody went on with for a week ({size:,} bytes)",
                         "deletes it; localq pull would begin anew",
                         partial(shutil.rmtree, commit, ignore_errors=True),

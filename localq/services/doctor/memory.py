@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from localq.events import Note
 from localq.planning.memory_ledger import Drift
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.machine.memory_ledger import ledger
 
 __all__ = ["drifted"]
@@ -17,7 +17,7 @@ _NOISE = 64 << 20
 """Bytes that an engine's process differs by, whatever the model."""
 
 
-def drifted(context: Context) -> Iterator[Finding]:
+def drifted(context: CheckContext) -> Iterator[Problem]:
     """Says how near predictions came, with the engine used last; finds it where one was too low."""
     books = ledger(context.library.paths)
     entries = books.entries()
@@ -28,7 +28,7 @@ def drifted(context: Context) -> Iterator[Finding]:
     worst = drift.worst
     if drift.lowest >= _BELOW or worst.measured.total - worst.predicted.total <= _NOISE:
         return
-    yield Finding(
+    yield Problem(
         f"models take more memory than is predicted for them with {worst.engine}:"
         f" {_words(drift)}; furthest below: {worst.model}",
         "plan with room to spare, such as with a smaller --ctx, and report it with the output of"

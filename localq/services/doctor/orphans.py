@@ -20,7 +20,7 @@ from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.filenames import component_problem
 from localq.library.store import TRASH
 from localq.partials import is_unfinished
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.doctor.leftovers import in_use
 from localq.services.jobs.partials import claimed_folders
 from localq.services.library.candidate import refuse_no_model
@@ -34,7 +34,7 @@ _SETTLE_SECONDS = 3.0
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
-def unowned(context: Context) -> Iterator[Finding]:
+def unowned(context: CheckContext) -> Iterator[Problem]:
     library = context.library
     orphans = _orphans(library)
     now = time.time()
@@ -88,7 +88,7 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Finding]:
+def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Problem]:
     left = set(files)
     for path in files:
         if path.suffix == ".gguf" and path in left and (model := _gguf(library, path)):
@@ -106,18 +106,18 @@ def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Fi
     what = f"{rest[0]}: belongs to no model" + (f", nor do {len(rest) - 1} more" * (len(rest) > 1))
     places = [path.relative_to(library.paths.models) for path in rest]
     if any(component_problem(part) for place in places for part in place.parts):
-        yield Finding(what, "it has a name that localq gives to nothing: look at it yourself")
+        yield Problem(what, "it has a name that localq gives to nothing: look at it yourself")
         return
     name = "/".join([*places[0].parts[:-1], places[0].name][:2]) + ":orphan"
-    yield Finding(
+    yield Problem(
         what,
         f"moves {'it' if len(rest) == 1 else 'them'} into the trash",
         partial(library.trash.put_files, [place.as_posix() for place in places], name),
     )
 
 
-def _whole(library: Library, model: Model, files: list[Path]) -> Finding:
-    return Finding(
+def _whole(library: Library, model: Model, files: list[Path]) -> Problem:
+    return Problem(
         f"{model.path}: belongs to no model, but is a whole one",
         f"enters it into the library as {model.name}",
         partial(library.add, model, files),

@@ -10,25 +10,25 @@ from pathlib import Path
 from localq.library.filenames import component_problem
 from localq.library.store import TRASH
 from localq.library.trash import TrashState
-from localq.services.doctor.doctor import Context, Finding
+from localq.services.doctor.doctor import CheckContext, Problem
 
 __all__ = ["lost", "unfinished"]
 
 
-def unfinished(context: Context) -> Iterator[Finding]:
+def unfinished(context: CheckContext) -> Iterator[Problem]:
     """Removals and restorations that were cut off."""
     trash = context.library.trash
     for entry in trash.entries():
         name = entry.model.name
         match entry.state:
             case TrashState.MOVING | TrashState.RESTORING:
-                yield Finding(
+                yield Problem(
                     f"{name}: was being {_DOING[entry.state]} when localq was stopped",
                     "moves all of it into the trash, from where localq restore brings it back",
                     lambda: _settle(context),
                 )
             case TrashState.EMPTYING:
-                yield Finding(
+                yield Problem(
                     f"{name}: was being deleted for good when localq was stopped",
                     "deletes the rest",
                     partial(_empty, context, entry.id),
@@ -38,7 +38,7 @@ def unfinished(context: Context) -> Iterator[Finding]:
 _DOING = {TrashState.MOVING: "removed", TrashState.RESTORING: "restored"}
 
 
-def lost(context: Context) -> Iterator[Finding]:
+def lost(context: CheckContext) -> Iterator[Problem]:
     """Entries whose files are gone, and files that no entry knows."""
     library = context.library
     entries = library.trash.entries()
@@ -49,13 +49,13 @@ def lost(context: Context) -> Iterator[Finding]:
             continue
         gone = [file for file in entry.files if not os.path.lexists(file)]
         if len(gone) == len(entry.files):
-            yield Finding(
+            yield Problem(
                 f"{entry.model.name}: is in the trash without any of its files",
                 "forgets it",
                 partial(_empty, context, entry.id),
             )
         elif gone:
-            yield Finding(
+            yield Problem(
                 f"{entry.model.name}: {gone[0]} is gone from the trash",
                 f"delete the rest with: localq trash empty {entry.id}",
             )
@@ -68,12 +68,12 @@ def lost(context: Context) -> Iterator[Finding]:
         places = [path.relative_to(folder) for path in unknown]
         odd = any(component_problem(part) for place in places for part in place.parts)
         if folder.name in numbers or not folder.name.isdecimal() or odd:
-            yield Finding(
+            yield Problem(
                 f"{unknown[0]}: nobody knows what this is",
                 "look at it, and delete it yourself if you do not want it",
             )
         else:
-            yield Finding(
+            yield Problem(
                 f"{folder}: {len(unknown)} files in the trash that the catalogue does not know",
                 "lists them in localq trash again, from where they can be restored or deleted",
                 partial(
@@ -89,10 +89,10 @@ def _folders(trash: Path) -> list[Path]:
         return []
 
 
-def _settle(context: Context) -> None:
+def _settle(context: CheckContext) -> None:
     context.library.trash.settle()
 
 
-def _empty(context: Context, number: int) -> None:
+def _empty(context: CheckContext, number: int) -> None:
     trash = context.library.trash
     trash.empty([entry for entry in trash.entries() if entry.id == number])

@@ -15,23 +15,23 @@ from localq.errors import UnsupportedError, UsageError
 from localq.events import Emit, Note
 from localq.formats.types import TensorType
 from localq.hardware.profile import HardwareProfile
-from localq.hub.patience import RetryPolicy
+from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
 from localq.library.names import looks_like_path
 from localq.planning.fit_choice import Where
-from localq.services.fit.rows import FitResult, FitRow, SisterRepo, rows_and_advice
-from localq.services.fit.source import FitKind, KnownModel, known_here, known_on_hub
+from localq.services.fit.rows import FitResult, FitRow, RelatedRepo, rows_and_advice
+from localq.services.fit.source import DescribedModel, FitKind, known_here, known_on_hub
 from localq.services.library.locate import locate
 from localq.services.machine.hardware import machine_profile
-from localq.services.pull.related_repositories import Sister, find_sisters, quant_sizes
+from localq.services.pull.related_repositories import RelatedSizes, find_related, quant_sizes
 
 __all__ = [
     "FitKind",
     "FitRequest",
     "FitResult",
     "FitRow",
-    "SisterRepo",
+    "RelatedRepo",
     "Where",
     "fit",
     "parse_cache_type",
@@ -47,14 +47,14 @@ class FitRequest:
     """`model` is OWNER/NAME[@REVISION][:QUANT or :FILE.gguf], a name in the library or a path.
 
     `n_ctx` tokens of context (None: as many as are useful and fit), kept as `type_kv`; `every`
-    type, not only the usual ones; `sisters` looks for ready-made files, too, in other repositories.
+    type, not only the usual ones; `related` looks for ready-made files, too, in other repositories.
     """
 
     model: str
     n_ctx: int | None = None
     type_kv: TensorType = TensorType.F16
     every: bool = False
-    sisters: bool = True
+    related: bool = True
 
 
 def fit(
@@ -76,13 +76,13 @@ def fit(
     with _beside(cancel) as beside:
         machine = beside(lambda stop: profile or machine_profile(stop))
         meant = _meant(library, request.model)
-        sisters: tuple[Sister, ...] = ()
+        related: tuple[RelatedSizes, ...] = ()
         if isinstance(meant, Model):
             known = known_here(meant, every=request.every)
         else:
-            known, sisters = _on_hub(library, request, meant, beside, emit, cancel, policy)
+            known, related = _on_hub(library, request, meant, beside, emit, cancel, policy)
         return rows_and_advice(
-            known, machine.result(), sisters, n_ctx=request.n_ctx, type_kv=request.type_kv
+            known, machine.result(), related, n_ctx=request.n_ctx, type_kv=request.type_kv
         )
 
 
@@ -125,15 +125,15 @@ def _on_hub(
     emit: Emit,
     cancel: threading.Event,
     policy: RetryPolicy | None,
-) -> tuple[KnownModel, tuple[Sister, ...]]:
+) -> tuple[DescribedModel, tuple[RelatedSizes, ...]]:
     from localq.hub.repository import HubSource
 
     source = HubSource.resolve(spec, emit=emit, cancel=cancel, policy=policy)
     if source.repo.casefold() != spec.repo.casefold():
         emit(Note(f"{spec.repo} is now called {source.repo}"))
     own = quant_sizes(source.repo, source.files)
-    wanted = request.sisters and not spec.is_gguf and not own
-    looking = beside(lambda stop: find_sisters(source.repo, stop) if wanted else ())
+    wanted = request.related and not spec.is_gguf and not own
+    looking = beside(lambda stop: find_related(source.repo, stop) if wanted else ())
     try:
         known = known_on_hub(
             library, source, spec, emit, cancel, every=request.every, policy=policy
@@ -145,8 +145,8 @@ def _on_hub(
         ready = f"{found[0].repo} has it ready-made: localq fit {found[0].repo}"
         hint = f"{error.hint}; or: {ready}" if error.hint else ready
         raise UnsupportedError(error.message, hint=hint) from error
-    if own and request.sisters and known.kind is FitKind.CHECKPOINT:
-        return known, (Sister(source.repo, own),)
+    if own and request.related and known.kind is FitKind.CHECKPOINT:
+        return known, (RelatedSizes(source.repo, own),)
     return known, looking.result()
 
 

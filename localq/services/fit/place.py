@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from localq.planning.budgets import HostAndDevices
 from localq.planning.fit_choice import Where
 from localq.planning.model_shape import ModelShape
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.plan import Solution, solve
 
 __all__ = ["FitPlace", "place"]
@@ -33,9 +33,9 @@ class FitPlace:
     """Whether its weights take more than three quarters of the memory that may be used."""
 
 
-def place(shape: ModelShape, machine: HostAndDevices, wishes: Wishes) -> FitPlace:
+def place(shape: ModelShape, machine: HostAndDevices, plan_options: PlanOptions) -> FitPlace:
     """As `make_plan` would load the model."""
-    solution = solve(machine, shape, wishes)
+    solution = solve(machine, shape, plan_options)
     placement = solution.placement
     where = _where(shape, solution)
     return FitPlace(

@@ -9,16 +9,16 @@ from localq.errors import UnsupportedError
 from localq.formats.types import TensorType
 from localq.hardware.profile import HardwareProfile
 from localq.planning.budgets import HostAndDevices, host_and_devices
-from localq.planning.fit_choice import Candidate, Where, recommend, smaller_class
+from localq.planning.fit_choice import TypeCandidate, Where, recommend, smaller_class
 from localq.planning.fit_shape import read_per_token
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.plan import impossible
 from localq.services.fit.offers import Offer
 from localq.services.fit.place import FitPlace, place
-from localq.services.fit.source import FitKind, KnownModel
-from localq.services.pull.related_repositories import Sister
+from localq.services.fit.source import DescribedModel, FitKind
+from localq.services.pull.related_repositories import RelatedSizes
 
-__all__ = ["FitResult", "FitRow", "SisterRepo", "rows_and_advice"]
+__all__ = ["FitResult", "FitRow", "RelatedRepo", "rows_and_advice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class FitRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SisterRepo:
+class RelatedRepo:
     """A repository with ready-made files, and the bytes of each of its `quants`.
 
     `quant` is the recommended type if it has that, else ""; `command` brings or shows it.
@@ -87,15 +87,15 @@ class FitResult:
     recommended: str | None
     reason: str
     smaller: float | None
-    sisters: tuple[SisterRepo, ...]
+    related: tuple[RelatedRepo, ...]
     command: str
     warnings: tuple[str, ...]
 
 
 def rows_and_advice(
-    known: KnownModel,
+    known: DescribedModel,
     profile: HardwareProfile,
-    sisters: Sequence[Sister],
+    related: Sequence[RelatedSizes],
     *,
     n_ctx: int | None,
     type_kv: TensorType,
@@ -103,17 +103,19 @@ def rows_and_advice(
     """Place every offer on the machine, and recommend one of the usual ones. UnsupportedError
     for a type that the model's context cannot be kept as."""
     shape = known.offers[0].shape
-    wishes = Wishes(n_ctx=n_ctx, type_k=type_kv.name.lower(), type_v=type_kv.name.lower())
-    if refused := impossible(shape, wishes):
+    plan_options = PlanOptions(
+        n_ctx=n_ctx, type_k=type_kv.name.lower(), type_v=type_kv.name.lower()
+    )
+    if refused := impossible(shape, plan_options):
         raise UnsupportedError(f"{known.name}: {refused}", hint="leave out --kv")
     machine = host_and_devices(profile)
-    placed = [(offer, place(offer.shape, machine, wishes)) for offer in known.offers]
+    placed = [(offer, place(offer.shape, machine, plan_options)) for offer in known.offers]
     best, reason = _best(known, placed)
     label = None if best is None else known.offers[best].label
     command, smaller = _command(known, label), None
     if best is None:
         smaller = _smaller(*placed[0])
-        if n_ctx and (shorter := _shorter_context(known, machine, wishes)):
+        if n_ctx and (shorter := _shorter_context(known, machine, plan_options)):
             offer, n_short = shorter
             what = offer.label if len(known.offers) > 1 else "it"
             reason += f" with so long a context; {what} would with {n_short:,} tokens"
@@ -137,13 +139,15 @@ def rows_and_advice(
         recommended=label,
         reason=reason,
         smaller=smaller,
-        sisters=tuple(_sister(sister, label) for sister in sisters),
+        related=tuple(_related(related, label) for related in related),
         command=command,
         warnings=known.warnings,
     )
 
 
-def _best(known: KnownModel, placed: Sequence[tuple[Offer, FitPlace]]) -> tuple[int | None, str]:
+def _best(
+    known: DescribedModel, placed: Sequence[tuple[Offer, FitPlace]]
+) -> tuple[int | None, str]:
     """The usual one to take, of these, and why."""
     usual = [index for index, (offer, _) in enumerate(placed) if offer.usual]
     advice = recommend([_candidate(known, *placed[index]) for index in usual])
@@ -151,21 +155,21 @@ def _best(known: KnownModel, placed: Sequence[tuple[Offer, FitPlace]]) -> tuple[
 
 
 def _shorter_context(
-    known: KnownModel, machine: HostAndDevices, wishes: Wishes
+    known: DescribedModel, machine: HostAndDevices, plan_options: PlanOptions
 ) -> tuple[Offer, int] | None:
     """The one to take if the user had not asked for so long a context, and what fits with it."""
-    free = replace(wishes, n_ctx=None)
+    free = replace(plan_options, n_ctx=None)
     placed = [(offer, place(offer.shape, machine, free)) for offer in known.offers]
     best, _ = _best(known, placed)
-    if best is None or placed[best][1].n_ctx >= (wishes.n_ctx or 0):
+    if best is None or placed[best][1].n_ctx >= (plan_options.n_ctx or 0):
         return None
     return placed[best][0], placed[best][1].n_ctx
 
 
-def _candidate(known: KnownModel, offer: Offer, placement: FitPlace) -> Candidate:
+def _candidate(known: DescribedModel, offer: Offer, placement: FitPlace) -> TypeCandidate:
     read = read_per_token(offer.shape, known.metadata)
     slow = min(placement.layers, placement.layers - placement.gpu_layers + placement.cpu_moe)
-    return Candidate(
+    return TypeCandidate(
         offer.type,
         offer.size_bytes,
         placement.where,
@@ -177,7 +181,7 @@ def _candidate(known: KnownModel, offer: Offer, placement: FitPlace) -> Candidat
     )
 
 
-def _row(known: KnownModel, offer: Offer, placement: FitPlace, *, recommended: bool) -> FitRow:
+def _row(known: DescribedModel, offer: Offer, placement: FitPlace, *, recommended: bool) -> FitRow:
     return FitRow(
         quant=offer.label,
         size_bytes=offer.size_bytes,
@@ -203,13 +207,13 @@ def _smaller(offer: Offer, placement: FitPlace) -> float | None:
     return smaller_class(room * weights // max(placement.memory_bytes, 1))
 
 
-def _sister(sister: Sister, wanted: str | None) -> SisterRepo:
-    quant = wanted if wanted and wanted in sister.sizes else ""
-    command = f"localq pull {sister.repo}:{quant}" if quant else f"localq fit {sister.repo}"
-    return SisterRepo(sister.repo, sister.sizes, quant, sister.sizes.get(quant, 0), command)
+def _related(related: RelatedSizes, wanted: str | None) -> RelatedRepo:
+    quant = wanted if wanted and wanted in related.sizes else ""
+    command = f"localq pull {related.repo}:{quant}" if quant else f"localq fit {related.repo}"
+    return RelatedRepo(related.repo, related.sizes, quant, related.sizes.get(quant, 0), command)
 
 
-def _command(known: KnownModel, label: str | None) -> str:
+def _command(known: DescribedModel, label: str | None) -> str:
     if label is None:
         return "localq pull"  # lists the models that fit
     if known.repo is None:
@@ -223,13 +227,13 @@ def _command(known: KnownModel, label: str | None) -> str:
     return f"localq pull {known.name}"
 
 
-def _licence(known: KnownModel) -> str:
+def _licence(known: DescribedModel) -> str:
     """The licence; "other" by the name its owner gives it."""
     licence = _text(known, "general.license")
     named = _text(known, "general.license.name") if licence in ("", "other") else ""
     return named or licence
 
 
-def _text(known: KnownModel, key: str) -> str:
+def _text(known: DescribedModel, key: str) -> str:
     value = known.metadata.get(key)
     return value[:100] if isinstance(value, str) else ""

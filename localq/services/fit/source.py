@@ -11,9 +11,9 @@ from localq.errors import NotFoundError, UnsupportedError
 from localq.events import Emit
 from localq.formats.gguf import GGUFTensor, Plain
 from localq.formats.gguf_split import read_shards
+from localq.hub.backoff import RetryPolicy
 from localq.hub.choose_gguf import choose_gguf, gguf_quants
 from localq.hub.headers import read_remote_gguf
-from localq.hub.patience import RetryPolicy
 from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec
 from localq.library import Library, Model, ModelFormat
@@ -22,7 +22,7 @@ from localq.services.make.destination import repo_of
 from localq.services.pull.related_repositories import quant_files, total_bytes
 from localq.services.pull.remote import choose_streamable, open_remote_checkpoint
 
-__all__ = ["FitKind", "KnownModel", "known_here", "known_on_hub"]
+__all__ = ["FitKind", "DescribedModel", "known_here", "known_on_hub"]
 
 
 class FitKind(StrEnum):
@@ -37,7 +37,7 @@ class FitKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
+class DescribedModel:
     """`name` is as a command takes it; `repo` None: it is on this disk. `total_bytes` are those of
     the files it would take to know it otherwise, `fetched_bytes` came over the network."""
 
@@ -53,7 +53,7 @@ class KnownModel:
     warnings: tuple[str, ...] = ()
 
 
-def known_here(model: Model, *, every: bool) -> KnownModel:
+def known_here(model: Model, *, every: bool) -> DescribedModel:
     """A checkpoint or GGUF on disk. BadFileError, NotFoundError, UnsupportedError."""
     if model.format is ModelFormat.GGUF and not model.path.is_file():
         raise NotFoundError(
@@ -87,7 +87,7 @@ def known_here(model: Model, *, every: bool) -> KnownModel:
             kind = FitKind.GGUF
             size = sum(shard.size_bytes for shard in shards)
             offers = offers_like({quant: size}, quant, metadata, tensors, name=model.name)
-    return KnownModel(
+    return DescribedModel(
         kind,
         model.name,
         None,
@@ -110,7 +110,7 @@ def known_on_hub(
     *,
     every: bool,
     policy: RetryPolicy | None = None,
-) -> KnownModel:
+) -> DescribedModel:
     """A repository. Raises as `open_remote_checkpoint`, and NotFoundError for a GGUF that is not
     there; what was fetched for a checkpoint is kept for who quantizes it as it comes."""
     if spec.is_gguf:
@@ -123,7 +123,7 @@ def known_on_hub(
         return _known_files(source, spec, emit, cancel, policy)
     remote = open_remote_checkpoint(library.paths, source, emit, cancel, policy=policy)
     made = remote.model
-    return KnownModel(
+    return DescribedModel(
         FitKind.CHECKPOINT,
         _at_revision(source, spec),
         source.repo,
@@ -143,7 +143,7 @@ def _known_file(
     emit: Emit,
     cancel: threading.Event,
     policy: RetryPolicy | None,
-) -> KnownModel:
+) -> DescribedModel:
     chosen = choose_gguf(spec, source.files)
     header = _read(source, chosen.files, emit, cancel, policy)
     size = total_bytes(chosen.files)
@@ -160,7 +160,7 @@ def _known_files(
     emit: Emit,
     cancel: threading.Event,
     policy: RetryPolicy | None,
-) -> KnownModel:
+) -> DescribedModel:
     """All files of the repository, after the header of one."""
     every = quant_files(source.repo, source.files)
     if not every:
@@ -209,8 +209,8 @@ def _ready(
     header: _Header,
     total: int,
     offers: tuple[Offer, ...],
-) -> KnownModel:
-    return KnownModel(
+) -> DescribedModel:
+    return DescribedModel(
         kind,
         name,
         source.repo,

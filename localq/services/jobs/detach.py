@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from localq.errors import LocalqError, UsageError, storage_errors
-from localq.jobs import Job, JobBook, JobProgress, JobState
+from localq.jobs import Job, JobProgress, JobState, JobStore
 from localq.library import Library
 from localq.services.jobs.kinds import Request, draft_of
 from localq.services.jobs.work import check, may_ask
@@ -30,16 +30,16 @@ def start_detached(library: Library, request: Request, *, agreed: bool = False) 
     _refuse_questions(request, agreed=agreed)
     check(library, request)
     draft = draft_of(library, request, agreed=agreed)
-    book = JobBook(library.paths)
-    return _start(book, book.queue(draft))
+    store = JobStore(library.paths)
+    return _start(store, store.queue(draft))
 
 
 def resume_detached(library: Library, job: Job, request: Request) -> Job:
     """Let a new process go on with a job; as `start_detached`."""
     _refuse_questions(request, agreed=job.agreed)
-    book = JobBook(library.paths)
-    book.queue_again(job.id)
-    return _start(book, job.id)
+    store = JobStore(library.paths)
+    store.queue_again(job.id)
+    return _start(store, job.id)
 
 
 def _refuse_questions(request: Request, *, agreed: bool) -> None:
@@ -50,17 +50,17 @@ def _refuse_questions(request: Request, *, agreed: bool) -> None:
         )
 
 
-def _start(book: JobBook, job_id: int) -> Job:
+def _start(store: JobStore, job_id: int) -> Job:
     try:
-        return _started(book, job_id)
+        return _started(store, job_id)
     except LocalqError as error:
-        if book.job(job_id).state.is_active:  # it never came to say so itself
-            book.end(job_id, JobState.FAILED, JobProgress(), error=error.message, hint=error.hint)
+        if store.job(job_id).state.is_active:  # it never came to say so itself
+            store.end(job_id, JobState.FAILED, JobProgress(), error=error.message, hint=error.hint)
         raise
 
 
-def _started(book: JobBook, job_id: int) -> Job:
-    log = book.log(job_id)
+def _started(store: JobStore, job_id: int) -> Job:
+    log = store.log(job_id)
     with storage_errors(log, hint="let LOCALQ_HOME name another folder"):
         log.parent.mkdir(parents=True, exist_ok=True)
         process = _spawn(job_id, log)
@@ -68,7 +68,7 @@ def _started(book: JobBook, job_id: int) -> Job:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         ended = process.poll() is not None  # before the look, which then sees its last word
-        job = book.job(job_id)
+        job = store.job(job_id)
         if job.state is JobState.FAILED:
             raise LocalqError(job.error or f"job {job_id} failed", job.hint)
         if job.state is not JobState.QUEUED:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from localq.errors import LocalqError, UsageError
 from localq.events import Emit
-from localq.jobs import Job, JobBook, JobState, Recorder
+from localq.jobs import Job, JobState, JobStore, Recorder
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.jobs.kinds import Request, draft_of, request_of
@@ -56,7 +56,7 @@ def recorded(
         draft = draft_of(library, request, agreed=agreed)
     except LocalqError:
         return work(emit)  # a request that cannot be described cannot be met: it says why
-    with Recorder(JobBook(library.paths), draft, emit, cancel) as recorder:
+    with Recorder(JobStore(library.paths), draft, emit, cancel) as recorder:
         result = work(recorder)
         recorder.result = named(result)
     return result
@@ -72,16 +72,16 @@ def run_job(
     detached: bool = False,
 ) -> Job:
     """Do what job `job_id` was asked to do, going on where it stopped; the job as it ended."""
-    book = JobBook(library.paths)
-    job, lock = book.take(job_id, detached=detached)
-    with Recorder(book, (job_id, lock), emit, cancel) as recorder:
+    store = JobStore(library.paths)
+    job, lock = store.take(job_id, detached=detached)
+    with Recorder(store, (job_id, lock), emit, cancel) as recorder:
         recorder.result = perform(library, request_of(job), recorder, cancel, consent)
-    return book.job(job_id)
+    return store.job(job_id)
 
 
 def resumable(paths: Paths, job_id: int) -> Job:
     """The job, if it can be gone on with; UsageError where it is running or done."""
-    job = JobBook(paths).job(job_id)
+    job = JobStore(paths).job(job_id)
     if job.state.is_active:
         raise UsageError(f"job {job_id} is {job.state}: {job.title}", hint="localq jobs --watch")
     if not job.state.is_resumable:
@@ -94,20 +94,20 @@ def cancel_job(paths: Paths, job_id: int) -> Job:
 
     A running job needs a moment to stop: look at its state. UsageError where it is over.
     """
-    book = JobBook(paths)
-    job = book.job(job_id)
+    store = JobStore(paths)
+    job = store.job(job_id)
     if job.state.is_active:
-        book.ask_to_stop(job_id)
+        store.ask_to_stop(job_id)
     elif job.state is JobState.INTERRUPTED:
-        book.cancel_idle(job_id)
+        store.cancel_idle(job_id)
     else:
         raise UsageError(f"job {job_id} is {job.state} already: {job.title}")
-    return book.job(job_id)
+    return store.job(job_id)
 
 
 def interrupted_jobs(paths: Paths) -> list[Job]:
     """The jobs whose process went without a word."""
-    return [job for job in JobBook(paths).jobs() if job.state is JobState.INTERRUPTED]
+    return [job for job in JobStore(paths).jobs() if job.state is JobState.INTERRUPTED]
 
 
 def clear_jobs(
@@ -118,9 +118,9 @@ def clear_jobs(
     `partials` deletes what they left half-made, which `resume` would go on with, too. UsageError
     for a job that is running.
     """
-    book = JobBook(library.paths)
+    store = JobStore(library.paths)
     if job_ids:
-        chosen = [book.job(job_id) for job_id in job_ids]
+        chosen = [store.job(job_id) for job_id in job_ids]
         for job in chosen:
             if job.state.is_active:
                 raise UsageError(
@@ -129,8 +129,8 @@ def clear_jobs(
     else:
         chosen = [
             job
-            for job in book.jobs()
+            for job in store.jobs()
             if job.state is JobState.FINISHED or (every and not job.state.is_active)
         ]
     freed = sum(drop_partials(library, request_of(job)) for job in chosen) if partials else 0
-    return Cleared(tuple(book.forget(job.id for job in chosen)), freed)
+    return Cleared(tuple(store.forget(job.id for job in chosen)), freed)

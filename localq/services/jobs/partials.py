@@ -9,7 +9,7 @@ from pathlib import Path
 from localq.errors import LocalqError
 from localq.hub.spec import parse_spec
 from localq.hub.staging import staging_folder
-from localq.jobs import JobBook
+from localq.jobs import JobStore
 from localq.library import Library
 from localq.services.jobs.kinds import Request, request_of
 from localq.services.library.import_models import ImportRequest, destinations
@@ -29,7 +29,7 @@ def claimed_folders(library: Library) -> set[Path]:
     The jobs go on with these files, or replace them.
     """
     folders: set[Path] = set()
-    for job in JobBook(library.paths).jobs():
+    for job in JobStore(library.paths).jobs():
         if job.state.is_resumable:
             with suppress(LocalqError):  # what it was made from is gone: nobody goes on with it
                 folders |= _folders(library, request_of(job))

@@ -24,11 +24,11 @@ from localq.errors import (
 from localq.events import Emit, Note, Progress, Unit
 from localq.library import Library, Model
 from localq.library.adoptions import Adoption, Way
-from localq.library.foreign import Found, FoundFile
+from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.hashes import FileHash, SaidBy, verified
 from localq.library.linking import copy_file, hard_link, reflink
 from localq.partials import partial_path, resumable_path, sweep_partials
-from localq.services.library.candidate import Candidate
+from localq.services.library.candidate import ImportCandidate
 
 __all__ = ["adopt", "end_move"]
 
@@ -38,7 +38,7 @@ _RESERVE = 64 << 20
 
 def adopt(
     library: Library,
-    candidate: Candidate,
+    candidate: ImportCandidate,
     emit: Emit,
     cancel: threading.Event,
     *,
@@ -78,7 +78,7 @@ def adopt(
     return entered, way
 
 
-def _refuse_links(found: Found) -> None:
+def _refuse_links(found: ForeignModel) -> None:
     for file in found.files:
         if not stat.S_ISREG(file.path.lstat().st_mode):
             raise UsageError(
@@ -87,7 +87,7 @@ def _refuse_links(found: Found) -> None:
             )
 
 
-def end_move(library: Library, found: Found, model: Model) -> None:
+def end_move(library: Library, found: ForeignModel, model: Model) -> None:
     """Take away the files whose content the library's `model` has by now.
 
     That by which a checkpoint is known goes last: killed in between, the same command ends it.
@@ -103,13 +103,13 @@ def end_move(library: Library, found: Found, model: Model) -> None:
                 file.real.unlink(missing_ok=True)
 
 
-def _same_disk(library: Library, found: Found) -> bool:
+def _same_disk(library: Library, found: ForeignModel) -> bool:
     models = library.paths.models
     there = next(folder for folder in (models, *models.parents) if folder.is_dir())
     return all(file.real.stat().st_dev == there.stat().st_dev for file in found.files)
 
 
-def _link_all(library: Library, candidate: Candidate) -> tuple[Way, dict[Path, Path]]:
+def _link_all(library: Library, candidate: ImportCandidate) -> tuple[Way, dict[Path, Path]]:
     """Second names or shared copies of all files, or (a reference) of none."""
     folder = library.paths.partial
     with storage_errors(folder):
@@ -131,7 +131,7 @@ def _link_all(library: Library, candidate: Candidate) -> tuple[Way, dict[Path, P
 
 
 def _copy_all(
-    library: Library, candidate: Candidate, emit: Emit, cancel: threading.Event
+    library: Library, candidate: ImportCandidate, emit: Emit, cancel: threading.Event
 ) -> tuple[dict[Path, Path], dict[Path, str]]:
     folder = library.paths.partial
     with storage_errors(folder):
@@ -171,7 +171,9 @@ def _resumable(folder: Path, file: FoundFile, target: Path) -> Path:
     return resumable_path(folder / target.name, hashlib.sha256(key).hexdigest())
 
 
-def _admit(library: Library, candidate: Candidate, staged: Mapping[Path, Path], way: Way) -> Model:
+def _admit(
+    library: Library, candidate: ImportCandidate, staged: Mapping[Path, Path], way: Way
+) -> Model:
     admitted: list[tuple[Path, Path]] = []
     targets = candidate.targets
     adopted = {
@@ -212,7 +214,7 @@ def _admit_file(library: Library, partial: Path, target: Path, source: Path) -> 
             partial.unlink(missing_ok=True)
 
 
-def _refer(library: Library, candidate: Candidate) -> Model:
+def _refer(library: Library, candidate: ImportCandidate) -> Model:
     found = candidate.found
     path = found.folder or found.files[0].path
     model = replace(candidate.model, path=path, external=True)
@@ -225,7 +227,7 @@ def _refer(library: Library, candidate: Candidate) -> Model:
 def _note_hashes(
     library: Library,
     model: Model,
-    candidate: Candidate,
+    candidate: ImportCandidate,
     way: Way,
     copied: Mapping[Path, str],
 ) -> None:

@@ -15,11 +15,11 @@ from localq.formats.gguf_split import read_shards
 from localq.hub.choose import WITH_WEIGHTS, module_files
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.filenames import component_problem
-from localq.library.foreign import Found, FoundFile
+from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.foreign.found import plain_file, walk_files
 from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
 
-__all__ = ["Candidate", "describe", "found_at", "refuse_no_model"]
+__all__ = ["ImportCandidate", "describe", "found_at", "refuse_no_model"]
 
 _SMALL = WITH_WEIGHTS | {
     "model.safetensors.index.json",
@@ -38,15 +38,15 @@ _NO_MODEL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ImportCandidate:
     """`model` as it would be entered; `targets` is each real file's place in the library."""
 
-    found: Found
+    found: ForeignModel
     model: Model
     targets: Mapping[Path, Path]
 
 
-def found_at(path: Path) -> Found:
+def found_at(path: Path) -> ForeignModel:
     """What the user names: a GGUF, any shard of one, or a checkpoint's folder.
 
     The path itself may be a link; what it leads to may hold no links that lead out of it.
@@ -62,10 +62,10 @@ def found_at(path: Path) -> Found:
         )
     shards = [shard.path for shard in read_shards(whole)]
     files = [_checked(shard, shard.resolve().parent) for shard in shards]
-    return Found(tool="", label=str(path), files=tuple(files))
+    return ForeignModel(tool="", label=str(path), files=tuple(files))
 
 
-def describe(library: Library, found: Found, name: str | None) -> Candidate:
+def describe(library: Library, found: ForeignModel, name: str | None) -> ImportCandidate:
     """Read the headers. `name` is ORG/NAME[:QUANT] instead of the one that would be derived.
 
     BadFileError for damaged files, UnsupportedError for what is no model that localq can use,
@@ -98,7 +98,9 @@ def refuse_no_model(file: GGUFFile) -> None:
         raise UnsupportedError(f"{file.path}: is {what}, not a model that can be run")
 
 
-def _gguf(library: Library, found: Found, repo: str | None, quant: str | None) -> Candidate:
+def _gguf(
+    library: Library, found: ForeignModel, repo: str | None, quant: str | None
+) -> ImportCandidate:
     first = found.files[0].path
     shards = read_shards(first)
     if [shard.path for shard in shards] != [file.path for file in found.files]:
@@ -120,10 +122,10 @@ def _gguf(library: Library, found: Found, repo: str | None, quant: str | None) -
         *(found, f"{repo}:{quant}", ModelFormat.GGUF, quant),
         *(architecture, sum(shard.parameters for shard in shards), next(iter(targets.values()))),
     )
-    return Candidate(found, model, targets)
+    return ImportCandidate(found, model, targets)
 
 
-def _checkpoint(library: Library, found: Found, repo: str | None) -> Candidate:
+def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> ImportCandidate:
     from localq.convert import open_checkpoint
 
     assert found.folder is not None
@@ -135,7 +137,7 @@ def _checkpoint(library: Library, found: Found, repo: str | None) -> Candidate:
     for file in parts.values():
         if problem := component_problem(file.path.name):
             raise UnsupportedError(f"{file.path}: localq gives no file that name: {problem}")
-    chosen = Found(
+    chosen = ForeignModel(
         *(found.tool, found.label, tuple(parts.values()), found.folder),
         *(found.repo, found.revision, found.from_hub, found.notes),
     )
@@ -143,7 +145,9 @@ def _checkpoint(library: Library, found: Found, repo: str | None) -> Candidate:
         *(chosen, repo, ModelFormat.SAFETENSORS, opened.dtype),
         *(opened.architecture, opened.parameters, folder),
     )
-    return Candidate(chosen, model, {file.real: folder / place for place, file in parts.items()})
+    return ImportCandidate(
+        chosen, model, {file.real: folder / place for place, file in parts.items()}
+    )
 
 
 def _parts(places: Collection[str]) -> set[str]:
@@ -153,7 +157,7 @@ def _parts(places: Collection[str]) -> set[str]:
     return (tensors or pickled) | (_SMALL & set(places)) | set(module_files(places))
 
 
-def _folder(path: Path) -> Found:
+def _folder(path: Path) -> ForeignModel:
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         raise NotFoundError(
@@ -164,7 +168,7 @@ def _folder(path: Path) -> Found:
     below = walk_files(path, depth=1)
     parts = _parts([file.relative_to(path).as_posix() for file in below])
     files = [_checked(path / part, within) for part in sorted(parts)]
-    return Found(tool="", label=str(path), files=tuple(files), folder=path)
+    return ForeignModel(tool="", label=str(path), files=tuple(files), folder=path)
 
 
 def _root_of(folder: Path) -> Path:
@@ -183,7 +187,7 @@ def _checked(path: Path, within: Path) -> FoundFile:
 
 
 def _model(
-    found: Found,
+    found: ForeignModel,
     name: str,
     format_: ModelFormat,
     quant: str,

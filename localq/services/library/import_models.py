@@ -24,9 +24,9 @@ from localq.errors import (
 from localq.events import Emit, Note, Started
 from localq.library import Library, Model
 from localq.library.adoptions import Way
-from localq.library.foreign import TOOLS, Found, Skipped, find_models
+from localq.library.foreign import TOOLS, ForeignModel, Skipped, find_models
 from localq.services.library.adopt import adopt, end_move
-from localq.services.library.candidate import Candidate, describe, found_at
+from localq.services.library.candidate import ImportCandidate, describe, found_at
 
 __all__ = ["ImportRequest", "ImportResult", "Imported", "destinations", "import_models"]
 
@@ -131,7 +131,7 @@ def destinations(library: Library, request: ImportRequest) -> set[Path]:
     """The files of the library that `import_models` would make."""
     files: set[Path] = set()
     for found in _found(request):
-        if isinstance(found, Found):
+        if isinstance(found, ForeignModel):
             with suppress(LocalqError):  # it would be skipped
                 files.update(describe(library, found, request.name).targets.values())
     return files
@@ -152,7 +152,7 @@ def _check(request: ImportRequest) -> None:
         )
 
 
-def _found(request: ImportRequest) -> Iterator[Found | Skipped]:
+def _found(request: ImportRequest) -> Iterator[ForeignModel | Skipped]:
     if request.tool is None:
         seen: set[Path] = set()
         for path in request.paths:
@@ -170,7 +170,7 @@ def _found(request: ImportRequest) -> Iterator[Found | Skipped]:
     wanted = [name.casefold() for name in request.names]
     for model in find_models(request.tool):
         label = model.label.casefold()
-        repo = (model.repo or "").casefold() if isinstance(model, Found) else ""
+        repo = (model.repo or "").casefold() if isinstance(model, ForeignModel) else ""
         if not wanted or any(
             name in (label, repo) or label.startswith((f"{name}:", f"{name}/")) for name in wanted
         ):
@@ -193,7 +193,7 @@ def _known_inodes(library: Library) -> dict[tuple[int, int], Model]:
     return known
 
 
-def _owner(found: Found, known: Mapping[tuple[int, int], Model]) -> Model | None:
+def _owner(found: ForeignModel, known: Mapping[tuple[int, int], Model]) -> Model | None:
     """The one model that has all these files, under names of its own."""
     holders = [known.get(_inode(file.real)) for file in found.files]
     names = {holder.name if holder else None for holder in holders}
@@ -201,7 +201,7 @@ def _owner(found: Found, known: Mapping[tuple[int, int], Model]) -> Model | None
 
 
 def _held(
-    library: Library, candidate: Candidate, known: Mapping[tuple[int, int], Model]
+    library: Library, candidate: ImportCandidate, known: Mapping[tuple[int, int], Model]
 ) -> Model | None:
     """The model that these very files are already; LibraryError where another has the name."""
     if owner := _owner(candidate.found, known):
@@ -224,7 +224,7 @@ def _held(
     return None
 
 
-def _has_content(library: Library, model: Model, candidate: Candidate) -> bool:
+def _has_content(library: Library, model: Model, candidate: ImportCandidate) -> bool:
     """Whether the candidate's files would be the model's, byte for byte."""
     targets = candidate.targets
     if set(library.files(model)) != set(targets.values()):
@@ -237,7 +237,7 @@ def _has_content(library: Library, model: Model, candidate: Candidate) -> bool:
 
 def _take(
     library: Library,
-    candidate: Candidate,
+    candidate: ImportCandidate,
     request: ImportRequest,
     emit: Emit,
     cancel: threading.Event,

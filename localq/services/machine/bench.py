@@ -24,7 +24,7 @@ from localq.planning.measurements import (
     SpeedTest,
     machine_name,
 )
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.services.library.locate import locate_gguf
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
@@ -39,14 +39,14 @@ _GREEDY_ONE = SamplingParams(max_tokens=1, temperature=0)
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
-    """`model` None: the one used last. A test of 0 tokens is left out; `wishes` go before what the
-    plan would choose. UsageError."""
+    """`model` None: the one used last. A test of 0 tokens is left out; `plan_options` go before
+    what the plan would choose. UsageError."""
 
     model: str | None = None
     n_prompt: int = 512
     n_generate: int = 128
     repetitions: int = 5
-    wishes: Wishes = field(default_factory=Wishes)
+    plan_options: PlanOptions = field(default_factory=PlanOptions)
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -76,9 +76,9 @@ def bench(
     model = locate_gguf(library, request.model)
     file = read_gguf(model.path)
     machine = profile or planning_profile(cancel)
-    room = max(request.n_prompt + 1, request.n_generate, request.wishes.n_ctx or 0)
-    wishes = replace(request.wishes, n_ctx=room)
-    planned = plan_gguf(library, model, file, wishes, profile=machine, cancel=cancel)
+    room = max(request.n_prompt + 1, request.n_generate, request.plan_options.n_ctx or 0)
+    plan_options = replace(request.plan_options, n_ctx=room)
+    planned = plan_gguf(library, model, file, plan_options, profile=machine, cancel=cancel)
     if not request.force:
         check_plan(planned)
     # Without the engine's own choice of threads, which would be measured too.

@@ -18,9 +18,9 @@ from localq.hardware.machine import LocalMachine
 from localq.hardware.profile import HardwareProfile
 from localq.library import Library, Model
 from localq.planning.model_shape import ModelShape, read_shape
-from localq.planning.offload_plan import OffloadPlan, Wishes
+from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.planning.plan import make_plan
-from localq.planning.saved_settings import SavedWishes, merged
+from localq.planning.saved_settings import SavedPlanOptions, merged
 from localq.services.library.locate import locate_gguf
 from localq.services.machine.hardware import machine_profile
 from localq.services.machine.measured_model import tuned_for
@@ -28,59 +28,61 @@ from localq.services.machine.measured_model import tuned_for
 __all__ = [
     "PlannedModel",
     "check_plan",
-    "check_wishes",
-    "forget_wishes",
+    "check_plan_options",
+    "forget_plan_options",
     "load_settings",
     "plan_gguf",
     "plan_model",
     "planning_profile",
-    "save_wishes",
+    "save_plan_options",
     "unplanned_settings",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedModel:
-    """A plan and what it is for. `saved` are the wishes that are kept for the model, `wishes`
-    those and the ones of this call."""
+    """A plan and what it is for. `saved` are the options that are kept for the model,
+    `plan_options` those and the ones of this call."""
 
     model: Model
     shape: ModelShape
     plan: OffloadPlan
-    wishes: Wishes
-    saved: Wishes
+    plan_options: PlanOptions
+    saved: PlanOptions
 
 
 def plan_model(
     library: Library,
     model: str | None,
-    wishes: Wishes | None = None,
+    plan_options: PlanOptions | None = None,
     *,
     profile: HardwareProfile | None = None,
     cancel: threading.Event | None = None,
 ) -> PlannedModel:
     """Plan a model of the library, or a .gguf file; None: the one used last.
 
-    `wishes` go before those saved for the model. NotFoundError, BadFileError, UsageError,
+    `plan_options` go before those saved for the model. NotFoundError, BadFileError, UsageError,
     UnsupportedError where the file is no language model, Cancelled.
     """
     found = locate_gguf(library, model)
-    return plan_gguf(library, found, read_gguf(found.path), wishes, profile=profile, cancel=cancel)
+    return plan_gguf(
+        library, found, read_gguf(found.path), plan_options, profile=profile, cancel=cancel
+    )
 
 
 def plan_gguf(
     library: Library,
     model: Model,
     file: GGUFFile,
-    wishes: Wishes | None = None,
+    plan_options: PlanOptions | None = None,
     *,
     profile: HardwareProfile | None = None,
     cancel: threading.Event | None = None,
 ) -> PlannedModel:
     """The same for a model whose header was read already. What `localq tune` found is used."""
-    saved = SavedWishes(Database(library.paths.database)).of(model.name)
-    whole = merged(wishes or Wishes(), saved)
-    check_wishes(whole)
+    saved = SavedPlanOptions(Database(library.paths.database)).of(model.name)
+    whole = merged(plan_options or PlanOptions(), saved)
+    check_plan_options(whole)
     # The first of several files says how many there are, but has only its own tensors.
     files = read_shards(file.path) if "split.count" in file.fields else (file,)
     tensors = (tensor for part in files for tensor in part.tensors)
@@ -91,31 +93,31 @@ def plan_gguf(
     return PlannedModel(model, shape, plan, whole, saved)
 
 
-def save_wishes(library: Library, model: Model, wishes: Wishes) -> Wishes:
-    """Keep wishes for a model, besides those kept before; what is kept then. UsageError."""
-    saved = SavedWishes(Database(library.paths.database))
-    whole = merged(wishes, saved.of(model.name))
-    check_wishes(whole)
+def save_plan_options(library: Library, model: Model, plan_options: PlanOptions) -> PlanOptions:
+    """Keep options for a model, besides those kept before; what is kept then. UsageError."""
+    saved = SavedPlanOptions(Database(library.paths.database))
+    whole = merged(plan_options, saved.of(model.name))
+    check_plan_options(whole)
     saved.save(model.name, whole)
     return whole
 
 
-def forget_wishes(library: Library, model: Model) -> bool:
+def forget_plan_options(library: Library, model: Model) -> bool:
     """Whether anything was kept for the model."""
-    return SavedWishes(Database(library.paths.database)).forget(model.name)
+    return SavedPlanOptions(Database(library.paths.database)).forget(model.name)
 
 
-def check_wishes(wishes: Wishes) -> None:
-    """UsageError names the wish that makes no sense."""
-    if wishes.flash_attn not in (None, "auto", "on", "off"):
-        raise UsageError(f"flash_attn is {wishes.flash_attn!r}; it is auto, on or off")
+def check_plan_options(plan_options: PlanOptions) -> None:
+    """UsageError names the option that makes no sense."""
+    if plan_options.flash_attn not in (None, "auto", "on", "off"):
+        raise UsageError(f"flash_attn is {plan_options.flash_attn!r}; it is auto, on or off")
     # With "off" quantized values are refused, which is for the plan to say.
-    unplanned_settings(Path(), replace(wishes, flash_attn=None))
+    unplanned_settings(Path(), replace(plan_options, flash_attn=None))
 
 
-def unplanned_settings(path: Path, wishes: Wishes) -> LoadSettings:
-    """The wishes as the engine takes them, and its own choice for the rest. UsageError."""
-    given = {key: value for key, value in asdict(wishes).items() if value is not None}
+def unplanned_settings(path: Path, plan_options: PlanOptions) -> LoadSettings:
+    """The options as the engine takes them, and its own choice for the rest. UsageError."""
+    given = {key: value for key, value in asdict(plan_options).items() if value is not None}
     return LoadSettings(path, **given)
 
 

@@ -24,7 +24,7 @@ from localq.planning.measurements import (
     TuningPoint,
     machine_name,
 )
-from localq.planning.offload_plan import Wishes
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.tuner import Contest, thread_candidates, ubatch_candidates
 from localq.services.library.locate import locate_gguf
 from localq.services.machine.measured_model import subject_of
@@ -98,7 +98,7 @@ def tune(
     model = locate_gguf(library, request.model)
     file = read_gguf(model.path)
     machine = profile or planning_profile(cancel)
-    planned = plan_gguf(library, model, file, Wishes(), profile=machine, cancel=cancel)
+    planned = plan_gguf(library, model, file, PlanOptions(), profile=machine, cancel=cancel)
     if not request.force:
         check_plan(planned)
     cpu = machine.cpu

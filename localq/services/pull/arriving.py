@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from localq.errors import BadFileError, Cancelled, HubError, storage_errors
 from localq.events import Emit, Note
+from localq.hub.backoff import RetryPolicy
 from localq.hub.passage import pass_through
-from localq.hub.patience import RetryPolicy
-from localq.hub.progress import Board, Meter
+from localq.hub.progress import ByteCounter, TransferMonitor
 from localq.hub.source import Damaged
 
 if TYPE_CHECKING:
-    from localq.quantize.arrival import Unit
+    from localq.quantize.arrival import FileGroup
     from localq.quantize.stream import StreamWriter
     from localq.services.make.making import Unfinished
     from localq.services.pull.remote import RemoteCheckpoint
@@ -49,21 +49,21 @@ def write_as_it_arrives(
             file.partial, file.layout, list(remote.shards), file.journal, threads=cpu_threads()
         )
         total = sum(shard.size for shard in remote.shards.values())
-        board = Board(emit, "downloading and quantizing", total)
-        board.meter.add(sum(remote.shards[path].size for path in writer.finished))
+        monitor = TransferMonitor(emit, "downloading and quantizing", total)
+        monitor.meter.add(sum(remote.shards[path].size for path in writer.finished))
         with (
             writer,
             ThreadPoolExecutor(_AT_ONCE, "hash") as aside,
             ThreadPoolExecutor(_AT_ONCE, "stream") as pool,
         ):
-            arriving = _Arriving(remote, writer, board, aside, policy or RetryPolicy())
+            arriving = _Arriving(remote, writer, monitor, aside, policy or RetryPolicy())
             units = [pool.submit(arriving.bring, unit) for unit in writer.units]
             for unit in units:
-                unit.add_done_callback(lambda future: board.wake())
+                unit.add_done_callback(lambda future: monitor.wake())
             try:
                 while not all(unit.done() for unit in units):
-                    board.wait()
-                    board.tell()
+                    monitor.wait()
+                    monitor.tell()
                     writer.begin_flush()
                     if cancel.is_set():
                         raise Cancelled("stopped; the same command goes on from here")
@@ -72,11 +72,11 @@ def write_as_it_arrives(
                 writer.finish()
             finally:
                 # Whoever waits for bytes, or for room for them, is let go.
-                board.stop()
+                monitor.stop()
                 writer.stop()
                 for unit in units:
                     unit.cancel()
-        board.tell(finished=True)
+        monitor.tell(finished=True)
     return arriving.moved.done
 
 
@@ -94,23 +94,23 @@ class _Arriving:
         self,
         remote: RemoteCheckpoint,
         writer: StreamWriter,
-        board: Board,
+        monitor: TransferMonitor,
         aside: ThreadPoolExecutor,
         policy: RetryPolicy,
     ) -> None:
-        self.moved = Meter()
+        self.moved = ByteCounter()
         self._remote = remote
         self._writer = writer
-        self._board = board
+        self._monitor = monitor
         self._aside = aside
         self._policy = policy
 
-    def bring(self, unit: Unit) -> None:
+    def bring(self, unit: FileGroup) -> None:
         """Fetch the unit's files, once more if one of them came damaged."""
         try:
             self._attempt(unit)
         except _ArrivedDamaged as first:
-            self._board.note(Note(f"{first.message}; fetching it again", warning=True))
+            self._monitor.note(Note(f"{first.message}; fetching it again", warning=True))
             try:
                 self._attempt(unit)
             except _ArrivedDamaged as error:
@@ -120,7 +120,7 @@ class _Arriving:
                 ) from error
         self._settle(unit)
 
-    def _attempt(self, unit: Unit) -> None:
+    def _attempt(self, unit: FileGroup) -> None:
         self._writer.begin(unit)
         right = 0
         for path in unit.files:
@@ -131,12 +131,12 @@ class _Arriving:
                     file,
                     partial(self._take, path),
                     policy=self._policy,
-                    board=self._board,
+                    monitor=self._monitor,
                     aside=self._aside,
                     beginning=self._remote.headers[path].beginning,
                 )
             except Damaged as error:
-                self._board.meter.add(-right)
+                self._monitor.meter.add(-right)
                 raise _ArrivedDamaged(
                     f"{self._remote.source.repo}: {file.path} arrived damaged: {error.message}"
                 ) from error
@@ -146,7 +146,7 @@ class _Arriving:
         self._writer.take(path, chunk)
         self.moved.add(len(chunk))
 
-    def _settle(self, unit: Unit) -> None:
+    def _settle(self, unit: FileGroup) -> None:
         try:
             self._writer.settle(unit)
         except BadFileError as error:

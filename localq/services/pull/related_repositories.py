@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from localq.errors import HubError, NotFoundError
 from localq.events import ignore
+from localq.hub.backoff import RetryPolicy
 from localq.hub.choose_gguf import choose_gguf, gguf_quants
-from localq.hub.patience import RetryPolicy
 from localq.hub.source import RemoteFile
 from localq.hub.spec import ModelSpec, is_repo
 
-__all__ = ["Sister", "find_sisters", "quant_files", "quant_sizes", "total_bytes"]
+__all__ = ["RelatedSizes", "find_related", "quant_files", "quant_sizes", "total_bytes"]
 
 _AT_ONCE = 6
 _MOST_FILES, _MOST_QUANTS = 2000, 100
@@ -31,23 +31,23 @@ _KNOWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sister:
+class RelatedSizes:
     """A repository with GGUF files of the model; `sizes` are the bytes of each quantization."""
 
     repo: str
     sizes: Mapping[str, int]
 
 
-def find_sisters(repo: str, cancel: threading.Event) -> tuple[Sister, ...]:
+def find_related(repo: str, cancel: threading.Event) -> tuple[RelatedSizes, ...]:
     """Look into the well-known places for OWNER/NAME, at once; one question for each that is not
     there, two for one that is. What cannot be reached or makes no sense is left out; Cancelled.
     """
     owner, _, name = repo.partition("/")
     places = (place.format(owner=owner, name=name) for place in _KNOWN)
     wanted = [place for place in dict.fromkeys(places) if is_repo(place)]
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sisters") as pool:
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="related") as pool:
         found = list(pool.map(lambda place: _look(place, cancel), wanted))
-    return tuple({sister.repo: sister for sister in found if sister}.values())
+    return tuple({related.repo: related for related in found if related}.values())
 
 
 def quant_files(repo: str, files: Iterable[RemoteFile]) -> dict[str, tuple[RemoteFile, ...]]:
@@ -71,7 +71,7 @@ def total_bytes(files: Iterable[RemoteFile]) -> int:
     return sum(file.size for file in files)
 
 
-def _look(repo: str, cancel: threading.Event) -> Sister | None:
+def _look(repo: str, cancel: threading.Event) -> RelatedSizes | None:
     from localq.hub.repository import HubSource
 
     try:
@@ -79,4 +79,4 @@ def _look(repo: str, cancel: threading.Event) -> Sister | None:
     except (HubError, NotFoundError):
         return None
     sizes = quant_sizes(source.repo, source.files)
-    return Sister(source.repo, sizes) if sizes else None
+    return RelatedSizes(source.repo, sizes) if sizes else None

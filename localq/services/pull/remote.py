@@ -19,10 +19,10 @@ from localq.errors import (
     storage_errors,
 )
 from localq.events import Emit, JobEvent, Progress
+from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.choose import Chosen, Weights, choose_checkpoint
 from localq.hub.fetch import fetch_all
 from localq.hub.headers import RemoteHeader, fetch_range, read_remote_headers
-from localq.hub.patience import Patience, RetryPolicy
 from localq.hub.source import RemoteFile, Source
 from localq.hub.staging import partial_folder, staging_folder
 from localq.library.filenames import component_problem
@@ -98,8 +98,8 @@ def open_remote_checkpoint(
             if count > _MOST_READ_BYTES:
                 raise BadFileError(path, f"{count:,} bytes to be looked at", offset=offset)
             moved += count
-            patience = Patience(policy or RetryPolicy(), cancel, quietly)
-            return fetch_range(source, shards[path], offset, offset + count, patience)
+            backoff = Backoff(policy or RetryPolicy(), cancel, quietly)
+            return fetch_range(source, shards[path], offset, offset + count, backoff)
 
         with as_published(source.repo, folder):
             checkpoint = open_checkpoint(

@@ -17,16 +17,16 @@ from localq.recipes import RECIPE_FILE, Choice, known_models, load_recipe, model
 from localq.services.make.destination import existing_folder
 from localq.services.pull.plan import size_of
 
-__all__ = ["DEMO", "Choice", "Found", "choices", "find_source", "recipe_here"]
+__all__ = ["DEMO", "Choice", "FoundSource", "choices", "find_source", "recipe_here"]
 
 DEMO = "demo/stories260K"
 """The name of the model that localq carries."""
 
-_DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "stories260K"
+_DEMO_FOLDER = Path(__file__).parents[2] / "demo" / "stories260K"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundSource:
     """The source that was meant, or the model itself where there is nothing to ask, or no one."""
 
     spec: ModelSpec
@@ -40,7 +40,7 @@ def find_source(
     cancel: threading.Event,
     *,
     as_it_is: bool = True,
-) -> Found:
+) -> FoundSource:
     """What `text` means; None: what the recipe in the current folder says, else the model
     recommended for this machine, else (offline) the demo.
 
@@ -77,7 +77,9 @@ def recipe_here() -> Path | None:
     return recipe if recipe.is_file() else None
 
 
-def _recommended(library: Library, emit: Emit, cancel: threading.Event, as_it_is: bool) -> Found:
+def _recommended(
+    library: Library, emit: Emit, cancel: threading.Event, as_it_is: bool
+) -> FoundSource:
     fitting = choices(library)
     if not fitting:
         emit(Note("no known model fits this machine; taking the demo instead", warning=True))
@@ -92,9 +94,9 @@ def _recommended(library: Library, emit: Emit, cancel: threading.Event, as_it_is
     return found
 
 
-def _demo() -> Found:
+def _demo() -> FoundSource:
     source = FolderSource.of(_DEMO_FOLDER, repo=DEMO, revision="embedded")
-    return Found(ModelSpec(DEMO), source)
+    return FoundSource(ModelSpec(DEMO), source)
 
 
 def _recipe_spec(path: Path) -> ModelSpec:
@@ -111,7 +113,7 @@ def _recipe_spec(path: Path) -> ModelSpec:
 
 def _resolve(
     library: Library, spec: ModelSpec, emit: Emit, cancel: threading.Event, as_it_is: bool
-) -> Found:
+) -> FoundSource:
     """Ask the Hub, where that can tell more than the library.
 
     A whole commit can never mean something else; and offline, what is here is good enough unless
@@ -119,7 +121,7 @@ def _resolve(
     """
     held = _held(library, spec) if as_it_is else None
     if held is not None and spec.revision and held.source.revision == spec.revision:
-        return Found(spec, held)
+        return FoundSource(spec, held)
     from localq.hub.repository import HubSource
 
     try:
@@ -128,10 +130,10 @@ def _resolve(
         if held is None or spec.revision:
             raise
         emit(Note(f"{error.message}; {held.name} is here, perhaps not its latest", warning=True))
-        return Found(spec, held)
+        return FoundSource(spec, held)
     if source.repo.casefold() != spec.repo.casefold():
         emit(Note(f"{spec.repo} is now called {source.repo}"))
-    return Found(spec, source)
+    return FoundSource(spec, source)
 
 
 def _held(library: Library, spec: ModelSpec) -> Model | None:

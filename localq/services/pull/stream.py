@@ -18,7 +18,7 @@ from localq.errors import (
 )
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
-from localq.hub.patience import RetryPolicy
+from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.services.make.destination import already_made

@@ -19,8 +19,8 @@ from localq.events import Note, Started
 from localq.tui import strings
 from localq.tui.chat_handle import ChatHandle
 from localq.tui.chat_status import ChatState, ChatStatus, status_text
-from localq.tui.context import Context
-from localq.tui.jobs import Job, JobListener, JobNews, Say, Written
+from localq.tui.context import AppContext
+from localq.tui.jobs import JobListener, JobNews, Say, ServiceCall, Written
 from localq.tui.text import clean
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.prompt import Prompt
@@ -50,7 +50,7 @@ class ChatScreen(JobListener, Screen[None]):
 
     status: reactive[ChatStatus] = reactive(ChatStatus())
 
-    def __init__(self, context: Context, model: Model) -> None:
+    def __init__(self, context: AppContext, model: Model) -> None:
         super().__init__()
         self.context = context
         self._model = model
@@ -58,8 +58,8 @@ class ChatScreen(JobListener, Screen[None]):
         self._handle = ChatHandle(lambda emit, cancel: open_chat(model.name, emit, cancel))
         self._label = clean(model.name).rpartition("/")[2]
         self._reply: Reply | None = None
-        self._loading: Job[LoadedModel] | None = None
-        self._replying: Job[Generation] | None = None
+        self._loading: ServiceCall[LoadedModel] | None = None
+        self._replying: ServiceCall[Generation] | None = None
         self._began_at = 0.0
         self._pieces = 0
 

@@ -13,13 +13,13 @@ from textual.screen import ModalScreen
 
 from localq.errors import Cancelled, LocalqError
 from localq.tui import strings
-from localq.tui.context import Context
-from localq.tui.jobs import Job, JobListener, JobNews, Work, Written
+from localq.tui.context import AppContext
+from localq.tui.jobs import JobListener, JobNews, ServiceCall, Work, Written
 from localq.tui.screens.confirm import ConfirmDialog
-from localq.tui.widgets.job_progress import JobProgress
+from localq.tui.widgets.job_progress import JobProgressBar
 from localq.tui.widgets.notice import Notice
 
-__all__ = ["JobDialog", "JobState"]
+__all__ = ["JobDialog", "DialogState"]
 
 Result = TypeVar("Result")
 
@@ -27,15 +27,16 @@ _ASK_AFTER = 5.0
 """Seconds of work that are not thrown away without a question."""
 
 
-class JobState(StrEnum):
+class DialogState(StrEnum):
     CHOOSING = "choosing"
     WORKING = "working"
     STOPPING = "stopping"
 
 
 class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
-    """Subclasses compose one `Notice` and one `JobProgress`, and show or hide their other widgets
-    by the classes `-choosing`, `-working` and `-stopping`. Dismissed with None: nothing was made.
+    """Subclasses compose one `Notice` and one `JobProgressBar`, and show or hide their other
+    widgets by the classes `-choosing`, `-working` and `-stopping`. Dismissed with None: nothing
+    was made.
     """
 
     STOP_QUESTION: ClassVar[str]
@@ -45,12 +46,12 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
         Binding("escape", "abandon", strings.KEY_LEAVE_RUNNING),
     ]
 
-    state: reactive[JobState] = reactive(JobState.CHOOSING)
+    state: reactive[DialogState] = reactive(DialogState.CHOOSING)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__()
         self.context = context
-        self._job: Job[Result] | None = None
+        self._job: ServiceCall[Result] | None = None
         self._began_at = 0.0
         self._question: ConfirmDialog | None = None
         self._result: Result | None = None
@@ -60,8 +61,8 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
     def begin(self, work: Work[Result]) -> None:
         """Run `work`; the dialog closes with its result, or shows its error."""
         self.query_one(Notice).hide()
-        self.query_one(JobProgress).begin()
-        self.state = JobState.WORKING
+        self.query_one(JobProgressBar).begin()
+        self.state = DialogState.WORKING
         self._began_at = self.context.clock.ticks()
         self._job = self.context.jobs.start(
             self, work, done=self._finished, failed=self._failed, heard=self._heard
@@ -81,16 +82,16 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
 
         self.app.push_screen(question, answered)
 
-    def watch_state(self, state: JobState) -> None:
-        for each in JobState:
+    def watch_state(self, state: DialogState) -> None:
+        for each in DialogState:
             self.set_class(each is state, f"-{each}")
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         belongs_to = {
-            "close": JobState.CHOOSING,
-            "stop": JobState.WORKING,
-            "abandon": JobState.STOPPING,
+            "close": DialogState.CHOOSING,
+            "stop": DialogState.WORKING,
+            "abandon": DialogState.STOPPING,
         }
         return belongs_to.get(action, self.state) is self.state
 
@@ -118,14 +119,14 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
             self.dismiss(self._result)
 
     def _stop(self) -> None:
-        if self._job is not None and self.state is JobState.WORKING:
+        if self._job is not None and self.state is DialogState.WORKING:
             self._job.cancel.set()
-            self.state = JobState.STOPPING
-            self.query_one(JobProgress).stopping()
+            self.state = DialogState.STOPPING
+            self.query_one(JobProgressBar).stopping()
 
     def _heard(self, news: JobNews) -> None:
-        if self.state is JobState.WORKING and not isinstance(news, Written):
-            self.query_one(JobProgress).hear(news)
+        if self.state is DialogState.WORKING and not isinstance(news, Written):
+            self.query_one(JobProgressBar).hear(news)
 
     def _finished(self, result: Result) -> None:
         self._leave(result)
@@ -133,7 +134,7 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
     def _failed(self, error: LocalqError) -> None:
         if self._question is not None and self._question.is_active:
             self._question.dismiss(False)
-        self.state = JobState.CHOOSING
+        self.state = DialogState.CHOOSING
         notice = self.query_one(Notice)
         if isinstance(error, Cancelled):
             notice.show_remark(strings.STOPPED)

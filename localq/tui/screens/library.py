@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Input, Static
 from localq.errors import LocalqError
 from localq.library.model import ModelFormat
 from localq.tui import listing, strings, units
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
 from localq.tui.screens.chat import ChatScreen
 from localq.tui.screens.confirm import ConfirmDialog
@@ -63,7 +63,7 @@ class LibraryScreen(JobListener, Screen[None]):
     filtering: reactive[bool] = reactive(False)
     """Whether the filter is there to be typed into."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__()
         self.context = context
         self._highlight: str | None = None

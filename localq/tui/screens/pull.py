@@ -17,13 +17,13 @@ from textual.widgets.option_list import Option
 
 from localq.errors import LocalqError
 from localq.tui import strings
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import Say
-from localq.tui.screens.job_dialog import JobDialog, JobState
+from localq.tui.screens.job_dialog import DialogState, JobDialog
 from localq.tui.text import clean
 from localq.tui.widgets.choice_list import ChoiceList, SpecInput
 from localq.tui.widgets.choice_text import choice_summary
-from localq.tui.widgets.job_progress import JobProgress
+from localq.tui.widgets.job_progress import JobProgressBar
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.notice import Notice
 
@@ -41,7 +41,7 @@ class PullDialog(JobDialog["PullResult"]):
 
     def __init__(
         self,
-        context: Context,
+        context: AppContext,
         choices: Sequence[Choice] | None = None,
         *,
         at_once: str | None = None,
@@ -60,7 +60,7 @@ class PullDialog(JobDialog["PullResult"]):
             yield Static(strings.PULL_LOOKING, id="fitting", classes="choosing", markup=False)
             yield ChoiceList(classes="choosing", leave_at_top=True)
             yield Notice()
-            yield JobProgress(self.context.clock.ticks)
+            yield JobProgressBar(self.context.clock.ticks)
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -101,7 +101,7 @@ class PullDialog(JobDialog["PullResult"]):
 
     def _cannot_offer(self, error: LocalqError) -> None:
         self.query_one("#fitting", Static).update(strings.PULL_NO_CHOICES)
-        if self.state is JobState.CHOOSING:
+        if self.state is DialogState.CHOOSING:
             self.query_one(Notice).show_error(error)
 
     def _start(self, spec: str) -> None:

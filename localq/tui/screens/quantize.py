@@ -15,14 +15,14 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from localq.tui import listing, strings, units
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import Say
 from localq.tui.quant_choices import CHOICES, QuantChoice
 from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.screens.job_dialog import JobDialog
 from localq.tui.text import clean
 from localq.tui.widgets.choice_list import ChoiceList
-from localq.tui.widgets.job_progress import JobProgress
+from localq.tui.widgets.job_progress import JobProgressBar
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.notice import Notice
 
@@ -41,7 +41,7 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
     AUTO_FOCUS = "OptionList"
     STOP_QUESTION = strings.QUANTIZE_STOP
 
-    def __init__(self, context: Context, source: Model, made: Collection[str]) -> None:
+    def __init__(self, context: AppContext, source: Model, made: Collection[str]) -> None:
         """`made`: the types of this model that the library has already."""
         super().__init__(context)
         self._source = source
@@ -56,7 +56,7 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
             if self._made:
                 yield Static(strings.MADE, id="legend", classes="choosing", markup=False)
             yield Notice()
-            yield JobProgress(self.context.clock.ticks)
+            yield JobProgressBar(self.context.clock.ticks)
         yield KeyBar()
 
     def on_mount(self) -> None:

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from localq.errors import LocalqError
 from localq.tui import details, strings
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
 from localq.tui.text import clean
 from localq.tui.widgets.notice import error_text
@@ -34,7 +34,7 @@ _SETTLE = 0.1
 class DetailsPanel(JobListener, VerticalScroll):
     model: reactive[Model | None] = reactive(None)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__()
         self.border_title = strings.DETAILS_TITLE
         self.context = context

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from localq.errors import LocalqError
 from localq.tui import strings
-from localq.tui.context import Context
+from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
 from localq.tui.text import clean
 from localq.tui.widgets.choice_text import choice_summary
@@ -37,7 +37,7 @@ class EmptyLibrary(JobListener, Container):
     choices: reactive[Sequence[Choice] | None] = reactive(None)
     """Models that fit this machine, best first; None while they are being looked for."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__()
         self.context = context
         self._body = Static(markup=False)

@@ -11,15 +11,15 @@ from textual.widgets import ProgressBar, Static
 
 from localq.events import JobEvent, Note, Progress, Started, Unit
 from localq.tui import strings, units
-from localq.tui.meter import Meter, Reading
+from localq.tui.meter import Reading, SpeedMeter
 from localq.tui.text import clean
 
-__all__ = ["JobProgress"]
+__all__ = ["JobProgressBar"]
 
 
-class JobProgress(Vertical):
+class JobProgressBar(Vertical):
     DEFAULT_CSS = """
-    JobProgress {
+    JobProgressBar {
         height: auto;
         ProgressBar { width: 1fr; margin: 1 0; }
         Bar { width: 1fr; }
@@ -35,7 +35,7 @@ class JobProgress(Vertical):
     def __init__(self, ticks: Callable[[], float]) -> None:
         super().__init__()
         self._ticks = ticks
-        self._meter = Meter(ticks)
+        self._meter = SpeedMeter(ticks)
         self._stage = Static(classes="job-progress--stage", markup=False)
         self._bar = ProgressBar(show_eta=False)
         self._amount = Static(classes="job-progress--amount", markup=False)
@@ -49,7 +49,7 @@ class JobProgress(Vertical):
 
     def begin(self) -> None:
         """Forget the last job."""
-        self._meter = Meter(self._ticks)
+        self._meter = SpeedMeter(self._ticks)
         self._bar.update(total=None, progress=0)
         self._stage.update(strings.STARTING)
         self._amount.update("")

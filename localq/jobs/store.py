@@ -15,13 +15,13 @@ from localq.jobs.liveness import RunnerLock
 from localq.jobs.records import JobRunning, Records
 from localq.paths import Paths
 
-__all__ = ["JobBook", "JobRunning"]
+__all__ = ["JobStore", "JobRunning"]
 
 _KEPT = 100
 """How many jobs that came to an end are remembered."""
 
 
-class JobBook:
+class JobStore:
     """The jobs of one localq home. Any thread or process may use it at the same time."""
 
     def __init__(self, paths: Paths, *, clock: Callable[[], float] = time.time) -> None:

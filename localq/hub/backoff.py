@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from localq.errors import Cancelled, HubError, OfflineError
 from localq.events import Emit, Note
-from localq.hub.source import Interrupted
+from localq.hub.source import TransferInterrupted
 
-__all__ = ["Patience", "RetryPolicy", "stop_if"]
+__all__ = ["Backoff", "RetryPolicy", "stop_if"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RetryPolicy:
 
 
 @dataclass(slots=True)
-class Patience:
+class Backoff:
     """The failures in a row of one piece of work."""
 
     policy: RetryPolicy
@@ -37,12 +37,12 @@ class Patience:
         """The work got somewhere: earlier failures no longer count."""
         self.failures = 0
 
-    def wait(self, error: Interrupted | OfflineError) -> None:
+    def wait(self, error: TransferInterrupted | OfflineError) -> None:
         """Wait before the next try; raises `error` when it is time to give up, or Cancelled."""
         self.failures += 1
         if self.failures > self.policy.retries:
             raise error
-        asked = error.retry_after if isinstance(error, Interrupted) else None
+        asked = error.retry_after if isinstance(error, TransferInterrupted) else None
         if asked is None:
             doubled = self.policy.first_delay * 2.0 ** (self.failures - 1)
             delay = min(doubled, self.policy.longest_delay)

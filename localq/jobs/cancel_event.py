@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["Stop"]
+__all__ = ["CancelEvent"]
 
 
-class Stop(threading.Event):
+class CancelEvent(threading.Event):
     """A cancel event; `by_system` once the system, not a person, ended the process."""
 
     by_system = False
