@@ -12,8 +12,9 @@ $(VENV)/created:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/installed: $(VENV)/created pyproject.toml
-	@echo "installing localq (the first time, its engine is compiled: about five minutes)"
+$(VENV)/installed: $(VENV)/created pyproject.toml packaging/install_engine.py
+	@echo "installing localq (the first time on a machine, its engine is compiled: five to ten minutes)"
+	$(BIN)/python packaging/install_engine.py
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

@@ -182,6 +182,8 @@ def _cpu_findings(
         for name in profile.cpu.instruction_sets
         if name in _ESSENTIAL | _HELPFUL and name not in engine.cpu_features
     ]
+    if missing:  # compilers are asked only where it matters
+        missing = [name for name in missing if name not in installer.leaves_out]
     if not missing:
         return
     options = " ".join(

@@ -8,8 +8,10 @@ pip would else prefer a newer source release of PyPI to the wheel that was asked
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from localq.hardware.compiler import WITHOUT_AMX
 
 __all__ = ["Installer", "cuda_wheels"]
 
@@ -42,6 +44,8 @@ class Installer:
     os: str = "linux"
     architecture: str = "x86_64"
     engine_version: str | None = None
+    compiler_flags: Callable[[], Sequence[str]] = tuple
+    """What the compiler here has to be told (`localq.hardware.compiler`), asked where needed."""
 
     def wheel(self, index: str) -> str:
         """Install a ready wheel from the index `cpu`, `cu124`, `metal`, `vulkan`, ..."""
@@ -58,11 +62,19 @@ class Installer:
             f"{self._install()} --no-deps {no_cache} --no-binary llama-cpp-python"
             f" {self._requirement()}"
         )
-        if not cmake_options:
-            return command
-        if self.os == "windows":
-            return f'$env:CMAKE_ARGS="{cmake_options}"; {command}'
-        return f'CMAKE_ARGS="{cmake_options}" {command}'
+        flags = " ".join(self.compiler_flags())
+        variables = {"CMAKE_ARGS": cmake_options, "CFLAGS": flags, "CXXFLAGS": flags}
+        for name, value in reversed(variables.items()):
+            if value and self.os == "windows":
+                command = f'$env:{name}="{value}"; {command}'
+            elif value:
+                command = f'{name}="{value}" {command}'
+        return command
+
+    @property
+    def leaves_out(self) -> frozenset[str]:
+        """Instruction sets that a build here would not use, because the compiler breaks them."""
+        return frozenset({"AMX_INT8"} if set(WITHOUT_AMX) <= set(self.compiler_flags()) else ())
 
     def cuda_index(
         self, driver: tuple[int, int] | None, capabilities: Collection[tuple[int, int]]

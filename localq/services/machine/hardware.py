@@ -7,11 +7,13 @@ import queue
 import sys
 import threading
 from dataclasses import dataclass, replace
+from functools import cache
 
 from localq.engine.devices import EngineReport, ask_engine, engine_version
 from localq.errors import Cancelled, EngineError, StorageError
 from localq.events import Emit, Progress, Started
 from localq.hardware.advice import engine_problem
+from localq.hardware.compiler import compiler_flags
 from localq.hardware.detect import detect, with_engine
 from localq.hardware.disk import disk_space, measure_disk
 from localq.hardware.installation import Installer
@@ -87,6 +89,7 @@ def _together(
         os=machine.os,
         architecture=machine.architecture,
         engine_version=version,
+        compiler_flags=cache(compiler_flags),
     )
     if isinstance(answer, EngineError):
         problem = engine_problem(answer.message, installer)
