@@ -17,9 +17,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from localq.convert.checkpoint import Checkpoint, SourceTensor
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families import family_of
 from localq.convert.model import ConvertedModel
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
 from localq.formats.safetensors import TensorInfo
 from localq.formats.types import QuantType, TensorType

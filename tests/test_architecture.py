@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
+import grimp
 import pytest
 
 HEAVY = ("numpy", "textual", "llama_cpp", "huggingface_hub", "torch", "transformers", "tokenizers")
@@ -44,3 +46,12 @@ def test_the_parent_of_the_engine_never_loads_it(tmp_path: object) -> None:
         "import localq.engine.client, localq.services.chat.conversation, localq.services.pull.pull"
     )
     assert not loaded_after(code, str(tmp_path)) & {"llama_cpp", "torch", "transformers"}
+
+
+def test_no_module_imports_itself_by_a_round_trip() -> None:
+    """Imports for types and inside functions count; so does a package's own `__init__`, which
+    import-linter's rule against circles among siblings does not look at."""
+    graph = grimp.build_graph("localq", cache_dir=None)
+    TopologicalSorter(
+        {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    ).prepare()  # CycleError names the circle

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from localq.convert.float8 import attach_scales
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
 from localq.formats.safetensors import TensorInfo, read_safetensors_header
 from localq.formats.torch_zip import read_torch_header
 
-__all__ = ["Checkpoint", "ReadBytes", "Scales", "SourceTensor", "open_checkpoint"]
+__all__ = ["Checkpoint", "ReadBytes", "open_checkpoint"]
 
 ReadBytes = Callable[[Path, int, int], bytes]
 """Of (a shard, an offset, a count): that many of its bytes from there on."""
@@ -27,24 +29,6 @@ def _read_file(path: Path, offset: int, count: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(count)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTensor:
-    """A tensor and the shard it lies in; 8-bit floats may have factors to be multiplied by."""
-
-    path: Path
-    info: TensorInfo
-    scales: Scales | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """The tensor of factors, one for each block of `rows` x `columns`."""
-
-    tensor: SourceTensor
-    rows: int
-    columns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +95,6 @@ def open_checkpoint(
             tensors[info.name] = SourceTensor(shard, info)
     _refuse_missing(root, tensors)
     if quantization := config.get("quantization_config"):
-        from localq.convert.float8 import attach_scales
-
         tensors = attach_scales(root, quantization, tensors)
     return Checkpoint(
         *(root, name or root.resolve().name, config, _architecture(root, config)),

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from localq.convert.checkpoint import Scales, SourceTensor
+from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.safetensors import TensorInfo
 

@@ -19,7 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from localq.hardware.windows import WindowsAnswers, ask_windows
+from localq.hardware.macos_calls import read_sysctl
+from localq.hardware.windows import WindowsAnswers
 
 __all__ = ["LocalMachine", "Machine", "Output", "decimal"]
 
@@ -132,15 +133,15 @@ class LocalMachine(Machine):
         return frozenset(range(count)) if count else None
 
     def sysctl(self, name: str) -> bytes | None:
-        if sys.platform != "darwin":
-            return None
-        from localq.hardware.macos import read_sysctl
-
         return read_sysctl(name)
 
     def windows(self) -> WindowsAnswers:
         if self._windows is None:
-            self._windows = ask_windows()
+            self._windows = WindowsAnswers()
+            if sys.platform == "win32":
+                from localq.hardware.windows_calls import ask
+
+                self._windows = ask()
         return self._windows
 
     def environment(self, name: str) -> str | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 from localq.hardware.machine import Machine
 from localq.hardware.profile import Cache, CacheKind, CpuProfile, Memory
 
-__all__ = ["macos_cpu", "macos_memory", "read_sysctl", "sysctl_int", "sysctl_text"]
+__all__ = ["macos_cpu", "macos_memory", "sysctl_int", "sysctl_text"]
 
 # What can be had without swapping: free pages, those apps called discardable, and file cache.
 _AVAILABLE_PAGES = (
@@ -91,17 +88,6 @@ def sysctl_int(machine: Machine, name: str) -> int | None:
 def sysctl_text(machine: Machine, name: str) -> str | None:
     value = machine.sysctl(name)
     return (value.split(b"\0")[0].decode("utf-8", "replace").strip() or None) if value else None
-
-
-def read_sysctl(name: str) -> bytes | None:
-    """The raw value of a sysctl name of this Mac; None where there is none."""
-    if sys.platform != "darwin":
-        return None
-    libc = ctypes.CDLL(None)
-    buffer = ctypes.create_string_buffer(1024)
-    size = ctypes.c_size_t(len(buffer))
-    failed = libc.sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0))
-    return None if failed else buffer.raw[: size.value]
 
 
 def _caches(machine: Machine) -> tuple[Cache, ...]:

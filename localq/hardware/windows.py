@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
-__all__ = ["Adapter", "WindowsAnswers", "WindowsMemory", "ask_windows"]
+__all__ = ["Adapter", "WindowsAnswers", "WindowsMemory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,3 @@ class WindowsAnswers:
     vendor: str | None = None
     memory: WindowsMemory | None = None
     adapters: tuple[Adapter, ...] = ()
-
-
-def ask_windows() -> WindowsAnswers:
-    """This Windows's answers; on another system there are none."""
-    if sys.platform == "win32":
-        from localq.hardware.windows_calls import ask
-
-        return ask()
-    return WindowsAnswers()

@@ -14,16 +14,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from textual.message import Message
 from textual.message_pump import MessagePump
 
 from localq.errors import LocalqError
 from localq.events import JobEvent, JobFailed, JobFinished, Progress
 from localq.tui.failure import presentable
-from localq.tui.messages import JobSpoke
 
-__all__ = ["FRAMES", "ServiceCall", "JobListener", "JobNews", "Jobs", "Say", "Work", "Written"]
+__all__ = [
+    "FRAMES",
+    "JobListener",
+    "JobNews",
+    "JobSpoke",
+    "Jobs",
+    "Say",
+    "ServiceCall",
+    "Work",
+    "Written",
+]
 
 FRAMES = 30
 """Deliveries per second, at most."""
@@ -113,6 +123,14 @@ class ServiceCall(Generic[Result]):
                 self._failed(item.error)  # type: ignore[arg-type]  # made by presentable()
             elif self._heard is not None:
                 self._heard(item)
+
+
+class JobSpoke(Message, bubble=False):
+    """A job has news to be taken with `job.deliver()`."""
+
+    def __init__(self, job: ServiceCall[Any]) -> None:
+        super().__init__()
+        self.job = job
 
 
 class JobListener(MessagePump):

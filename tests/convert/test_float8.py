@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.float8 import attach_scales
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError, LocalqError, UnsupportedError
 from localq.events import ignore
 from localq.formats.gguf import Field, ValueType, read_gguf

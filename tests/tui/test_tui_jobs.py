@@ -17,9 +17,8 @@ from localq.events import Note, Progress
 from localq.formats.types import QuantType
 from localq.tui import units
 from localq.tui.failure import presentable
-from localq.tui.jobs import JobNews, Jobs, Say, ServiceCall, Written
+from localq.tui.jobs import JobNews, Jobs, JobSpoke, Say, ServiceCall, Written
 from localq.tui.listing import last_used, made_of, matching, origin
-from localq.tui.messages import JobSpoke
 from localq.tui.meter import Reading, SpeedMeter
 from localq.tui.quant_choices import CHOICES
 from localq.tui.text import clean, clean_lines, elide

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import Checkpoint, SourceTensor
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.pooling import pooling_type
+from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.unigram import write_unigram

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
+from localq.convert.source_tensor import SourceTensor
 
 __all__ = ["Bloom", "GptNeoX"]
 

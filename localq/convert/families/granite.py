@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import TensorNames
 from localq.convert.families.llama import Llama
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, NORMS
+from localq.convert.source_tensor import SourceTensor
 from localq.formats.rows import TensorSource
 
 __all__ = ["Granite", "GraniteMoe"]

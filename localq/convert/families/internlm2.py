@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import SourceTensor
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.fields import FieldBuilder
+from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.sentencepiece import adds_space, write_sentencepiece
 from localq.convert.vocabulary.token import TokenType

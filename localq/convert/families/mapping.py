@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from localq.convert.checkpoint import Scales, SourceTensor
 from localq.convert.families.rope import RopeSettings
+from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import ArrayPiece, BlockScales, FilePiece, Piece, TensorSource, Transform
 from localq.formats.types import QuantType

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import Checkpoint, SourceTensor
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.families.pooling import pooling_type
+from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from localq.convert.checkpoint import Checkpoint, SourceTensor
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError
 from localq.formats.rows import FilePiece, TensorSource
 

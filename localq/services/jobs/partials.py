@@ -14,8 +14,9 @@ from localq.library import Library
 from localq.services.jobs.kinds import Request, request_of
 from localq.services.library.import_models import ImportRequest, destinations
 from localq.services.library.locate import locate_checkpoint, locate_source
-from localq.services.make.convert import ConvertRequest, own_type
+from localq.services.make.convert import ConvertRequest
 from localq.services.make.destination import target_of
+from localq.services.make.lossless import own_type
 from localq.services.make.quantize import QuantizeRequest
 from localq.services.pull.pull import PullRequest
 from localq.services.pull.stream import PullAsRequest

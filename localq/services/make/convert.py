@@ -9,23 +9,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from localq.errors import BadFileError, Cancelled, UsageError, storage_errors
-from localq.events import Emit, Note, Started
+from localq.errors import UsageError, storage_errors
+from localq.events import Emit, Note
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat
 from localq.services.library.locate import locate_checkpoint, locate_convertible
 from localq.services.make.destination import already_made, repo_of, require_space, target_of
+from localq.services.make.lossless import LOSSLESS, convert_with_llama_cpp, own_type
 from localq.services.make.quantize import QuantizeRequest, QuantizeResult, quantize
 
 __all__ = [
     "ConvertRequest",
     "ConvertWith",
     "convert",
-    "convert_with_llama_cpp",
-    "own_type",
 ]
-
-_LOSSLESS = (QuantType.BF16, QuantType.F16, QuantType.F32)
 
 
 class ConvertWith(StrEnum):
@@ -62,59 +59,13 @@ def convert(
         return _with_llama_cpp(library, request, emit, cancel, consent)
     source = locate_checkpoint(library, request.model)
     type_ = request.type or own_type(source)
-    if type_ not in _LOSSLESS:
+    if type_ not in LOSSLESS:
         raise UsageError(
             f"convert does not quantize to {type_.name}",
             hint=f"localq quantize {type_.name.lower()} {request.model or source.name}",
         )
     native = QuantizeRequest(type_, request.model, request.output, request.force)
     return quantize(library, native, emit, cancel)
-
-
-def convert_with_llama_cpp(
-    library: Library,
-    source: Model,
-    outtype: QuantType,
-    target: Path,
-    emit: Emit,
-    cancel: threading.Event,
-    consent: Callable[[str], bool],
-) -> Path:
-    """Write the checkpoint `source` as the new file `target`, and return that.
-
-    Sets llama.cpp's converter up if it is not there; see `convert` for `consent`. `target` should
-    be a partial name on the disk the file is to stay on, its folder is made; after a failure it
-    is gone.
-    """
-    from localq.convert.external import OUTPUT_TYPES, prepare_converter, run_converter
-    from localq.formats.gguf import read_gguf
-
-    if outtype not in OUTPUT_TYPES:
-        names = ", ".join(type_.name.lower() for type_ in OUTPUT_TYPES)
-        raise UsageError(
-            f"llama.cpp's converter does not write {outtype.name}", hint=f"choose one of: {names}"
-        )
-    log = library.paths.log / "llama.cpp-converter.log"
-    root = library.paths.data / "llama.cpp-converter"
-    converter = prepare_converter(root, log, emit, cancel, consent)
-    if scripts := sorted(path.name for path in source.path.glob("*.py")):
-        shown = ", ".join(scripts[:3])
-        question = (
-            f"{source.name} brings Python code of its own ({shown}), which llama.cpp's converter "
-            "may run as you. Do you trust it?"
-        )
-        if not consent(question):
-            raise Cancelled("stopped; nothing of the checkpoint was run")
-    emit(Started(f"{source.name} -> {outtype.name}, by llama.cpp of {converter.release}"))
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    run_converter(converter, source.path, target, outtype, log=log, emit=emit, cancel=cancel)
-    try:
-        read_gguf(target)
-    except BadFileError:
-        target.unlink(missing_ok=True)
-        raise
-    return target
 
 
 def _with_llama_cpp(
@@ -172,11 +123,6 @@ def _with_llama_cpp(
         library.add(entry, [target])
     seconds = time.monotonic() - began
     return QuantizeResult(name, target, type_.name, size, file.parameters, seconds)
-
-
-def own_type(source: Model) -> QuantType:
-    """The smallest type that keeps what the checkpoint holds (BF16 for what is quantized)."""
-    return next((type_ for type_ in _LOSSLESS if type_.name == source.quant), QuantType.BF16)
 
 
 def _about_bytes(source: Model, type_: QuantType) -> int:

@@ -23,6 +23,7 @@ from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
 from localq.services.library.locate import locate_convertible, locate_source
 from localq.services.make.destination import already_made, existing_folder, repo_of, target_of
+from localq.services.make.lossless import convert_with_llama_cpp, own_type
 from localq.services.make.making import FileToMake, enter_gguf, make_whole
 
 if TYPE_CHECKING:
@@ -257,7 +258,6 @@ def _by_llama_cpp(
 ) -> Iterator[Path]:
     """The checkpoint as a lossless GGUF that llama.cpp's converter made, while the block runs."""
     from localq.partials import partial_path
-    from localq.services.make.convert import convert_with_llama_cpp, own_type
 
     refuse: Consent = lambda question: False  # noqa: E731 - a default that reads as what it is
     lossless = partial_path(target)
