@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localq.cli.columns import lay_out
 from localq.errors import LocalqError
+from localq.json_codec import json_scalar
+from localq.json_codec import to_json as as_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -83,20 +83,16 @@ _UTF8 = ("utf-8", "replace")
 
 
 def to_json(value: object) -> Any:
-    """Dataclasses as objects with the names of their fields; paths as texts."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    """A result as other programs read it: enums by the values that users type."""
+    return as_json(value, _scalar)
+
+
+def _scalar(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
     if isinstance(value, float) and value - value != 0:
         return None  # JSON has neither NaN nor infinity
-    return value
+    return json_scalar(value)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from localq.engine.bindings import library, library_folder, llama_cpp
 from localq.engine.rpc import add_rpc_servers, rpc_servers
-from localq.engine.wire import from_json, to_json
 from localq.errors import EngineError, LocalqError
+from localq.json_codec import from_json, to_json
 
 __all__ = [
     "DeviceKind",
@@ -138,7 +138,6 @@ def main() -> None:
     os.dup2(2, 1)  # whatever the libraries print is no part of the answer
     try:
         value = to_json(_report())
-        value["devices"] = [to_json(device) for device in value["devices"]]
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         value = {"error": f"llama.cpp cannot be loaded: {error}"}
     except LocalqError as error:

@@ -17,8 +17,8 @@ from localq.engine.memory_report import BufferMemory
 from localq.engine.resident import ResidentMemory
 from localq.engine.sampling import SamplingParams
 from localq.engine.settings import MAX_CONTEXT, MAX_THREADS, LoadSettings
-from localq.engine.wire import from_json, shown, to_json
 from localq.errors import UsageError
+from localq.json_codec import from_json, shown, to_json
 
 __all__ = [
     "MAX_LINE",

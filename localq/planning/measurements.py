@@ -6,11 +6,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from localq.database import Database
 from localq.hardware.profile import HardwareProfile
+from localq.json_codec import from_json, to_json
 from localq.planning.model_shape import TensorLike
 
 __all__ = [
@@ -123,9 +124,9 @@ class Measurements:
                 (
                     *(run.measured_at, run.model, run.subject.shape, run.subject.quant),
                     *(run.subject.machine, run.machine_name, run.subject.engine),
-                    *(_json(asdict(run.setting)), run.load_seconds, run.first_token_seconds),
+                    *(_json(run.setting), run.load_seconds, run.first_token_seconds),
                     *(run.memory_bytes, run.resident_bytes),
-                    _json([asdict(test) for test in run.tests]),
+                    _json(run.tests),
                 ),
             )
             db.execute(
@@ -158,7 +159,7 @@ class Measurements:
                     *(subject.shape, subject.quant, subject.machine, subject.engine),
                     *(tuning.measured_at, tuning.n_threads, tuning.n_threads_batch),
                     *(tuning.n_ubatch, tuning.n_gpu_layers),
-                    _json([asdict(point) for point in tuning.points]),
+                    _json(tuning.points),
                 ),
             )
 
@@ -175,7 +176,7 @@ class Measurements:
         if row is None:
             return None
         try:
-            points = tuple(TuningPoint(**point) for point in json.loads(row[5]))
+            points = from_json(tuple[TuningPoint, ...], json.loads(row[5]))
         except (ValueError, TypeError):  # edited by hand: the numbers beside them still hold
             points = ()
         measured_at, n_threads, n_threads_batch, n_ubatch, n_gpu_layers, _ = row
@@ -217,19 +218,16 @@ def _benchmark(row: sqlite3.Row | tuple[Any, ...]) -> Benchmark | None:
             model,
             Subject(shape, quant, machine, engine),
             name,
-            Setting(**json.loads(setting)),
+            from_json(Setting, json.loads(setting)),
             load_seconds,
             first_token_seconds,
             memory_bytes,
             resident_bytes,
-            tuple(
-                SpeedTest(**{**test, "samples": tuple(test["samples"])})
-                for test in json.loads(tests)
-            ),
+            from_json(tuple[SpeedTest, ...], json.loads(tests)),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError):
         return None
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(to_json(value), separators=(",", ":"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, fields
-from typing import get_type_hints
+from dataclasses import dataclass
 
 from localq.database import Database
+from localq.json_codec import fitting_fields, to_json
 from localq.planning.offload_plan import PlanOptions
 
 __all__ = ["SavedPlanOptions", "merged"]
@@ -31,11 +31,10 @@ class SavedPlanOptions:
 
     def save(self, model: str, plan_options: PlanOptions) -> None:
         """Keep these in place of those there were."""
-        given = {key: value for key, value in asdict(plan_options).items() if value is not None}
         with self.database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO saved_wishes (model, wishes, saved_at) VALUES (?, ?, ?)",
-                (model.casefold(), json.dumps(given, sort_keys=True), time.time()),
+                (model.casefold(), json.dumps(_given(plan_options), sort_keys=True), time.time()),
             )
 
     def forget(self, model: str) -> bool:
@@ -55,21 +54,13 @@ def merged(first: PlanOptions, second: PlanOptions) -> PlanOptions:
 
 
 def _given(plan_options: PlanOptions) -> dict[str, object]:
-    return {key: value for key, value in asdict(plan_options).items() if value is not None}
+    given: dict[str, object] = to_json(plan_options, defaults=False)
+    return given
 
 
 def _decoded(text: object) -> PlanOptions:
     """The options of a row; what is none of ours, or of another type, is left out."""
     try:
-        decoded = json.loads(str(text))
-    except ValueError:
+        return PlanOptions(**fitting_fields(PlanOptions, json.loads(str(text))))
+    except (ValueError, RecursionError):
         return PlanOptions()
-    if not isinstance(decoded, dict):
-        return PlanOptions()
-    hints = get_type_hints(PlanOptions)
-    good = {}
-    for field in fields(PlanOptions):
-        value = decoded.get(field.name)
-        if type(value) in (int, bool, str) and type(value) in hints[field.name].__args__:
-            good[field.name] = value
-    return PlanOptions(**good)

@@ -47,14 +47,12 @@ def draft_of(library: Library, request: Request, *, agreed: bool = False) -> Dra
 
 def request_of(job: Job) -> Request:
     """What the job was asked to do; LibraryError where the record says nothing sensible."""
-    from localq.quantize.options import TypeRule
-
     if job.kind not in _KINDS:
         raise LibraryError(
             f"job {job.id} is a {job.kind!r}, which this localq does not know",
             hint="pip install --upgrade localq",
         )
-    return decode(_KINDS[job.kind], job.request, {"TypeRule": TypeRule})
+    return decode(_KINDS[job.kind], job.request)
 
 
 def _settled(library: Library, request: Request) -> Request:

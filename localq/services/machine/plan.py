@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from localq.formats.gguf_split import read_shards
 from localq.hardware.detect import detect
 from localq.hardware.machine import LocalMachine
 from localq.hardware.profile import HardwareProfile
+from localq.json_codec import to_json
 from localq.library import Library, Model
 from localq.planning.model_shape import ModelShape, read_shape
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
@@ -117,8 +118,7 @@ def check_plan_options(plan_options: PlanOptions) -> None:
 
 def unplanned_settings(path: Path, plan_options: PlanOptions) -> LoadSettings:
     """The options as the engine takes them, and its own choice for the rest. UsageError."""
-    given = {key: value for key, value in asdict(plan_options).items() if value is not None}
-    return LoadSettings(path, **given)
+    return LoadSettings(path, **to_json(plan_options, defaults=False))
 
 
 def check_plan(planned: PlannedModel) -> None:

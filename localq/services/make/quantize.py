@@ -21,6 +21,7 @@ from localq.errors import (
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
+from localq.quantize.options import QuantOptions, TypeRule, type_rule
 from localq.services.library.locate import locate_convertible, locate_source
 from localq.services.make.destination import already_made, existing_folder, repo_of, target_of
 from localq.services.make.lossless import convert_with_llama_cpp, own_type
@@ -29,7 +30,6 @@ from localq.services.make.making import FileToMake, enter_gguf, make_whole
 if TYPE_CHECKING:
     from localq.convert import ConvertedModel
     from localq.quantize.layout import FileLayout
-    from localq.quantize.options import TypeRule
 
 __all__ = [
     "Consent",
@@ -176,7 +176,6 @@ def quantize(
 
 def request_by_recipe(path: Path) -> QuantizeRequest:
     """What the recipe at `path` asks for; UsageError where it has no [quantize]."""
-    from localq.quantize.options import type_rule
     from localq.recipes import load_recipe
 
     recipe = load_recipe(path)
@@ -276,7 +275,6 @@ def _plan(
     from localq.formats.gguf_split import shard_name
     from localq.quantize.imatrix import read_imatrix
     from localq.quantize.layout import lay_out, lay_out_quantization, split
-    from localq.quantize.options import QuantOptions
 
     options = QuantOptions(
         request.type, request.rules, request.output_type, request.embedding_type, request.pure
