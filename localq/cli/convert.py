@@ -8,7 +8,7 @@ import click
 
 from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
-from localq.cli.made import made_name, report_made
+from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.library import Library
@@ -55,19 +55,12 @@ def command(
     """
     from localq.formats.types import QuantType
     from localq.services.jobs.jobs import recorded
-    from localq.services.make.convert import ConvertRequest, ConvertWith, convert
+    from localq.services.jobs.kinds.convert import ConvertKind
+    from localq.services.make.convert import ConvertRequest, ConvertWith
 
     wanted = None if type_ is None else QuantType.parse(type_)
     request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         consent = consent_by(yes=yes)
-        result = recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: convert(library, request, emit, cancel, consent),
-            named=made_name,
-            agreed=yes,
-        )
+        result = recorded(ConvertKind(), library, request, emit, cancel, consent, agreed=yes)
     report_made(result, as_json=as_json)

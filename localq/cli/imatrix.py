@@ -56,18 +56,12 @@ def command(
     or used last. `localq quantize` takes the file as its --imatrix.
     """
     from localq.services.jobs.jobs import recorded
-    from localq.services.make.imatrix import ImatrixRequest, make_imatrix
+    from localq.services.jobs.kinds.imatrix import ImatrixKind
+    from localq.services.make.imatrix import ImatrixRequest
 
     request = ImatrixRequest(text, model, target, chunks, n_ctx, force)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: make_imatrix(library, request, emit, cancel),
-            named=lambda result: str(result.path),
-        )
+        result = recorded(ImatrixKind(), library, request, emit, cancel)
     if as_json:
         output.json_document(result)
         return

@@ -14,8 +14,8 @@ from localq.errors import LibraryError
 from localq.library import Library
 from localq.library.foreign import TOOLS
 from localq.services.jobs.jobs import recorded
-from localq.services.jobs.work import names_of
-from localq.services.library.import_models import ImportRequest, ImportResult, import_models
+from localq.services.jobs.kinds.import_models import ImportKind
+from localq.services.library.import_models import ImportRequest, ImportResult
 
 __all__ = ["command"]
 
@@ -60,14 +60,7 @@ def command(
         dry_run=dry_run,
     )
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        result = recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: import_models(library, request, emit, cancel),
-            named=names_of,
-        )
+        result = recorded(ImportKind(), library, request, emit, cancel)
     if as_json:
         output.json_document({**output.to_json(result), "saved_bytes": result.saved_bytes})
     elif result.taken:

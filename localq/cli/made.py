@@ -5,12 +5,7 @@ from __future__ import annotations
 from localq.cli import output
 from localq.services.make.quantize import QuantizeResult
 
-__all__ = ["made_name", "report_made"]
-
-
-def made_name(result: QuantizeResult) -> str:
-    """The name in the library, or the path of a file outside it."""
-    return result.name or str(result.path)
+__all__ = ["report_made"]
 
 
 def report_made(result: QuantizeResult, *, as_json: bool) -> None:
@@ -20,4 +15,4 @@ def report_made(result: QuantizeResult, *, as_json: bool) -> None:
         return
     if not result.already_there:
         output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
-    output.line(made_name(result))
+    output.line(result.name or str(result.path))

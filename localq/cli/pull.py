@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -14,17 +12,17 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.errors import UsageError
-from localq.events import Emit
 from localq.library import Library
 
 if TYPE_CHECKING:
-    from localq.services.pull.pull import PullRequest, PullResult
-    from localq.services.pull.stream import PullAsRequest, PullAsResult
-
-    _Request = TypeVar("_Request", PullRequest, PullAsRequest)
-    _Result = TypeVar("_Result", PullResult, PullAsResult)
+    from localq.services.jobs.kind import JobKind
+    from localq.services.pull.pull import PullRequest
+    from localq.services.pull.stream import PullAsRequest
 
 __all__ = ["command"]
+
+_Request = TypeVar("_Request")
+_Result = TypeVar("_Result")
 
 
 @click.command(short_help="Download a model from the Hugging Face Hub.")
@@ -76,7 +74,8 @@ def command(
     model that comes with localq. Without REPO: the model that localq.toml in this folder names,
     else one that fits this machine.
     """
-    from localq.services.pull.pull import PullRequest, pull
+    from localq.services.jobs.kinds.pull import PullKind
+    from localq.services.pull.pull import PullRequest
 
     with Library() as library:
         if spec is None and not as_json and sys.stdin.isatty() and sys.stderr.isatty():
@@ -92,7 +91,7 @@ def command(
         if detach:
             _detach(library, request, as_json=as_json)
             return
-        result = _recorded(library, request, pull)
+        result = _recorded(library, PullKind(), request)
     if as_json:
         output.json_document(result)
         return
@@ -101,23 +100,12 @@ def command(
     output.line(result.model.name)
 
 
-def _recorded(
-    library: Library,
-    request: _Request,
-    work: Callable[[Library, _Request, Emit, threading.Event], _Result],
-) -> _Result:
-    """Do `work` as a job, with its progress shown."""
+def _recorded(library: Library, kind: JobKind[_Request, _Result], request: _Request) -> _Result:
+    """Do the work as a job, with its progress shown."""
     from localq.services.jobs.jobs import recorded
 
     with cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        return recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: work(library, request, emit, cancel),
-            named=lambda result: result.model.name,
-        )
+        return recorded(kind, library, request, emit, cancel)
 
 
 def _detach(library: Library, request: PullRequest | PullAsRequest, *, as_json: bool) -> None:
@@ -156,13 +144,14 @@ def _pull_as(
     library: Library, spec: str, type_: str, *, force: bool, detach: bool, as_json: bool
 ) -> None:
     from localq.formats.types import QuantType
-    from localq.services.pull.stream import PullAsRequest, pull_as
+    from localq.services.jobs.kinds.pull_as import PullAsKind
+    from localq.services.pull.stream import PullAsRequest
 
     request = PullAsRequest(spec, QuantType.parse(type_), force)
     if detach:
         _detach(library, request, as_json=as_json)
         return
-    result = _recorded(library, request, pull_as)
+    result = _recorded(library, PullAsKind(), request)
     if as_json:
         output.json_document(result)
         return

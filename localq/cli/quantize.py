@@ -11,12 +11,12 @@ import click
 from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.interrupt import cancel_on_interrupt
-from localq.cli.made import made_name, report_made
+from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.errors import StorageError, UsageError
 from localq.library import Library
-from localq.services.make.quantize import Preflight, QuantizeRequest, preflight, quantize
+from localq.services.make.quantize import Preflight, QuantizeRequest, preflight
 
 __all__ = ["command"]
 
@@ -84,6 +84,7 @@ def command(
     from localq.formats.types import QuantType, TensorType
     from localq.quantize.options import parse_type_rule
     from localq.services.jobs.jobs import recorded
+    from localq.services.jobs.kinds.quantize import QuantizeKind
 
     given = _by_recipe() if type_ is None else QuantizeRequest(QuantType.parse(type_), model)
     request = replace(
@@ -112,15 +113,7 @@ def command(
         return
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         consent = consent_by(yes=yes)
-        result = recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: quantize(library, request, emit, cancel, consent),
-            named=made_name,
-            agreed=yes,
-        )
+        result = recorded(QuantizeKind(), library, request, emit, cancel, consent, agreed=yes)
     report_made(result, as_json=as_json)
 
 

@@ -39,33 +39,20 @@ def services_of(library: Library) -> Services:
 
     def pull(spec: str | None, emit: Emit, cancel: threading.Event) -> PullResult:
         from localq.services.jobs.jobs import recorded
-        from localq.services.pull.pull import PullRequest, pull
+        from localq.services.jobs.kinds.pull import PullKind
+        from localq.services.pull.pull import PullRequest
 
-        request = PullRequest(spec)
-        return recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: pull(library, request, emit, cancel),
-            named=lambda result: result.model.name,
-        )
+        return recorded(PullKind(), library, PullRequest(spec), emit, cancel)
 
     def quantize(
         name: str, quant: QuantType, replace: bool, emit: Emit, cancel: threading.Event
     ) -> QuantizeResult:
         from localq.services.jobs.jobs import recorded
-        from localq.services.make.quantize import QuantizeRequest, quantize
+        from localq.services.jobs.kinds.quantize import QuantizeKind
+        from localq.services.make.quantize import QuantizeRequest
 
         request = QuantizeRequest(quant, model=name, force=replace)
-        return recorded(
-            library,
-            request,
-            emit,
-            cancel,
-            lambda emit: quantize(library, request, emit, cancel),
-            named=lambda result: result.name or str(result.path),
-        )
+        return recorded(QuantizeKind(), library, request, emit, cancel)
 
     def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
         from localq.services.chat.conversation import Conversation

@@ -17,8 +17,11 @@ from localq.events import Emit, JobEvent, Note, Progress, Started, Unit, ignore
 from localq.jobs import CancelEvent, Draft, Job, JobRunning, JobState, JobStore, Recorder
 from localq.library import Library
 from localq.paths import Paths
+from localq.services.consent import Consent
 from localq.services.jobs.jobs import cancel_job, clear_jobs, interrupted_jobs, recorded, resumable
-from localq.services.pull.pull import PullRequest
+from localq.services.jobs.kinds.pull import PullKind
+from localq.services.pull.pull import PullRequest, PullResult
+from tests.tui_support import gguf
 
 DRAFT = Draft("pull", "pull org/model", '{"spec": "org/model"}')
 OTHER = Draft("pull", "pull org/other", '{"spec": "org/other"}')
@@ -312,16 +315,25 @@ def test_a_damaged_record_says_so(home: Paths, store: JobStore) -> None:
 
 def test_services_run_under_a_record(home: Paths) -> None:
     library, request = Library(home), PullRequest("org/model")
+    entry = gguf("org/model")
 
-    def work(emit: Emit) -> int:
-        emit(Started("it"))
-        with pytest.raises(JobRunning):
-            recorded(library, request, ignore, threading.Event(), work, named=str)
-        return 42
+    class Pull(PullKind):
+        def work(
+            self,
+            library: Library,
+            request: PullRequest,
+            emit: Emit,
+            cancel: threading.Event,
+            consent: Consent,
+        ) -> PullResult:
+            emit(Started("it"))
+            with pytest.raises(JobRunning):
+                recorded(self, library, request, ignore, cancel)
+            return PullResult(entry, 0, already_there=False)
 
-    assert recorded(library, request, ignore, threading.Event(), work, named=str) == 42
+    assert recorded(Pull(), library, request, ignore, threading.Event()).model is entry
     (job,) = JobStore(home).jobs()
-    assert (job.title, job.result) == ("pull org/model", "42")
+    assert (job.title, job.result) == ("pull org/model", entry.name)
 
 
 def test_speed_is_that_of_the_last_seconds(store: JobStore) -> None:

@@ -17,8 +17,7 @@ from localq.jobs.request_json import decode, encode
 from localq.library import Library
 from localq.paths import Paths
 from localq.quantize.options import TypeRule
-from localq.services.jobs.kinds import Request, draft_of, request_of
-from localq.services.jobs.work import may_ask
+from localq.services.jobs.kinds import KINDS, Request, draft_of, kind_of, request_of
 from localq.services.library.import_models import ImportRequest
 from localq.services.make.convert import ConvertRequest, ConvertWith
 from localq.services.make.imatrix import ImatrixRequest
@@ -99,7 +98,13 @@ def test_titles_are_short(home: Paths) -> None:
 
 
 def test_who_may_ask() -> None:
-    assert [may_ask(request) for request in REQUESTS] == [False, False, True, True] + 3 * [False]
+    asking = [kind_of(request).may_ask(request) for request in REQUESTS]
+    assert asking == [False, False, True, True] + 3 * [False]
+
+
+def test_every_kind_is_among_these_requests() -> None:
+    assert {kind_of(request) for request in REQUESTS} == set(KINDS)
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
 
 
 @pytest.mark.parametrize(

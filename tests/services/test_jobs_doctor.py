@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from dataclasses import replace
@@ -120,6 +121,18 @@ def test_partials_of_each_kind(library: Library, home: Paths, tmp_path: Path) ->
         assert not [file for file in files if file.exists()]
         assert drop_partials(library, request) == 0
     assert all(file.exists() for file in others)
+
+
+def test_partials_of_what_llama_cpp_alone_can_read(library: Library, tmp_path: Path) -> None:
+    source = shutil.copytree(DEMO, tmp_path / "model")
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "odd"}
+    (source / "config.json").write_text(json.dumps(config))
+    target = tmp_path / "x.gguf"
+    file = half_made(resumable_path(target, "0123456789abcdef"))
+    request = QuantizeRequest(QuantType.Q4_0, str(source), target, with_llama_cpp=True)
+    assert drop_partials(library, request) == 5
+    assert not file.exists()
 
 
 def test_what_is_gone_leaves_no_claims(library: Library, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from localq.errors import LocalqError, UsageError, storage_errors
 from localq.jobs import Job, JobProgress, JobState, JobStore
 from localq.library import Library
-from localq.services.jobs.kinds import Request, draft_of
-from localq.services.jobs.work import check, may_ask
+from localq.services.jobs.kinds import Request, draft_of, kind_of
 
 __all__ = ["resume_detached", "start_detached"]
 
@@ -28,7 +27,7 @@ def start_detached(library: Library, request: Request, *, agreed: bool = False) 
     a job does the same already. LocalqError, with what went wrong, if it fails within moments.
     """
     _refuse_questions(request, agreed=agreed)
-    check(library, request)
+    kind_of(request).check(library, request)
     draft = draft_of(library, request, agreed=agreed)
     store = JobStore(library.paths)
     return _start(store, store.queue(draft))
@@ -43,7 +42,7 @@ def resume_detached(library: Library, job: Job, request: Request) -> Job:
 
 
 def _refuse_questions(request: Request, *, agreed: bool) -> None:
-    if may_ask(request) and not agreed:
+    if kind_of(request).may_ask(request) and not agreed:
         raise UsageError(
             "this may need your consent, and a job without a terminal cannot ask",
             hint="agree beforehand with --yes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,9 +12,10 @@ from localq.events import Emit
 from localq.jobs import Job, JobState, JobStore, Recorder
 from localq.library import Library
 from localq.paths import Paths
-from localq.services.jobs.kinds import Request, draft_of, request_of
+from localq.services.consent import Consent, refuse
+from localq.services.jobs.kind import JobKind
+from localq.services.jobs.kinds import draft_of, kind_of, request_of
 from localq.services.jobs.partials import drop_partials
-from localq.services.jobs.work import Consent, perform
 
 __all__ = [
     "Cleared",
@@ -26,6 +27,7 @@ __all__ = [
     "run_job",
 ]
 
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
@@ -38,27 +40,28 @@ class Cleared:
 
 
 def recorded(
+    kind: JobKind[Request, Result],
     library: Library,
     request: Request,
     emit: Emit,
     cancel: threading.Event,
-    work: Callable[[Emit], Result],
+    consent: Consent = refuse,
     *,
-    named: Callable[[Result], str],
     agreed: bool = False,
 ) -> Result:
-    """Do `work`, which `request` describes, as a job of this process.
+    """Do what `request` asks for as a job of this process.
 
-    `work` gets the Emit to use; `named` says in a few words what came out. JobRunning where a job
-    does the same already; what `work` raises is raised.
+    `agreed` is whether `consent` will say yes to all. JobRunning where a job does the same
+    already; what the work raises is raised.
     """
     try:
         draft = draft_of(library, request, agreed=agreed)
     except LocalqError:
-        return work(emit)  # a request that cannot be described cannot be met: it says why
+        # A request that cannot be described cannot be met: it says why.
+        return kind.work(library, request, emit, cancel, consent)
     with Recorder(JobStore(library.paths), draft, emit, cancel) as recorder:
-        result = work(recorder)
-        recorder.result = named(result)
+        result = kind.work(library, request, recorder, cancel, consent)
+        recorder.result = kind.made(result)
     return result
 
 
@@ -75,7 +78,9 @@ def run_job(
     store = JobStore(library.paths)
     job, lock = store.take(job_id, detached=detached)
     with Recorder(store, (job_id, lock), emit, cancel) as recorder:
-        recorder.result = perform(library, request_of(job), recorder, cancel, consent)
+        request = request_of(job)
+        kind = kind_of(request)
+        recorder.result = kind.made(kind.work(library, request, recorder, cancel, consent))
     return store.job(job_id)
 
 

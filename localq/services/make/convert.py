@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from localq.errors import UsageError, storage_errors
 from localq.events import Emit, Note
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat
+from localq.services.consent import Consent
 from localq.services.library.locate import locate_checkpoint, locate_convertible
 from localq.services.make.destination import already_made, repo_of, require_space, target_of
 from localq.services.make.lossless import LOSSLESS, convert_with_llama_cpp, own_type
@@ -48,7 +48,7 @@ def convert(
     request: ConvertRequest,
     emit: Emit,
     cancel: threading.Event,
-    consent: Callable[[str], bool],
+    consent: Consent,
 ) -> QuantizeResult:
     """Write the GGUF and, unless it goes elsewhere, enter it into the library.
 
@@ -73,7 +73,7 @@ def _with_llama_cpp(
     request: ConvertRequest,
     emit: Emit,
     cancel: threading.Event,
-    consent: Callable[[str], bool],
+    consent: Consent,
 ) -> QuantizeResult:
     from localq.formats.gguf import read_gguf
     from localq.partials import finish, partial_path, sweep_partials

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from localq.errors import BadFileError, Cancelled, UsageError, storage_errors
 from localq.events import Emit, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model
+from localq.services.consent import Consent
 
 __all__ = ["LOSSLESS", "convert_with_llama_cpp", "own_type"]
 
@@ -28,7 +28,7 @@ def convert_with_llama_cpp(
     target: Path,
     emit: Emit,
     cancel: threading.Event,
-    consent: Callable[[str], bool],
+    consent: Consent,
 ) -> Path:
     """Write the checkpoint `source` as the new file `target`, and return that.
 

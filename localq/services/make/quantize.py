@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library, Model, ModelFormat
 from localq.quantize.options import QuantOptions, TypeRule, type_rule
+from localq.services.consent import Consent, refuse
 from localq.services.library.locate import locate_convertible, locate_source
 from localq.services.make.destination import already_made, existing_folder, repo_of, target_of
 from localq.services.make.lossless import convert_with_llama_cpp, own_type
@@ -32,17 +33,14 @@ if TYPE_CHECKING:
     from localq.quantize.layout import FileLayout
 
 __all__ = [
-    "Consent",
     "Preflight",
     "QuantizeRequest",
     "QuantizeResult",
     "preflight",
     "quantize",
     "request_by_recipe",
+    "source_and_target",
 ]
-
-Consent = Callable[[str], bool]
-"""Shown what is about to happen, whether the user agrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def quantize(
     request: QuantizeRequest,
     emit: Emit,
     cancel: threading.Event,
-    consent: Consent | None = None,
+    consent: Consent = refuse,
 ) -> QuantizeResult:
     """Write the GGUF and, unless it goes elsewhere, enter it into the library.
 
@@ -141,7 +139,7 @@ def quantize(
     or a kill, the same request goes on where it stopped.
     """
     began = time.monotonic()
-    source, target = _what_and_where(library, request)
+    source, target = source_and_target(library, request)
     if made := _already_made(library, request, source):
         emit(Note(f"{made.name} is there already; --force makes it anew"))
         library.touch(made.name)
@@ -199,7 +197,7 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     """Find out what `quantize` would do, from headers, config and tokenizer alone."""
     from localq.hardware import memory
 
-    source, target = _what_and_where(library, request)
+    source, target = source_and_target(library, request)
     plan = _plan(request, source, target)
     free = shutil.disk_usage(existing_folder(target.parent)).free
     size = plan.size_bytes
@@ -230,7 +228,8 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     )
 
 
-def _what_and_where(library: Library, request: QuantizeRequest) -> tuple[Model, Path]:
+def source_and_target(library: Library, request: QuantizeRequest) -> tuple[Model, Path]:
+    """What is read, and the file that is made of it. Raises what is wrong with either."""
     locate = locate_convertible if request.with_llama_cpp else locate_source
     source = locate(library, request.model)
     target = target_of(library, source, request.type, request.output, force=request.force)
@@ -253,16 +252,15 @@ def _by_llama_cpp(
     target: Path,
     emit: Emit,
     cancel: threading.Event,
-    consent: Consent | None,
+    consent: Consent,
 ) -> Iterator[Path]:
     """The checkpoint as a lossless GGUF that llama.cpp's converter made, while the block runs."""
     from localq.partials import partial_path
 
-    refuse: Consent = lambda question: False  # noqa: E731 - a default that reads as what it is
     lossless = partial_path(target)
     try:
         yield convert_with_llama_cpp(
-            library, source, own_type(source), lossless, emit, cancel, consent or refuse
+            library, source, own_type(source), lossless, emit, cancel, consent
         )
     finally:
         lossless.unlink(missing_ok=True)

@@ -1,0 +1,51 @@
+"""`quantize` as a job."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from localq.events import Emit
+from localq.library import Library
+from localq.services.consent import Consent
+from localq.services.jobs.kinds.making import MakingKind
+from localq.services.jobs.settling import full_name, short_name
+from localq.services.make.quantize import (
+    QuantizeRequest,
+    QuantizeResult,
+    quantize,
+    source_and_target,
+)
+
+__all__ = ["QuantizeKind"]
+
+
+class QuantizeKind(MakingKind[QuantizeRequest]):
+    name = "quantize"
+    request = QuantizeRequest
+
+    def work(
+        self,
+        library: Library,
+        request: QuantizeRequest,
+        emit: Emit,
+        cancel: threading.Event,
+        consent: Consent,
+    ) -> QuantizeResult:
+        return quantize(library, request, emit, cancel, consent)
+
+    def title(self, request: QuantizeRequest) -> str:
+        return f"quantize {short_name(request.model)} to {request.type.name}"
+
+    def settled(self, library: Library, request: QuantizeRequest) -> QuantizeRequest:
+        return replace(request, model=full_name(library, request.model, library.find_checkpoint))
+
+    def check(self, library: Library, request: QuantizeRequest) -> None:
+        source_and_target(library, request)
+
+    def may_ask(self, request: QuantizeRequest) -> bool:
+        return request.with_llama_cpp
+
+    def target(self, library: Library, request: QuantizeRequest) -> Path:
+        return source_and_target(library, replace(request, force=True))[1]
