@@ -12,7 +12,7 @@ from pathlib import Path
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.gguf import GGUFFile, read_gguf
 
-__all__ = ["read_shards", "shard_name"]
+__all__ = ["read_shards", "shard_name", "shard_paths"]
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -20,6 +20,15 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 def shard_name(stem: str, number: int, count: int) -> str:
     """The name of shard `number` (from 1) of `count`."""
     return f"{stem}-{number:05}-of-{count:05}.gguf"
+
+
+def shard_paths(single: Path, count: int) -> list[Path]:
+    """The files of a model in `count` parts, which would be `single` in one."""
+    if count == 1:
+        return [single]
+    return [
+        single.with_name(shard_name(single.stem, number, count)) for number in range(1, count + 1)
+    ]
 
 
 def read_shards(path: Path) -> tuple[GGUFFile, ...]:

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Model", "ModelFormat", "ModelSource", "Removed"]
+__all__ = ["OWN", "Model", "ModelFormat", "ModelSource", "Removed"]
+
+_MAX_TEXT = 200
 
 
 class ModelFormat(StrEnum):
-    """How the weights are stored."""
+    """How the weights are stored. What is done with a model asks what its format is, not which."""
 
     GGUF = "gguf"
     """One file (or its shards) that llama.cpp runs."""
     SAFETENSORS = "safetensors"
     """A checkpoint: a folder with weights, configuration and tokenizer."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a model is one file (or its shards); else it is a folder."""
+        return self is ModelFormat.GGUF
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether the engine, llama.cpp, runs it as it is."""
+        return self is ModelFormat.GGUF
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is what others are made of: a checkpoint as it was published, which is
+        called "org/name" alone."""
+        return self is ModelFormat.SAFETENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +47,10 @@ class ModelSource:
     """The Hub repository, as "org/name"."""
     revision: str | None
     """The commit that was fetched."""
+
+
+OWN = ModelSource(None, None)
+"""The source of what is the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +82,63 @@ class Model:
     """What the user wrote about it."""
     external: bool = False
     """Its files lie outside localq's folder and are another's: never changed, never deleted."""
+
+    @classmethod
+    def new(
+        cls,
+        name: str,
+        format_: ModelFormat,
+        quant: str,
+        path: Path,
+        *,
+        architecture: str,
+        parameters: int,
+        size_bytes: int,
+        source: ModelSource = OWN,
+        created_at: float | None = None,
+    ) -> Model:
+        """A model as it is when it is made or found; `created_at` None: now.
+
+        `architecture` is what a file calls it, and may be anything.
+        """
+        made = time.time() if created_at is None else created_at
+        return cls(
+            name=name,
+            format=format_,
+            quant=quant,
+            architecture=architecture[:_MAX_TEXT] if architecture.isprintable() else "unknown",
+            parameters=parameters,
+            size_bytes=size_bytes,
+            path=path,
+            source=source,
+            created_at=made,
+            used_at=made,
+        )
+
+    @classmethod
+    def from_row(
+        cls, row: Mapping[str, Any], root: Path, aliases: tuple[str, ...], tags: tuple[str, ...]
+    ) -> Model:
+        """The entry that the columns of the table "models" hold, its path under `root`.
+
+        TypeError, ValueError or KeyError where they hold something else.
+        """
+        return cls(
+            name=row["name"],
+            format=ModelFormat(row["format"]),
+            quant=row["quant"],
+            architecture=row["architecture"],
+            parameters=int(row["parameters"]),
+            size_bytes=int(row["size_bytes"]),
+            path=root / row["path"],
+            source=ModelSource(row["source_repo"], row["source_revision"]),
+            created_at=float(row["created_at"]),
+            used_at=float(row["used_at"]),
+            aliases=aliases,
+            tags=tags,
+            note=row["note"],
+            external=bool(row["external"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.formats.types import QuantType
-from localq.library.model import Model, ModelFormat
+from localq.library.model import Model
 
 __all__ = [
     "DEMO",
@@ -43,8 +43,8 @@ def find(models: Sequence[Model], name: str) -> Model:
 
 def find_gguf(models: Sequence[Model], name: str | None) -> Model:
     """The GGUF that `name` means, of several quantizations the one used last."""
-    ggufs = _of(models, ModelFormat.GGUF)
-    checkpoints = _of(models, ModelFormat.SAFETENSORS)
+    ggufs = [model for model in models if model.format.is_runnable]
+    checkpoints = _originals(models)
     if name is None:
         if last := newest(ggufs):
             return last
@@ -74,13 +74,13 @@ def find_checkpoint(models: Sequence[Model], name: str | None) -> Model:
             raise _empty()
         return _origin(models, last)
     name = _by_alias(models, name)
-    found = _matches(_of(models, ModelFormat.SAFETENSORS), name)
+    found = _matches(_originals(models), name)
     if not found:
-        ggufs = _matches(_of(models, ModelFormat.GGUF), name)
-        if len({_base(model) for model in ggufs}) > 1:
-            raise _ambiguous(name, ggufs)
-        if gguf := newest(ggufs):
-            return _origin(models, gguf)
+        made = _matches([model for model in models if not model.format.is_original], name)
+        if len({_base(model) for model in made}) > 1:
+            raise _ambiguous(name, made)
+        if last := newest(made):
+            return _origin(models, last)
         raise _not_found(models, name)
     if len(found) > 1:
         raise _ambiguous(name, found)
@@ -140,7 +140,7 @@ def _by_alias(models: Sequence[Model], name: str) -> str:
         return called[wanted].name
     base, colon, quant = name.partition(":")
     checkpoint = called.get(base.casefold())
-    if colon and checkpoint is not None and checkpoint.format is ModelFormat.SAFETENSORS:
+    if colon and checkpoint is not None and checkpoint.format.is_original:
         return f"{checkpoint.name}:{quant}"
     return name
 
@@ -153,15 +153,15 @@ def _matches(models: Sequence[Model], name: str) -> list[Model]:
     return []
 
 
-def _of(models: Sequence[Model], wanted: ModelFormat) -> list[Model]:
-    return [model for model in models if model.format is wanted]
+def _originals(models: Sequence[Model]) -> list[Model]:
+    return [model for model in models if model.format.is_original]
 
 
 def _origin(models: Sequence[Model], model: Model) -> Model:
     """The checkpoint `model` was made from: itself, of the same name, or of the same source."""
-    if model.format is ModelFormat.SAFETENSORS:
+    if model.format.is_original:
         return model
-    checkpoints = _of(models, ModelFormat.SAFETENSORS)
+    checkpoints = _originals(models)
     repo = model.source.repo
     for checkpoint in checkpoints:
         if _full(checkpoint) == _base(model):

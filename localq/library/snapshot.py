@@ -11,7 +11,7 @@ from typing import Any
 
 from localq.database.connection import damaged
 from localq.errors import LocalqError
-from localq.library.model import Model, ModelFormat, ModelSource
+from localq.library.model import Model
 from localq.library.transaction import Transaction
 
 __all__ = ["Snapshot"]
@@ -100,24 +100,8 @@ class Snapshot:
 
     def as_model(self, root: Path, database: Path) -> Model:
         """The entry as it was, under the models folder `root`."""
-        row = self.model
         try:
-            return Model(
-                name=self.name,
-                format=ModelFormat(row["format"]),
-                quant=row["quant"],
-                architecture=row["architecture"],
-                parameters=int(row["parameters"]),
-                size_bytes=int(row["size_bytes"]),
-                path=root / row["path"],
-                source=ModelSource(row["source_repo"], row["source_revision"]),
-                created_at=float(row["created_at"]),
-                used_at=float(row["used_at"]),
-                aliases=self.aliases,
-                tags=self.tags,
-                note=row["note"],
-                external=bool(row["external"]),
-            )
+            return Model.from_row(self.model, root, self.aliases, self.tags)
         except (TypeError, ValueError) as error:
             raise damaged(database, f"an entry of the trash: {error}") from None
 

@@ -10,15 +10,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from localq.database.connection import damaged
-from localq.library.model import Model, ModelFormat, ModelSource
+from localq.library.model import Model
 
 __all__ = ["Transaction"]
 
-_SELECT = """
-    SELECT id, name, format, quant, architecture, parameters, size_bytes, path,
-           source_repo, source_revision, created_at, used_at, note, external
-    FROM models
-"""
+_READ = (
+    *("name", "format", "quant", "architecture", "parameters", "size_bytes", "path"),
+    *("source_repo", "source_revision", "created_at", "used_at", "note", "external"),
+)
+_SELECT = f"SELECT id, {', '.join(_READ)} FROM models"
 _COLUMNS = (
     "key, name, format, quant, architecture, parameters, size_bytes, path,"
     " source_repo, source_revision, created_at, used_at, external"
@@ -144,24 +144,8 @@ class Transaction:
     def _model(
         self, row: tuple[Any, ...], aliases: tuple[str, ...], tags: tuple[str, ...]
     ) -> Model:
-        (_, name, kind, quant, architecture, parameters, size, place) = row[:8]
-        repo, revision, made, used, note, external = row[8:]
+        columns = dict(zip(_READ, row[1:], strict=True))
         try:
-            return Model(
-                name=name,
-                format=ModelFormat(kind),
-                quant=quant,
-                architecture=architecture,
-                parameters=int(parameters),
-                size_bytes=int(size),
-                path=self.root / place,
-                source=ModelSource(repo, revision),
-                created_at=float(made),
-                used_at=float(used),
-                aliases=aliases,
-                tags=tags,
-                note=note,
-                external=bool(external),
-            )
+            return Model.from_row(columns, self.root, aliases, tags)
         except (TypeError, ValueError) as error:
-            raise damaged(self.database, f"entry {name!r}: {error}") from error
+            raise damaged(self.database, f"entry {columns['name']!r}: {error}") from error

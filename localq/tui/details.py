@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from localq.library.model import ModelFormat
 from localq.tui import strings, units
 from localq.tui.text import clean
 
@@ -44,7 +43,7 @@ def lines(details: ModelDetails, now: float) -> list[DetailLine]:
         (strings.DETAIL_SIZE, units.byte_count(model.size_bytes)),
         (strings.DETAIL_TENSORS, _tensors([tensor.type for tensor in details.tensors])),
     ]
-    if model.format is ModelFormat.GGUF:
+    if model.format.is_file:
         template = strings.YES if metadata.get("tokenizer.chat_template") else strings.NO
         license_name = metadata.get("general.license")
         found.append((strings.DETAIL_TEMPLATE, template))

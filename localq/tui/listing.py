@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from localq.library.model import ModelFormat
-
 if TYPE_CHECKING:
     from localq.library.model import Model
 
@@ -30,14 +28,14 @@ def matching(models: Sequence[Model], wanted: str) -> list[Model]:
 
 
 def made_of(models: Iterable[Model], model: Model) -> list[Model]:
-    """The GGUFs that share `model`'s base name."""
-    return [m for m in models if m.format is ModelFormat.GGUF and base(m) == base(model)]
+    """The files to run that share `model`'s base name."""
+    return [m for m in models if m.format.is_runnable and base(m) == base(model)]
 
 
 def origin(models: Iterable[Model], model: Model) -> Model:
     """The checkpoint that `model` was made from; itself where that is not listed."""
     for other in models:
-        if other.format is ModelFormat.SAFETENSORS and base(other) == base(model):
+        if other.format.is_original and base(other) == base(model):
             return other
     return model
 

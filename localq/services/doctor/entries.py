@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from localq.errors import LocalqError
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.services.doctor.doctor import CheckContext, Problem
+from localq.services.library.headers import parameters_of
 from localq.services.library.verify import mend
 
 __all__ = ["drifted", "missing"]
@@ -69,13 +70,7 @@ def _enter(library: Library, model: Model, sizes: Mapping[Path, int | None]) -> 
 
 def _reads(model: Model) -> bool:
     try:
-        if model.format is ModelFormat.GGUF:
-            from localq.formats.gguf_split import read_shards
-
-            return sum(file.parameters for file in read_shards(model.path)) == model.parameters
-        from localq.convert import open_checkpoint
-
-        return open_checkpoint(model.path).parameters == model.parameters
+        return parameters_of(model) == model.parameters
     except LocalqError:
         return False
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from localq.errors import LocalqError
 from localq.formats.gguf_split import read_shards
-from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.library import Library, Model, ModelFormat
 from localq.library.filenames import component_problem
 from localq.library.store import TRASH
 from localq.partials import is_unfinished
@@ -136,11 +136,14 @@ def _gguf(library: Library, path: Path) -> Model | None:
         quant = named or quant_of(shards[0], path)
         return _free(
             library,
-            _model(
-                *(f"{repo}:{quant}", ModelFormat.GGUF, quant, shards[0].architecture),
-                sum(shard.parameters for shard in shards),
-                sum(shard.size_bytes for shard in shards),
+            Model.new(
+                f"{repo}:{quant}",
+                ModelFormat.GGUF,
+                quant,
                 shards[0].path,
+                architecture=shards[0].architecture,
+                parameters=sum(shard.parameters for shard in shards),
+                size_bytes=sum(shard.size_bytes for shard in shards),
             ),
         )
     except LocalqError:
@@ -155,9 +158,14 @@ def _checkpoint(library: Library, folder: Path, files: list[Path]) -> Model | No
         name = folder.relative_to(library.paths.models).as_posix()
         return _free(
             library,
-            _model(
-                *(name, ModelFormat.SAFETENSORS, found.dtype, found.architecture),
-                *(found.parameters, sum(path.stat().st_size for path in files), folder),
+            Model.new(
+                name,
+                ModelFormat.SAFETENSORS,
+                found.dtype,
+                folder,
+                architecture=found.architecture,
+                parameters=found.parameters,
+                size_bytes=sum(path.stat().st_size for path in files),
             ),
         )
     except LocalqError:
@@ -167,27 +175,3 @@ def _checkpoint(library: Library, folder: Path, files: list[Path]) -> Model | No
 def _free(library: Library, model: Model) -> Model | None:
     taken = {other.name.casefold() for other in library.models()}
     return None if model.name.casefold() in taken else model
-
-
-def _model(
-    name: str,
-    format_: ModelFormat,
-    quant: str,
-    architecture: str,
-    parameters: int,
-    size_bytes: int,
-    path: Path,
-) -> Model:
-    now = time.time()
-    return Model(
-        name=name,
-        format=format_,
-        quant=quant,
-        architecture=architecture if architecture.isprintable() else "unknown",
-        parameters=parameters,
-        size_bytes=size_bytes,
-        path=path,
-        source=ModelSource(None, None),
-        created_at=now,
-        used_at=now,
-    )

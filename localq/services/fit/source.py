@@ -16,7 +16,7 @@ from localq.hub.choose_gguf import choose_gguf, gguf_quants
 from localq.hub.headers import read_remote_gguf
 from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.services.fit.offers import LOSSLESS, Offer, offers_like, offers_to_make, plain
 from localq.services.make.destination import repo_of
 from localq.services.pull.related_repositories import quant_files, total_bytes
@@ -55,14 +55,14 @@ class DescribedModel:
 
 def known_here(model: Model, *, every: bool) -> DescribedModel:
     """A checkpoint or GGUF on disk. BadFileError, NotFoundError, UnsupportedError."""
-    if model.format is ModelFormat.GGUF and not model.path.is_file():
+    if model.format.is_file and not model.path.is_file():
         raise NotFoundError(
             f"{model.name}: its file is gone: {model.path}",
             hint=f"forget it with: localq rm {model.name}",
         )
     warnings: tuple[str, ...] = ()
     kind = FitKind.CHECKPOINT
-    if model.format is ModelFormat.SAFETENSORS:
+    if model.format.is_original:
         from localq.convert import convert_checkpoint, open_checkpoint
 
         name = repo_of(model).rpartition("/")[2]

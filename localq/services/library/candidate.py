@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localq.errors import BadFileError, LibraryError, NotFoundError, UnsupportedError, UsageError
 from localq.formats.gguf import GGUFFile
-from localq.formats.gguf_split import read_shards
+from localq.formats.gguf_split import read_shards, shard_paths
 from localq.hub.choose import WITH_WEIGHTS, module_files
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.filenames import component_problem
 from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.foreign.found import plain_file, walk_files
+from localq.library.model import OWN
 from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
 
 __all__ = ["ImportCandidate", "describe", "found_at", "refuse_no_model"]
@@ -110,17 +110,17 @@ def _gguf(
     repo = repo or known or repo_of_gguf(shards[0], first)
     quant = quant or quant_of(shards[0], first)
     single = library.gguf_path(repo, quant)
-    count = len(shards)
-    targets = {
-        file.real: single
-        if count == 1
-        else single.with_name(f"{single.stem}-{number:05}-of-{count:05}.gguf")
-        for number, file in enumerate(found.files, start=1)
-    }
-    architecture = shards[0].architecture
-    model = _model(
-        *(found, f"{repo}:{quant}", ModelFormat.GGUF, quant),
-        *(architecture, sum(shard.parameters for shard in shards), next(iter(targets.values()))),
+    places = shard_paths(single, len(shards))
+    targets = {file.real: place for file, place in zip(found.files, places, strict=True)}
+    model = Model.new(
+        f"{repo}:{quant}",
+        ModelFormat.GGUF,
+        quant,
+        places[0],
+        architecture=shards[0].architecture,
+        parameters=sum(shard.parameters for shard in shards),
+        size_bytes=found.size_bytes,
+        source=_source(found),
     )
     return ImportCandidate(found, model, targets)
 
@@ -137,13 +137,16 @@ def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> Impo
     for file in parts.values():
         if problem := component_problem(file.path.name):
             raise UnsupportedError(f"{file.path}: localq gives no file that name: {problem}")
-    chosen = ForeignModel(
-        *(found.tool, found.label, tuple(parts.values()), found.folder),
-        *(found.repo, found.revision, found.from_hub, found.notes),
-    )
-    model = _model(
-        *(chosen, repo, ModelFormat.SAFETENSORS, opened.dtype),
-        *(opened.architecture, opened.parameters, folder),
+    chosen = replace(found, files=tuple(parts.values()))
+    model = Model.new(
+        repo,
+        ModelFormat.SAFETENSORS,
+        opened.dtype,
+        folder,
+        architecture=opened.architecture,
+        parameters=opened.parameters,
+        size_bytes=chosen.size_bytes,
+        source=_source(chosen),
     )
     return ImportCandidate(
         chosen, model, {file.real: folder / place for place, file in parts.items()}
@@ -186,26 +189,6 @@ def _checked(path: Path, within: Path) -> FoundFile:
     return file
 
 
-def _model(
-    found: ForeignModel,
-    name: str,
-    format_: ModelFormat,
-    quant: str,
-    architecture: str,
-    parameters: int,
-    path: Path,
-) -> Model:
-    now = time.time()
+def _source(found: ForeignModel) -> ModelSource:
     on_hub = found.from_hub and found.repo is not None and safe_repo(found.repo) == found.repo
-    return Model(
-        name=name,
-        format=format_,
-        quant=quant,
-        architecture=architecture[:200] if architecture.isprintable() else "unknown",
-        parameters=parameters,
-        size_bytes=found.size_bytes,
-        path=path,
-        source=ModelSource(found.repo, found.revision) if on_hub else ModelSource(None, None),
-        created_at=now,
-        used_at=now,
-    )
+    return ModelSource(found.repo, found.revision) if on_hub else OWN

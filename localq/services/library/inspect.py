@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.services.library.locate import locate
 
 __all__ = ["ModelDetails", "TensorDetails", "show"]
@@ -34,7 +34,7 @@ class ModelDetails:
 def show(library: Library, model: str) -> ModelDetails:
     """Read the headers of the model that `model` names."""
     found = locate(library, model)
-    if found.format is ModelFormat.GGUF:
+    if found.format.is_file:
         return _gguf(found)
     return _checkpoint(found)
 

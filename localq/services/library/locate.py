@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localq.errors import NotFoundError, UnsupportedError
 from localq.formats.gguf_split import read_shards
-from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.library import Library, Model, ModelFormat
 from localq.library.names import looks_like_path
 
 __all__ = [
@@ -30,7 +30,7 @@ def locate_gguf(library: Library, text: str | None) -> Model:
     if text is None and (last := library.last_used()):
         text = last.name  # a checkpoint pulled last means what was made of it, not an older model
     model = _on_disk(text) or library.find_gguf(text)
-    if model.format is not ModelFormat.GGUF:
+    if not model.format.is_runnable:
         raise NotFoundError(
             f"{model.path}: a checkpoint cannot be run as it is",
             hint=f"quantize it first: localq quantize q4_0 {model.path}",
@@ -42,7 +42,7 @@ def locate_gguf(library: Library, text: str | None) -> Model:
 def locate_checkpoint(library: Library, text: str | None) -> Model:
     """A checkpoint to convert; without `text` that of the model used last."""
     model = _on_disk(text) or library.find_checkpoint(text)
-    if model.format is not ModelFormat.SAFETENSORS:
+    if not model.format.is_original:
         raise UnsupportedError(
             f"{model.path}: is a GGUF already",
             hint=f"make another type of it: localq quantize q4_0 {model.path}",
@@ -95,10 +95,10 @@ def locate_path(library: Library, text: str | None) -> Path:
 
 
 def _refuse_gone(model: Model) -> None:
-    is_gguf = model.format is ModelFormat.GGUF
-    if not (model.path.is_file() if is_gguf else model.path.is_dir()):
+    is_file = model.format.is_file
+    if not (model.path.is_file() if is_file else model.path.is_dir()):
         raise NotFoundError(
-            f"{model.name}: its {'file' if is_gguf else 'folder'} is gone: {model.path}",
+            f"{model.name}: its {'file' if is_file else 'folder'} is gone: {model.path}",
             hint=f"forget it with: localq rm {model.name}",
         )
 
@@ -122,13 +122,16 @@ def _on_disk(text: str | None) -> Model | None:
 
 def _gguf(path: Path) -> Model:
     shards = read_shards(path)
-    return _unlisted(
-        shards[0].path,  # llama.cpp begins with the first, whichever was named
+    first = shards[0]  # llama.cpp begins with it, whichever was named
+    return Model.new(
+        str(first.path),
         ModelFormat.GGUF,
-        shards[0].quant,
-        shards[0].architecture,
-        sum(shard.parameters for shard in shards),
-        sum(shard.size_bytes for shard in shards),
+        first.quant,
+        first.path,
+        architecture=first.architecture,
+        parameters=sum(shard.parameters for shard in shards),
+        size_bytes=sum(shard.size_bytes for shard in shards),
+        created_at=_changed(first.path),
     )
 
 
@@ -136,13 +139,15 @@ def _checkpoint(path: Path) -> Model:
     from localq.convert import open_checkpoint
 
     found = open_checkpoint(path)
-    return _unlisted(
-        path,
+    return Model.new(
+        str(path),
         ModelFormat.SAFETENSORS,
         found.dtype,
-        found.architecture,
-        found.parameters,
-        found.size_bytes,
+        path,
+        architecture=found.architecture,
+        parameters=found.parameters,
+        size_bytes=found.size_bytes,
+        created_at=_changed(path),
     )
 
 
@@ -155,30 +160,18 @@ def _unread_checkpoint(root: Path) -> Model:
     dtype = config.get("dtype") or config.get("torch_dtype")
     weights = [path for end in ("*.bin", "*.safetensors", "*.pt") for path in root.glob(end)]
     quant = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(str(dtype), "unknown")
-    size = sum(path.stat().st_size for path in weights)
-    architecture = named if isinstance(named, str) else "unknown"
-    return _unlisted(root, ModelFormat.SAFETENSORS, quant, architecture, 0, size)
-
-
-def _unlisted(
-    path: Path,
-    format_: ModelFormat,
-    quant: str,
-    architecture: str,
-    parameters: int,
-    size_bytes: int,
-) -> Model:
-    """What is on disk but in no library: its path is its name, it is as old as it was changed."""
-    changed = path.stat().st_mtime
-    return Model(
-        name=str(path),
-        format=format_,
-        quant=quant,
-        architecture=architecture,
-        parameters=parameters,
-        size_bytes=size_bytes,
-        path=path,
-        source=ModelSource(None, None),
-        created_at=changed,
-        used_at=changed,
+    return Model.new(
+        str(root),
+        ModelFormat.SAFETENSORS,
+        quant,
+        root,
+        architecture=named if isinstance(named, str) else "unknown",
+        parameters=0,
+        size_bytes=sum(path.stat().st_size for path in weights),
+        created_at=_changed(root),
     )
+
+
+def _changed(path: Path) -> float:
+    """What is in no library is as old as it was changed."""
+    return path.stat().st_mtime

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from localq.errors import BadFileError, Cancelled, LocalqError, NotFoundError
 from localq.events import Emit, Progress, Started, Unit
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.library.hashes import FileHash, SaidBy, hash_file, verified
+from localq.services.library.headers import parameters_of
 
 __all__ = ["FileCheck", "ModelCheck", "Verdict", "VerifyResult", "mend", "verify"]
 
@@ -130,14 +131,7 @@ def _check(
 def _problems(model: Model) -> list[str]:
     """What the headers say against the model; sizes that do not fit, tensors that are missing."""
     try:
-        if model.format is ModelFormat.GGUF:
-            from localq.formats.gguf_split import read_shards
-
-            parameters = sum(shard.parameters for shard in read_shards(model.path))
-        else:
-            from localq.convert import open_checkpoint
-
-            parameters = open_checkpoint(model.path).parameters
+        parameters = parameters_of(model)
     except LocalqError as error:
         return [error.message]
     if model.parameters and parameters != model.parameters:
@@ -157,7 +151,7 @@ def mend(library: Library, model: Model) -> str:
         return f"localq rm {model.name}, then make it again"
     base, _, quant = model.name.partition(":")
     pulled = f"{repo}@{model.source.revision}" if model.source.revision else repo
-    if model.format is ModelFormat.SAFETENSORS:
+    if model.format.is_original:
         return f"localq pull {pulled} --force"
     if any(known.said_by is SaidBy.HUB for known in library.hashes.of_model(model.name).values()):
         return f"localq pull {pulled}:{quant} --force"

@@ -9,13 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from localq.errors import UsageError, storage_errors
-from localq.events import Emit, Note
+from localq.events import Emit
 from localq.formats.types import QuantType
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.services.consent import Consent
 from localq.services.library.locate import locate_checkpoint, locate_convertible
-from localq.services.make.destination import already_made, repo_of, require_space, target_of
+from localq.services.make.destination import made_before, repo_of, require_space, target_of
 from localq.services.make.lossless import LOSSLESS, convert_with_llama_cpp, own_type
+from localq.services.make.making import enter_gguf
 from localq.services.make.quantize import QuantizeRequest, QuantizeResult, quantize
 
 __all__ = [
@@ -84,12 +85,12 @@ def _with_llama_cpp(
     repo = repo_of(source)
     target = target_of(library, source, type_, request.output, force=request.force)
     inside = request.output is None
-    if inside and not request.force and (made := already_made(library, source, type_)):
-        emit(Note(f"{made.name} is there already; --force makes it anew"))
-        library.touch(made.name)
-        return QuantizeResult(
-            made.name, made.path, made.quant, made.size_bytes, made.parameters, 0.0, True
+    if inside and not request.force:
+        made = made_before(
+            library, repo, type_, emit, source=source.source, since=source.created_at
         )
+        if made is not None:
+            return QuantizeResult.of_made(made)
 
     with storage_errors(target):
         sweep_partials(target.parent)
@@ -106,21 +107,15 @@ def _with_llama_cpp(
 
     name = None
     if inside:
-        now = time.time()
-        name = f"{repo}:{type_.name}"
-        entry = Model(
-            name=name,
-            format=ModelFormat.GGUF,
-            quant=type_.name,
+        name = enter_gguf(
+            library,
+            repo,
+            type_,
+            [target],
             architecture=file.architecture,
             parameters=file.parameters,
-            size_bytes=size,
-            path=target,
             source=source.source,
-            created_at=now,
-            used_at=now,
-        )
-        library.add(entry, [target])
+        ).name
     seconds = time.monotonic() - began
     return QuantizeResult(name, target, type_.name, size, file.parameters, seconds)
 

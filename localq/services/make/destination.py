@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from localq.errors import LibraryError, StorageError, UsageError
+from localq.events import Emit, Note
 from localq.formats.types import QuantType
-from localq.library import Library, Model
+from localq.library import Library, Model, ModelSource
 
-__all__ = ["already_made", "existing_folder", "repo_of", "require_space", "target_of"]
+__all__ = ["existing_folder", "made_before", "repo_of", "require_space", "target_of"]
 
 _LOCAL_ORGANISATION = "local"
 """Stands for the organisation in the name of what was made from a folder or file on disk."""
@@ -60,17 +61,34 @@ def target_of(
     return target
 
 
-def already_made(library: Library, source: Model, type_: QuantType) -> Model | None:
-    """The same type of the same revision, made before; LibraryError: of another revision."""
-    made = library.get(f"{repo_of(source)}:{type_.name}")
+def made_before(
+    library: Library,
+    repo: str,
+    type_: QuantType,
+    emit: Emit,
+    *,
+    source: ModelSource,
+    since: float = 0.0,
+    is_plain: bool = True,
+) -> Model | None:
+    """The same type of the same revision, made before: a Note says so, it counts as used now.
+
+    LibraryError where it is of another revision, was made before the time `since`, or may be
+    something else because what is wanted is not plain.
+    """
+    made = library.get(f"{repo}:{type_.name}")
     if made is None or not made.path.is_file():
         return None
-    if made.source != source.source or source.created_at > made.created_at:
+    if made.source != source or since > made.created_at:
         raise LibraryError(
             f"{made.name} was made from another revision of the model",
             hint="make it anew with --force",
         )
-    return made
+    if not is_plain:
+        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
+    emit(Note(f"{made.name} is there already; --force makes it anew"))
+    library.touch(made.name)
+    return library.find(made.name)
 
 
 def require_space(folder: Path, size_bytes: int, begun: Sequence[Path] = ()) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.services.make.destination import require_space
 
 if TYPE_CHECKING:
-    from localq.convert import ConvertedModel
     from localq.quantize.journal import Journal
     from localq.quantize.layout import FileLayout
 
@@ -120,26 +118,25 @@ def _take_back(library: Library, begun: Sequence[Unfinished]) -> None:
 def enter_gguf(
     library: Library,
     repo: str,
-    quant: QuantType,
-    model: ConvertedModel,
-    files: Sequence[FileToMake],
+    type_: QuantType,
+    paths: Sequence[Path],
+    *,
+    architecture: str,
+    parameters: int,
     source: ModelSource,
 ) -> Model:
-    """Enter what was made of `repo` into the library."""
-    now = time.time()
-    entry = Model(
-        name=f"{repo}:{quant.name}",
-        format=ModelFormat.GGUF,
-        quant=quant.name,
-        architecture=model.architecture,
-        parameters=model.parameters,
-        size_bytes=sum(file.layout.size_bytes for file in files),
-        path=files[0].path,
+    """Enter the files that were made of `repo` into the library."""
+    entry = Model.new(
+        f"{repo}:{type_.name}",
+        ModelFormat.GGUF,
+        type_.name,
+        paths[0],
+        architecture=architecture,
+        parameters=parameters,
+        size_bytes=sum(path.stat().st_size for path in paths),
         source=source,
-        created_at=now,
-        used_at=now,
     )
-    return library.add(entry, [file.path for file in files])
+    return library.add(entry, paths)
 
 
 class _Lock:

@@ -20,11 +20,11 @@ from localq.errors import (
 )
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType, TensorType
-from localq.library import Library, Model, ModelFormat
+from localq.library import Library, Model
 from localq.quantize.options import QuantOptions, TypeRule, type_rule
 from localq.services.consent import Consent, refuse
 from localq.services.library.locate import locate_convertible, locate_source
-from localq.services.make.destination import already_made, existing_folder, repo_of, target_of
+from localq.services.make.destination import existing_folder, made_before, repo_of, target_of
 from localq.services.make.lossless import convert_with_llama_cpp, own_type
 from localq.services.make.making import FileToMake, enter_gguf, make_whole
 
@@ -83,6 +83,19 @@ class QuantizeResult:
     seconds: float
     already_there: bool = False
 
+    @classmethod
+    def of_made(cls, model: Model) -> QuantizeResult:
+        """That it was in the library already."""
+        return cls(
+            model.name,
+            model.path,
+            model.quant,
+            model.size_bytes,
+            model.parameters,
+            seconds=0.0,
+            already_there=True,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
@@ -140,15 +153,21 @@ def quantize(
     """
     began = time.monotonic()
     source, target = source_and_target(library, request)
-    if made := _already_made(library, request, source):
-        emit(Note(f"{made.name} is there already; --force makes it anew"))
-        library.touch(made.name)
-        return QuantizeResult(
-            made.name, made.path, made.quant, made.size_bytes, made.parameters, 0.0, True
+    if request.output is None and not request.force:
+        made = made_before(
+            library,
+            repo_of(source),
+            request.type,
+            emit,
+            source=source.source,
+            since=source.created_at,
+            is_plain=request.is_plain,
         )
+        if made is not None:
+            return QuantizeResult.of_made(made)
     with ExitStack() as stack:
         lossless = None
-        if request.with_llama_cpp and source.format is not ModelFormat.GGUF:
+        if request.with_llama_cpp and source.format.is_original:
             made_by = _by_llama_cpp(library, source, target, emit, cancel, consent)
             lossless = stack.enter_context(made_by)
         plan = _plan(request, source, target, lossless)
@@ -158,10 +177,15 @@ def quantize(
         _write(library, request, plan, emit, cancel)
     name = None
     if request.output is None:
-        entry = enter_gguf(
-            *(library, plan.repo, request.type, plan.model, plan.files), plan.source.source
-        )
-        name = entry.name
+        name = enter_gguf(
+            library,
+            plan.repo,
+            request.type,
+            [file.path for file in plan.files],
+            architecture=plan.model.architecture,
+            parameters=plan.model.parameters,
+            source=plan.source.source,
+        ).name
     return QuantizeResult(
         name,
         plan.path,
@@ -236,15 +260,6 @@ def source_and_target(library: Library, request: QuantizeRequest) -> tuple[Model
     return source, target
 
 
-def _already_made(library: Library, request: QuantizeRequest, source: Model) -> Model | None:
-    if request.force or request.output is not None:
-        return None
-    made = already_made(library, source, request.type)
-    if made is not None and not request.is_plain:
-        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
-    return made
-
-
 @contextmanager
 def _by_llama_cpp(
     library: Library,
@@ -270,7 +285,7 @@ def _plan(
     request: QuantizeRequest, source: Model, target: Path, lossless: Path | None = None
 ) -> _Plan:
     """Everything but the weights; `lossless` is a GGUF of the checkpoint, to be read instead."""
-    from localq.formats.gguf_split import shard_name
+    from localq.formats.gguf_split import shard_paths
     from localq.quantize.imatrix import read_imatrix
     from localq.quantize.layout import lay_out, lay_out_quantization, split
 
@@ -279,7 +294,7 @@ def _plan(
     )
     imatrix = read_imatrix(request.imatrix) if request.imatrix else None
     repo = repo_of(source)
-    if lossless or source.format is ModelFormat.GGUF:
+    if lossless or source.format.is_file:
         from localq.convert.requantize import open_gguf
 
         model = open_gguf(lossless or source.path)
@@ -292,11 +307,8 @@ def _plan(
         model = convert_checkpoint(open_checkpoint(source.path, name=repo.rpartition("/")[2]))
         layout = lay_out(model.fields, model.tensors, options, imatrix)
     layouts = split(layout, request.split_bytes) if request.split_bytes else (layout,)
-    if len(layouts) == 1:
-        return _Plan(source, repo, model, (_file(target, layout),))
-    names = [shard_name(target.stem, i, len(layouts)) for i in range(1, len(layouts) + 1)]
-    paths = [target.with_name(name) for name in names]
-    for path in paths:
+    paths = shard_paths(target, len(layouts))
+    for path in paths if len(paths) > 1 else ():  # of one file `target_of` has seen to that
         if request.output is not None and path.exists() and not request.force:
             raise LibraryError(f"{path}: is there already", hint="replace it with --force")
     return _Plan(source, repo, model, tuple(map(_file, paths, layouts)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from localq.errors import UnsupportedError
 from localq.events import Emit, Note
+from localq.formats.gguf_split import shard_paths
 from localq.hub.choose import Weights, choose_checkpoint
 from localq.hub.choose_gguf import choose_gguf, choose_mmproj, is_quant
 from localq.hub.selection import Selection
@@ -93,18 +93,15 @@ class Plan:
             format_ = ModelFormat.SAFETENSORS
             architecture, parameters = checkpoint.architecture, checkpoint.parameters
             quant = checkpoint.dtype
-        now = time.time()
-        return Model(
-            name=self.name,
-            format=format_,
-            quant=quant,
+        return Model.new(
+            self.name,
+            format_,
+            quant,
+            self.place,
             architecture=architecture,
             parameters=parameters,
             size_bytes=self.size_bytes,
-            path=self.place,
             source=self.origin,
-            created_at=now,
-            used_at=now,
         )
 
 
@@ -165,10 +162,4 @@ def _describe_gguf(paths: Sequence[Path]) -> tuple[str, int, str]:
 
 def _shard_names(single: Path, chosen: Sequence[RemoteFile]) -> dict[Path, RemoteFile]:
     """The library's names; llama.cpp finds the shards of a model by the numbers in theirs."""
-    count = len(chosen)
-    if count == 1:
-        return {single: chosen[0]}
-    return {
-        single.with_name(f"{single.stem}-{number:05}-of-{count:05}.gguf"): file
-        for number, file in enumerate(chosen, start=1)
-    }
+    return dict(zip(shard_paths(single, len(chosen)), chosen, strict=True))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from localq.errors import (
     Cancelled,
     HubError,
-    LibraryError,
     OfflineError,
     StorageError,
     UsageError,
@@ -20,8 +19,8 @@ from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
 from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
-from localq.library import Library, Model, ModelFormat, ModelSource
-from localq.services.make.destination import already_made
+from localq.library import Library, Model, ModelSource
+from localq.services.make.destination import made_before
 from localq.services.make.making import FileToMake, enter_gguf, make_whole
 from localq.services.make.quantize import QuantizeRequest, quantize
 from localq.services.pull.arriving import write_as_it_arrives
@@ -83,11 +82,20 @@ def pull_as(
         )
     source = _resolve(library, request, spec, emit, cancel, policy)
     if isinstance(source, Model):
-        return _there(library, source, began)
+        library.touch(source.name)
+        return PullAsResult(library.find(source.name), 0, True, time.monotonic() - began)
     origin = ModelSource(source.repo, source.revision)
-    if made := _already_made(library, request, origin):
-        emit(Note(f"{made.name} is there already; --force makes it anew"))
-        return _there(library, made, began)
+    if not request.force:
+        made = made_before(
+            library,
+            source.repo,
+            request.type,
+            emit,
+            source=origin,
+            is_plain=request.imatrix is None,
+        )
+        if made is not None:
+            return PullAsResult(made, 0, True, time.monotonic() - began)
     if checkpoint := _held_checkpoint(library, origin):
         emit(Note(f"{checkpoint.name} is in the library already; quantizing that"))
         local = QuantizeRequest(
@@ -107,7 +115,15 @@ def pull_as(
     ) as making:
         moved = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
         making.finish()
-        model = enter_gguf(library, source.repo, request.type, remote.model, [file], origin)
+        model = enter_gguf(
+            library,
+            source.repo,
+            request.type,
+            [file.path],
+            architecture=remote.model.architecture,
+            parameters=remote.model.parameters,
+            source=origin,
+        )
     forget_remote(library.paths, source.repo, source.revision)
     return PullAsResult(model, remote.fetched_bytes + moved, False, time.monotonic() - began)
 
@@ -136,31 +152,9 @@ def _resolve(
     return source
 
 
-def _already_made(library: Library, request: PullAsRequest, origin: ModelSource) -> Model | None:
-    if request.force:
-        return None
-    assert origin.repo is not None
-    checkpoint = Model(
-        name=origin.repo,
-        format=ModelFormat.SAFETENSORS,
-        quant="unknown",
-        architecture="unknown",
-        parameters=0,
-        size_bytes=0,
-        path=library.checkpoint_folder(origin.repo),
-        source=origin,
-        created_at=0.0,
-        used_at=0.0,
-    )
-    made = already_made(library, checkpoint, request.type)
-    if made is not None and request.imatrix is not None:
-        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
-    return made
-
-
 def _held_checkpoint(library: Library, origin: ModelSource) -> Model | None:
     for model in library.models():
-        if model.format is ModelFormat.SAFETENSORS and model.source == origin:
+        if model.format.is_original and model.source == origin:
             return model if model.path.is_dir() else None
     return None
 
@@ -177,8 +171,3 @@ def _file(library: Library, request: PullAsRequest, remote: RemoteCheckpoint) ->
     contents = [f"{file.path}\0{file.digest.hex}" for file in remote.chosen.files]
     path = library.gguf_path(remote.source.repo, request.type.name)
     return FileToMake(path, layout, content_key(layout, sorted(contents)))
-
-
-def _there(library: Library, model: Model, began: float) -> PullAsResult:
-    library.touch(model.name)
-    return PullAsResult(library.find(model.name), 0, True, time.monotonic() - began)

@@ -15,7 +15,6 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
 from localq.errors import LocalqError
-from localq.library.model import ModelFormat
 from localq.tui import listing, strings, units
 from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
@@ -190,10 +189,10 @@ class LibraryScreen(JobListener, Screen[None]):
         model = self.query_one(ModelTable).current
         if model is None or self.models is None:
             return
-        if model.format is ModelFormat.SAFETENSORS:
-            runnable = listing.last_used(listing.made_of(self.models, model))
+        if model.format.is_runnable:
+            runnable: Model | None = model
         else:
-            runnable = model
+            runnable = listing.last_used(listing.made_of(self.models, model))
         if runnable is None:
             told = strings.CHECKPOINT_CANNOT_CHAT.format(clean(model.name))
             self.notify(told, severity="warning", markup=False)
