@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
-from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
+from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
-from localq.errors import LibraryError, StorageError, UnsupportedError
-from localq.events import Emit, Note, Started, ignore
+from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
 
 if TYPE_CHECKING:
     from localq.chat.template import ChatTemplate
-    from localq.planning.offload_plan import OffloadPlan, PlanOptions
+    from localq.planning.offload_plan import PlanOptions
+    from localq.services.hosting.host import ModelHost
 
 __all__ = ["ChatEngine", "Conversation"]
 
 
 class ChatEngine(Protocol):
-    """What a conversation needs of `localq.engine.client.Engine`."""
+    """What a conversation needs of `localq.services.hosting.host.HostedModel`."""
 
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = True
@@ -43,9 +43,10 @@ class ChatEngine(Protocol):
 
 
 class Conversation:
-    """Messages and the engine that answers them. It owns the engine: leave it by `with` or
-    `close`. A model with a chat template is talked to in its own format; one without continues
-    the text of all messages. Not for several threads at once, but `close` works from any."""
+    """Messages and the loaded model that answers them, which is given back at the end: leave it
+    by `with` or `close`. A model with a chat template is talked to in its own format; one without
+    continues the text of all messages. Not for several threads at once, but `close` works from
+    any."""
 
     def __init__(
         self,
@@ -77,58 +78,27 @@ class Conversation:
         force: bool = False,
         system: str | None = None,
         cancel: threading.Event | None = None,
+        host: ModelHost | None = None,
     ) -> Conversation:
         """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
-        the one used last.
+        the one used last. `host` is who else may have it loaded.
 
         `plan_options` go before those saved for the model, `n_ctx` (tokens) before both.
         NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
         template does not work, or what it takes cannot be told), EngineError, Cancelled while it
         loads. `force` loads also what cannot fit, or what nothing can be told of.
         """
-        from localq.formats.gguf import read_gguf
         from localq.planning.offload_plan import PlanOptions
-        from localq.services.library.locate import locate_gguf
-        from localq.services.machine.plan import (
-            check_plan,
-            load_settings,
-            plan_gguf,
-            unplanned_settings,
-        )
+        from localq.services.hosting.host import ModelHost
+        from localq.services.hosting.prepared import prepare_model
 
-        found = locate_gguf(library, model)
-        file = read_gguf(found.path)
-        template = _template(file.metadata)
         plan_options = plan_options or PlanOptions()
         if n_ctx is not None:
             plan_options = replace(plan_options, n_ctx=n_ctx)
-        try:
-            planned = plan_gguf(library, found, file, plan_options, cancel=cancel)
-        except UnsupportedError as error:
-            if not force:
-                hint = error.hint or "--force lets the engine try"
-                raise UnsupportedError(error.message, hint=hint) from None
-            planned = None
-        if planned and not force:
-            check_plan(planned)
-        emit(Started(f"loading {found.name}"))
-        engine = Engine(log=library.paths.log / "engine.log")
-        try:
-            if planned:
-                settings = replace(
-                    load_settings(found.path, planned.plan),
-                    adapt_threads=planned.plan_options.n_threads is None,
-                )
-            else:
-                settings = unplanned_settings(found.path, plan_options)
-            loaded = engine.load(settings, cancel=cancel)
-            if _in_library(found):
-                library.touch(found.name)
-            if planned:
-                _keep_record(library, found, settings, planned.plan, loaded, emit)
-        except BaseException:
-            engine.close()
-            raise
+        prepared = prepare_model(library, model, plan_options, force=force, cancel=cancel)
+        template = _template(prepared.metadata)
+        hosted = (host or ModelHost(library)).open(prepared, emit=emit, cancel=cancel)
+        loaded = hosted.loaded
         if 0 < loaded.n_ctx_train < loaded.n_ctx:
             emit(
                 Note(
@@ -137,7 +107,7 @@ class Conversation:
                     warning=True,
                 )
             )
-        return cls(engine, found, loaded, template, emit=emit, system=system)
+        return cls(hosted, hosted.model, loaded, template, emit=emit, system=system)
 
     def __enter__(self) -> Self:
         return self
@@ -151,7 +121,7 @@ class Conversation:
         self.close()
 
     def close(self) -> None:
-        """End the engine and give its memory back."""
+        """Be done with the model; unless others use it, its memory is given back."""
         self._engine.close()
 
     @property
@@ -238,25 +208,3 @@ def _special(metadata: Mapping[str, object], which: str) -> str:
     if isinstance(tokens, list) and isinstance(id_, int) and 0 <= id_ < len(tokens):
         return str(tokens[id_])
     return ""
-
-
-def _keep_record(
-    library: Library,
-    model: Model,
-    settings: LoadSettings,
-    plan: OffloadPlan,
-    loaded: LoadedModel,
-    emit: Emit,
-) -> None:
-    from localq.services.machine.memory_ledger import record_load
-
-    try:
-        record_load(library.paths, model.name, settings, plan.estimate, loaded)
-    except (LibraryError, StorageError) as error:
-        # A library on a full or read-only disk is no reason not to talk.
-        emit(Note(f"what the model takes was not written down: {error}", warning=True))
-
-
-def _in_library(model: Model) -> bool:
-    """Whether it has a name there; a file given by its path is named after that."""
-    return model.name != str(model.path)

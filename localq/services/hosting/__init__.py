@@ -1,0 +1,1 @@
+"""Models that are loaded: which file, with which plan, and who uses it."""

@@ -1,0 +1,156 @@
+"""Who may use which loaded model, and until when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
+from localq.engine.sampling import SamplingParams
+from localq.errors import Cancelled, LibraryError, StorageError
+from localq.events import Emit, Note, Started, ignore
+from localq.library import Library, Model
+from localq.services.hosting.prepared import PreparedModel
+
+__all__ = ["HostedModel", "ModelHost"]
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """An engine and how many use it. The lock is held while it loads."""
+
+    engine: Engine
+    loaded: LoadedModel | None = None
+    users: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class HostedModel:
+    """A loaded model, for one user until `close`; others may use it meanwhile, by turns."""
+
+    def __init__(
+        self, model: Model, loaded: LoadedModel, engine: Engine, release: Callable[[], None]
+    ) -> None:
+        self.model = model
+        self.loaded = loaded
+        self._engine = engine
+        self._release: Callable[[], None] | None = release
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """As `Engine.tokenize`."""
+        return self._engine.tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None],
+    ) -> Generation:
+        """As `Engine.generate`."""
+        return self._engine.generate(prompt, sampling, cancel=cancel, on_text=on_text)
+
+    def close(self) -> None:
+        """Be done with it. With its last user the engine ends, even in the middle of its work,
+        and gives its memory back. Works from any thread, and more than once."""
+        with self._lock:
+            release, self._release = self._release, None
+        if release:
+            release()
+
+
+class ModelHost:
+    """The models that are loaded. Whoever asks for one that is loaded so already shares it."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._lock = threading.Lock()
+        self._places: dict[LoadSettings, _Place] = {}
+
+    def open(
+        self,
+        prepared: PreparedModel,
+        *,
+        emit: Emit = ignore,
+        cancel: threading.Event | None = None,
+    ) -> HostedModel:
+        """Load the model, unless it is, for a user who must close it. It is the one used last then.
+
+        EngineError; Cancelled while it loads.
+        """
+        model, settings = prepared.model, prepared.settings
+        with self._lock:
+            place = self._places.get(settings)
+            if place is None:
+                place = _Place(Engine(log=self._library.paths.log / "engine.log"))
+                self._places[settings] = place
+            place.users += 1
+        try:
+            loaded = self._load(place, prepared, emit, cancel)
+            if _in_library(model):
+                self._library.touch(model.name)
+        except BaseException:
+            self._leave(settings, place)
+            raise
+        return HostedModel(model, loaded, place.engine, lambda: self._leave(settings, place))
+
+    def _load(
+        self, place: _Place, prepared: PreparedModel, emit: Emit, cancel: threading.Event | None
+    ) -> LoadedModel:
+        while not place.lock.acquire(timeout=_LOOK_SECONDS):  # someone else loads it just now
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+        try:
+            if place.loaded is None or place.engine.pid is None:  # or its process died since
+                emit(Started(f"loading {prepared.model.name}"))
+                place.loaded = place.engine.load(prepared.settings, cancel=cancel)
+                self._keep_record(prepared, place.loaded, emit)
+            return place.loaded
+        finally:
+            place.lock.release()
+
+    def _leave(self, settings: LoadSettings, place: _Place) -> None:
+        with self._lock:
+            place.users -= 1
+            if place.users:
+                return
+            if self._places.get(settings) is place:
+                del self._places[settings]
+        place.engine.close()
+
+    def _keep_record(self, prepared: PreparedModel, loaded: LoadedModel, emit: Emit) -> None:
+        from localq.services.machine.memory_ledger import record_load
+
+        if prepared.plan is None:
+            return
+        name, settings, estimate = prepared.model.name, prepared.settings, prepared.plan.estimate
+        try:
+            record_load(self._library.paths, name, settings, estimate, loaded)
+        except (LibraryError, StorageError) as error:
+            # A library on a full or read-only disk is no reason not to talk.
+            emit(Note(f"what the model takes was not written down: {error}", warning=True))
+
+
+def _in_library(model: Model) -> bool:
+    """Whether it has a name there; a file given by its path is named after that."""
+    return model.name != str(model.path)
