@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from localq.formats.types import QuantType
+from localq.planning.comfort import parameters_in
 
 __all__ = ["TypeCandidate", "Recommendation", "Where", "recommend", "smaller_class"]
 
@@ -37,7 +38,6 @@ _BY_QUALITY = (
 _LOSSLESS = (Q.F16, Q.BF16, Q.F32)
 _RANKS = {type_: rank for rank, type_ in enumerate((*_BY_QUALITY, *_LOSSLESS))}
 _BALANCED = _RANKS[Q.Q4_K_M]
-_BALANCED_BITS = 4.9
 _POOR = _RANKS[Q.Q3_K_M]
 """From here down people notice."""
 _READ_PER_TOKEN = 3_000_000_000
@@ -98,7 +98,7 @@ def recommend(candidates: Sequence[TypeCandidate]) -> Recommendation:
 def smaller_class(room_bytes: int) -> float | None:
     """The billions of parameters of the largest usual model whose weights take that room as
     Q4_K_M."""
-    most = room_bytes * 8 / _BALANCED_BITS / 1e9
+    most = parameters_in(room_bytes) / 1e9
     return max((size for size in _SIZES if size <= most), default=None)
 
 

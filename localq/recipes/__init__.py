@@ -1,16 +1,13 @@
 """Recipes: small TOML files that say which model to take and what to make of it."""
 
-from localq.recipes.fit import Choice, models_that_fit
 from localq.recipes.known import known_models
 from localq.recipes.recipe import RECIPE_FILE, KnownModel, QuantizeRecipe, Recipe, load_recipe
 
 __all__ = [
     "RECIPE_FILE",
-    "Choice",
     "KnownModel",
     "QuantizeRecipe",
     "Recipe",
     "known_models",
     "load_recipe",
-    "models_that_fit",
 ]

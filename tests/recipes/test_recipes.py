@@ -9,10 +9,8 @@ import pytest
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.types import QuantType
 from localq.hub import parse_spec
-from localq.recipes import KnownModel, known_models, load_recipe, models_that_fit
+from localq.recipes import known_models, load_recipe
 from localq.recipes.recipe import QuantizeRecipe, Recipe
-
-GB = 1_000_000_000
 
 
 def load(tmp_path: Path, text: str) -> Recipe:
@@ -90,36 +88,3 @@ def test_the_recipes_that_localq_carries() -> None:
         # Two bytes a parameter, and a header.
         assert 0 < model.download_bytes - 2 * model.parameters < 1_000_000
         assert all(len(language) == 2 for language in model.languages)
-
-
-def known(repo: str, parameters: int) -> KnownModel:
-    return KnownModel(repo, repo, parameters, 2 * parameters, "mit", 2048, ("en",))
-
-
-MODELS = [known("o/tiny", GB // 5), known("o/small", 2 * GB), known("o/large", 10 * GB)]
-"""Downloads of 0.4, 4 and 20 GB."""
-
-
-def fit(total: int | None, available: int | None, disk: int = 10**15) -> list[tuple[str, bool]]:
-    found = models_that_fit(MODELS, total_memory=total, available_memory=available, free_disk=disk)
-    assert all(choice.why for choice in found if choice.recommended)
-    return [(choice.repo, choice.recommended) for choice in found]
-
-
-def test_the_largest_comfortable_model_that_downloads_soon_comes_first() -> None:
-    assert fit(64 * GB, 60 * GB) == [("o/small", True), ("o/large", False), ("o/tiny", False)]
-    assert fit(16 * GB, 12 * GB) == [("o/small", True), ("o/large", False), ("o/tiny", False)]
-    assert fit(8 * GB, 4 * GB) == [("o/tiny", True), ("o/small", False)]
-
-
-def test_where_none_is_comfortable_the_smallest_is_recommended() -> None:
-    assert fit(4 * GB, 3 * GB) == [("o/tiny", True), ("o/small", False)]
-    assert fit(2 * GB, 1 * GB) == []
-
-
-def test_the_disk_must_take_the_download() -> None:
-    assert fit(64 * GB, 60 * GB, disk=5 * GB) == [("o/small", True), ("o/tiny", False)]
-
-
-def test_unknown_memory_rules_nothing_out_and_begins_small() -> None:
-    assert fit(None, None) == [("o/tiny", True), ("o/large", False), ("o/small", False)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from localq.planning.budgets import HostAndDevices
+from localq.planning.comfort import is_tight
 from localq.planning.fit_choice import Where
 from localq.planning.model_shape import ModelShape
 from localq.planning.offload_plan import PlanOptions
@@ -59,7 +60,7 @@ def _tight(shape: ModelShape, machine: HostAndDevices, solution: Solution) -> bo
     weights = solution.estimate.host.weights
     if any(machine.unified):  # all of it is the machine's, however it is split
         weights = shape.weights
-    return 4 * weights > 3 * machine.host.usable
+    return is_tight(weights, machine.host.usable)
 
 
 def _where(shape: ModelShape, solution: Solution) -> Where:

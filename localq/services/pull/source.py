@@ -13,8 +13,9 @@ from localq.hub.folder import FolderSource
 from localq.hub.source import Source
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
-from localq.recipes import RECIPE_FILE, Choice, known_models, load_recipe, models_that_fit
+from localq.recipes import RECIPE_FILE, known_models, load_recipe
 from localq.services.make.destination import existing_folder
+from localq.services.pull.choices import Choice, models_that_fit
 from localq.services.pull.plan import size_of
 
 __all__ = ["DEMO", "Choice", "FoundSource", "choices", "find_source", "recipe_here"]

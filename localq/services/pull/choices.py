@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from localq.recipes.recipe import KnownModel
+from localq.planning.comfort import fits_comfortably, memory_of
+from localq.recipes import KnownModel
 
 __all__ = ["Choice", "models_that_fit"]
-
-_Q4_K_M_BYTES = 0.6
-"""Per parameter, with the tables and the higher types that such a file mixes in."""
-_OVERHEAD = 1_000_000_000
-"""Bytes for the context, the compute buffers and the program itself."""
-_COMFORTABLE = 0.25
-"""The share of all memory that a model may take so that everything else goes on as before."""
 
 _SHORT_DOWNLOAD = 8_000_000_000
 """Bytes of download that nobody minds who did not ask for a certain model."""
@@ -47,7 +41,7 @@ def models_that_fit(
         model
         for model in sorted(models, key=lambda model: model.parameters, reverse=True)
         if model.download_bytes <= free_disk
-        and (available_memory is None or _needed(model) < available_memory)
+        and (available_memory is None or memory_of(model.parameters) < available_memory)
     ]
     if not fitting:
         return []
@@ -55,7 +49,7 @@ def models_that_fit(
         model
         for model in fitting
         if total_memory
-        and _needed(model) <= _COMFORTABLE * total_memory
+        and fits_comfortably(memory_of(model.parameters), total_memory)
         and model.download_bytes <= _SHORT_DOWNLOAD
     ]
     best = comfortable[0] if comfortable else fitting[-1]
@@ -72,9 +66,5 @@ def _choice(
         size = "largest that runs comfortably" if comfortable else "smallest"
         why = f"the {size} in {total_memory / 1e9:.1f} GB of memory"
     else:
-        why = f"needs about {_needed(model) / 1e9:.1f} GB of memory"
+        why = f"needs about {memory_of(model.parameters) / 1e9:.1f} GB of memory"
     return Choice(model.repo, model.parameters, model.download_bytes, why, model is best)
-
-
-def _needed(model: KnownModel) -> float:
-    return model.parameters * _Q4_K_M_BYTES + _OVERHEAD
