@@ -91,7 +91,7 @@ class FilePiece:
 
     `order[i]` is the row of the file that comes i-th; it may leave rows out. `transposed` takes
     the matrix's columns for rows (before `order`). `transform` works on the decoded rows, after
-    `scales`.
+    `scales`. `name` is what the file calls the matrix.
     """
 
     path: Path
@@ -103,6 +103,7 @@ class FilePiece:
     transposed: bool = False
     transform: Transform | None = None
     scales: BlockScales | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.scales is not None and self.transposed:

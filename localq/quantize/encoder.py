@@ -6,9 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from localq.errors import BadFileError
-from localq.formats.rows import BlockScales, FileBytes, FilePiece, read_rows
+from localq.formats.rows import (
+    BlockScales,
+    FileBytes,
+    FilePiece,
+    SourceType,
+    read_rows,
+    stored_row_bytes,
+)
 from localq.formats.types import TensorType
 from localq.quantize.blocks import Block
+from localq.quantize.finite import row_not_finite
 from localq.quantize.layout import FileLayout
 from localq.quantize.native import Bytes, Floats, load_codecs
 
@@ -45,10 +53,12 @@ class Encoder:
     def encode(self, block: Block, buffers: Buffers) -> memoryview:
         """The block's bytes, good until `buffers` are used again.
 
-        BadFileError where the numbers are NaN or infinite, or become so in the type.
+        BadFileError where the numbers are NaN or infinite, or become so in the type: no codec says
+        so itself, and some end the process.
         """
         piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
         rows = read_rows(self._files, piece, block.first, block.rows)
+        _require_finite(block, piece.dtype, rows)
         if piece.dtype == type_.name and piece.transform is None:
             return rows.data
         floats, encoded = buffers.of(block.elements, block.rows * type_.row_bytes(columns))
@@ -61,12 +71,14 @@ class Encoder:
             numbers = np.ascontiguousarray(matrix, np.float32).ravel()
         if type_.is_quantized and (piece.scales or piece.transform):
             numbers = self._as_stored(block.tensor.source.lossless, numbers, columns)
+        if piece.scales or piece.transform:
+            _require_finite(block, "F32", numbers.view(np.uint8), made=True)
         weights = block.tensor.weights
         if weights is not None:
             weights = weights[block.weights : block.weights + columns]
         data = self._codecs.encode(type_, numbers, encoded, columns, weights)
-        if type_ is not TensorType.F32 and not self._codecs.valid(type_, data):
-            raise _unusable(block)
+        if type_ is not TensorType.F32:
+            _require_finite(block, type_.name, data, made=True)
         return data.data
 
     def _scaled(self, scales: BlockScales, rows: npt.NDArray[np.intp], matrix: Floats) -> Floats:
@@ -89,11 +101,27 @@ class Encoder:
         return self._codecs.decode(lossless, stored, np.empty(numbers.size, np.float32))
 
 
-def _unusable(block: Block) -> BadFileError:
-    source, piece = block.tensor.source, block.piece
-    return BadFileError(
-        piece.path if isinstance(piece, FilePiece) else source.name,
-        f"tensor {source.name!r} holds NaN or infinity, or numbers too large for "
-        f"{block.tensor.type.name}, near row {block.first}",
-        hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+def _require_finite(block: Block, dtype: SourceType, rows: Bytes, *, made: bool = False) -> None:
+    """Refuse rows that hold NaN or infinity: the block's as they are stored, or what was `made`
+    of them, in whose type they can only have become so by being too large for it."""
+    piece, source = block.piece, block.tensor.source
+    bad = row_not_finite(dtype, rows, stored_row_bytes(dtype, piece.columns))
+    if bad is None:
+        return
+    path, name, line, row = source.name, source.name, "row", block.first + bad
+    if isinstance(piece, FilePiece):
+        path, name = str(piece.path), piece.name or source.name
+        line = "column" if piece.transposed else "row"
+        row = int(piece.file_rows_of(block.first, block.rows)[bad])
+    also = "" if name == source.name else f" ({source.name})"
+    if made:
+        raise BadFileError(
+            path,
+            f"tensor {name[:200]!r}{also} holds numbers too large for {dtype} in {line} {row}",
+            hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+        )
+    raise BadFileError(
+        path,
+        f"tensor {name[:200]!r}{also} holds NaN or infinity in {line} {row}",
+        hint="the file is damaged, or was published so: localq verify tells which",
     )

@@ -82,9 +82,6 @@ class Codecs:
             ctypes.c_int64,
             ctypes.c_void_p,
         ]
-        self._validate = library.ggml_validate_row_data
-        self._validate.restype = ctypes.c_bool
-        self._validate.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
         self._init = library.ggml_quantize_init
         self._init.restype = None
         self._init.argtypes = [ctypes.c_int]
@@ -156,7 +153,3 @@ class Codecs:
             None if weights is None else weights.ctypes.data,
         )
         return target[:written]
-
-    def valid(self, type_: TensorType, data: Bytes) -> bool:
-        """Whether the rows hold no NaN and no infinity."""
-        return bool(self._validate(type_.ggml_id, data.ctypes.data, data.size))

@@ -294,22 +294,28 @@ def test_a_full_disk_while_writing(
 
 
 def test_weights_that_are_no_numbers(
-    library: Library, hub: HubServer, checkpoint: Path, home: Paths
+    library: Library,
+    hub: HubServer,
+    checkpoint: Path,
+    home: Paths,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     tensors = read_safetensors(checkpoint / SECOND)
     name = next(name for name, (_, shape, _) in tensors.items() if len(shape) > 1)
     dtype, shape, data = tensors[name]
-    values = np.frombuffer(data, "<f4").copy()
-    values[100] = np.inf
+    values = np.frombuffer(data, "<u2").copy()
+    values[3 * shape[1] + 5] = 0x7FC0  # NaN in BF16
     tensors[name] = (dtype, shape, values.tobytes())
     write_safetensors(checkpoint / SECOND, tensors)
     hub.add_repo("org/tiny", checkpoint)
     with pytest.raises(BadFileError, match="NaN or infinity") as caught:
         run(library, QuantType.Q8_0)
-    assert f"org/tiny/{SECOND}" in caught.value.message
+    assert f"org/tiny/{SECOND}: tensor {name!r}" in caught.value.message
+    assert "in row 3" in caught.value.message
     assert "\n" not in caught.value.message
     assert library.models() == []
     assert resumable(home) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_numbers_that_became_none_on_the_way(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -37,7 +38,7 @@ from localq.quantize.native import load_codecs
 from localq.quantize.options import TypeRule
 from localq.quantize.output import OutputFile
 from localq.services.make.quantize import QuantizeRequest, QuantizeResult, preflight, quantize
-from tests.checkpoints import write_safetensors
+from tests.checkpoints import read_safetensors, write_safetensors
 
 DEMO = Path(localq.__file__).parent / "demo" / "stories260K"
 
@@ -215,16 +216,99 @@ def test_a_bad_checkpoint_is_refused_in_one_line(
     assert left_behind(home) == []
 
 
-def test_weights_that_are_no_numbers(home: Paths, tmp_path: Path) -> None:
-    root = shutil.copytree(DEMO, tmp_path / "broken")
+UP = "model.layers.0.mlp.up_proj.weight"
+QUERY = "model.layers.0.self_attn.q_proj.weight"
+NORM = "model.layers.1.input_layernorm.weight"
+
+
+def with_number(root: Path, name: str, row: int, value: float, dtype: str) -> Path:
+    """The demo's checkpoint in a dtype, with one number put into a tensor."""
     weights = root / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-4000:-3000] = b"\xff" * 1000
-    weights.write_bytes(data)
+    tensors = {}
+    for each, (_, shape, data) in read_safetensors(weights).items():
+        bits = np.frombuffer(data, "<u2").astype("<u4") << 16
+        numbers = bits.view("<f4").reshape(shape)
+        if each == name:
+            numbers[(row, 5)[: len(shape)]] = value
+        if dtype == "BF16":
+            stored = (numbers.view("<u4") >> 16).astype("<u2").tobytes()
+        else:
+            stored = numbers.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
+        tensors[each] = (dtype, shape, stored)
+    write_safetensors(weights, tensors)
+    return root
+
+
+@pytest.mark.parametrize("type_", ["Q4_0", "Q4_K_M", "Q8_0", "F16", "F32"])
+@pytest.mark.parametrize(
+    ("dtype", "name", "value"),
+    [
+        ("BF16", UP, math.nan),
+        ("F32", UP, math.nan),
+        ("F32", UP, -math.inf),
+        ("F16", UP, math.inf),
+        ("BF16", QUERY, -math.inf),  # whose rows are written in another order
+        ("F32", NORM, math.nan),  # which is copied as it is
+    ],
+)
+def test_weights_that_are_no_numbers(
+    home: Paths,
+    checkpoint: Path,
+    capfd: pytest.CaptureFixture[str],
+    dtype: str,
+    name: str,
+    value: float,
+    type_: str,
+) -> None:
+    with_number(checkpoint, name, 3, value, dtype)
     with pytest.raises(BadFileError, match="NaN or infinity") as caught:
-        run(QuantizeRequest(QuantType.Q8_0, str(root)))
-    assert caught.value.path == weights
+        run(QuantizeRequest(QuantType[type_], str(checkpoint)))
+    assert caught.value.path == checkpoint / "model.safetensors"
+    assert repr(name) in caught.value.message
+    assert caught.value.message.endswith("in row 0" if name == NORM else "in row 3")
     assert left_behind(home) == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("source", ["F32", "F16", "BF16", "Q8_0", "Q4_0"])
+def test_a_gguf_whose_weights_are_no_numbers(
+    home: Paths,
+    checkpoint: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    source: str,
+) -> None:
+    made = run(QuantizeRequest(QuantType[source], str(checkpoint), tmp_path / "source.gguf"))
+    tensor = next(t for t in read_gguf(made.path).tensors if t.name == "blk.2.ffn_up.weight")
+    assert isinstance(tensor.type, TensorType)
+    data = bytearray(made.path.read_bytes())
+    at = tensor.offset + 3 * tensor.type.row_bytes(tensor.shape[0])
+    data[at : at + 4] = b"\xff" * 4
+    made.path.write_bytes(data)
+    for type_ in ("Q4_0", "Q6_K", "F32"):
+        request = QuantizeRequest(QuantType[type_], str(made.path), allow_requantize=True)
+        with pytest.raises(BadFileError, match="NaN or infinity") as caught:
+            run(request)
+        assert "tensor 'blk.2.ffn_up.weight' holds" in caught.value.message
+        assert caught.value.message.endswith("in row 3")
+    assert left_behind(home) == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("type_", "value"), [("F16", 1e6), ("BF16", 3.4028e38), ("Q8_0", 1e30)])
+def test_numbers_too_large_for_the_type(
+    home: Paths,
+    checkpoint: Path,
+    capfd: pytest.CaptureFixture[str],
+    type_: str,
+    value: float,
+) -> None:
+    with_number(checkpoint, UP, 3, value, "F32")
+    with pytest.raises(BadFileError, match=f"numbers too large for {type_} in row 3") as caught:
+        run(QuantizeRequest(QuantType[type_], str(checkpoint)))
+    assert caught.value.hint
+    assert left_behind(home) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_unknown_dtype(home: Paths, tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ class TensorMapping(RopeSettings):
             *(source.path, info.offset, info.dtype, rows, columns, order),
             transform=transform,
             scales=scales,
+            name=info.name,
         )
 
     def _scales(self, scales: Scales, shape: tuple[int, ...]) -> BlockScales:
