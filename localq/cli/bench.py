@@ -14,6 +14,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.library import Library
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def _show(run: Benchmark) -> None:
         output.line(f"{test.name:<12} {test.mean:10.2f} ± {test.stddev:.2f} tokens/s")
     output.line(f"{'first token':<12} {run.first_token_seconds:10.2f} s")
     output.line(f"{'load':<12} {run.load_seconds:10.2f} s")
-    memory = output.byte_count(run.memory_bytes)
+    memory = byte_size(run.memory_bytes)
     if run.resident_bytes is not None:
-        memory += f" asked for, {output.byte_count(run.resident_bytes)} resident"
+        memory += f" asked for, {byte_size(run.resident_bytes)} resident"
     output.line(f"{'memory':<12} {memory:>10}")
 
 

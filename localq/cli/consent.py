@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from localq.cli import output
+from localq.display import printable
 from localq.errors import UsageError
 
 __all__ = ["consent_by"]
@@ -24,6 +25,6 @@ def consent_by(*, yes: bool) -> Callable[[str], bool]:
             raise UsageError(
                 f"this needs your consent: {question}", hint="agree beforehand with --yes"
             )
-        return click.confirm(output.plain(question), err=True)
+        return click.confirm(printable(question), err=True)
 
     return consent

@@ -8,6 +8,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.errors import UsageError
 from localq.library import Library
 
@@ -35,12 +36,12 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
     rows = [
         (
             one.model.name,
-            output.byte_count(one.bytes),
+            byte_size(one.bytes),
             "elsewhere"
             if one.model.external
             else ""
             if one.frees_bytes == one.bytes
-            else f"shared; alone it takes {output.byte_count(one.frees_bytes)}",
+            else f"shared; alone it takes {byte_size(one.frees_bytes)}",
         )
         for one in usage.models
     ]
@@ -52,7 +53,7 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
         ("catalogue and tools", usage.other_bytes),
         ("free on this disk", usage.free_bytes),
     ):
-        rows.append((what, output.byte_count(size), ""))
+        rows.append((what, byte_size(size), ""))
     output.table(("WHAT", "SIZE", ""), rows)
 
 
@@ -65,13 +66,13 @@ def _duplicates(link: bool, as_json: bool) -> None:
         output.json_document({**output.to_json(result), "saves_bytes": result.saves_bytes})
         return
     for duplicate in result.duplicates:
-        output.line(f"{output.byte_count(duplicate.size_bytes)} the same in:")
+        output.line(f"{byte_size(duplicate.size_bytes)} the same in:")
         for path, model in zip(duplicate.files, duplicate.models, strict=True):
             output.line(f"  {path} ({model})")
     if not result.duplicates:
         output.narrate("no duplicates")
     elif link:
-        output.narrate(f"{output.byte_count(result.saves_bytes)} freed")
+        output.narrate(f"{byte_size(result.saves_bytes)} freed")
     elif result.saves_bytes:
-        size = output.byte_count(result.saves_bytes)
+        size = byte_size(result.saves_bytes)
         output.narrate(f"localq du --duplicates --link would free {size}")

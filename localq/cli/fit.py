@@ -11,8 +11,8 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size, short_count
 from localq.library import Library
-from localq.planning.placed_words import size_text
 
 if TYPE_CHECKING:
     from localq.services.fit.fit import FitResult, FitRow, RelatedRepo
@@ -86,13 +86,13 @@ def show(result: FitResult) -> None:
 
 def _about(result: FitResult) -> Iterator[tuple[str, str]]:
     yield "model", result.model
-    yield "architecture", f"{result.architecture}, {output.count(result.parameters)} parameters"
+    yield "architecture", f"{result.architecture}, {short_count(result.parameters)} parameters"
     if result.trained_ctx:
         yield "trained for", f"{result.trained_ctx:,} tokens of context"
     if result.licence:
         yield "licence", result.licence
     if result.repo is not None:
-        read, total = output.byte_count(result.fetched_bytes), output.byte_count(result.total_bytes)
+        read, total = byte_size(result.fetched_bytes), byte_size(result.total_bytes)
         yield "read", f"{read} of {total}"
 
 
@@ -104,7 +104,7 @@ def _row(row: FitRow) -> tuple[str, ...]:
         f"{'' if row.exact_size else _ABOUT}{row.size_bytes:,}",
         f"{row.bits_per_weight:.2f}",
         str(row.n_ctx),
-        _right(f"{about}{size_text(row.memory_bytes)}"),
+        _right(f"{about}{byte_size(row.memory_bytes)}"),
         _place(row),
         _right(_room(row)),
     )
@@ -136,7 +136,7 @@ def _legend(rows: Sequence[FitRow]) -> Iterator[str]:
 def _room(row: FitRow) -> str:
     if row.room_bytes is None:
         return "unknown"
-    return ("-" if row.room_bytes < 0 else "") + size_text(abs(row.room_bytes))
+    return byte_size(row.room_bytes)
 
 
 def _right(text: str) -> str:
@@ -151,7 +151,7 @@ def _instead(result: FitResult) -> str:
 
 def _related(related: RelatedRepo) -> str:
     if related.quant:
-        return f"{related.command}  ({output.byte_count(related.size_bytes)})"
+        return f"{related.command}  ({byte_size(related.size_bytes)})"
     quants = list(related.quants)
     more = " ..." if len(quants) > _MOST_QUANTS else ""
     return f"{related.repo} has {', '.join(quants[:_MOST_QUANTS])}{more}"

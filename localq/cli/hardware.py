@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _cores(cpu: CpuProfile) -> str:
 
 def _cache(cache: Cache) -> str:
     shared = f" for {cache.shared_by} threads" if (cache.shared_by or 1) > 2 else ""
-    return f"L{cache.level}{_CACHE_LETTERS[cache.kind]} {_binary(cache.size_bytes)}{shared}"
+    return f"L{cache.level}{_CACHE_LETTERS[cache.kind]} {byte_size(cache.size_bytes)}{shared}"
 
 
 def _memory(memory: Memory | None) -> str:
@@ -132,10 +133,10 @@ def _memory(memory: Memory | None) -> str:
         return _UNKNOWN
     swap = None
     if memory.swap_total is not None:
-        swap = f"{_binary(memory.swap_total)} of swap" if memory.swap_total else "no swap"
+        swap = f"{byte_size(memory.swap_total)} of swap" if memory.swap_total else "no swap"
     return _joined(
-        f"{_binary(memory.total)}" + (" (the container's limit)" if memory.limit else ""),
-        f"{_binary(memory.available)} available",
+        f"{byte_size(memory.total)}" + (" (the container's limit)" if memory.limit else ""),
+        f"{byte_size(memory.available)} available",
         swap,
     )
 
@@ -168,13 +169,13 @@ def _device(device: Device) -> str:
 
 
 def _disk(disk: Disk) -> str:
-    free = "an unknown amount" if disk.free_bytes is None else output.byte_count(disk.free_bytes)
-    total = f" of {output.byte_count(disk.total_bytes)}" if disk.total_bytes else ""
+    free = "an unknown amount" if disk.free_bytes is None else byte_size(disk.free_bytes)
+    total = f" of {byte_size(disk.total_bytes)}" if disk.total_bytes else ""
     write, read = disk.write_bytes_per_second, disk.read_bytes_per_second
     return _joined(
         f"{disk.path}: {free} free{total}",
-        f"writes {output.byte_count(round(write))}/s" if write is not None else None,
-        f"reads {output.byte_count(round(read))}/s" if read is not None else None,
+        f"writes {byte_size(write)}/s" if write is not None else None,
+        f"reads {byte_size(read)}/s" if read is not None else None,
     )
 
 
@@ -190,17 +191,7 @@ def _amount(total: int | None, free: int | None, *, unified: bool) -> str:
     if total is None:
         return "uses the machine's memory" if unified else "memory unknown"
     share = " of the machine's memory" if unified else ""
-    return _binary(total) + share + (f", {_binary(free)} free" if free is not None else "")
-
-
-def _binary(size: int) -> str:
-    """Memory is sold, and told, in powers of two."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if value == int(value) or value >= 99.95 else f"{value:.1f} {unit}"
+    return byte_size(total) + share + (f", {byte_size(free)} free" if free is not None else "")
 
 
 def _many(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.errors import LibraryError
 from localq.library import Library
 from localq.library.foreign import TOOLS
@@ -81,7 +82,7 @@ def _report(result: ImportResult, wanted: str | None) -> None:
         output.line(one.model.name)
     _tell_skipped(result)
     if result.saved_bytes:
-        output.narrate(f"{output.byte_count(result.saved_bytes)} of disk saved")
+        output.narrate(f"{byte_size(result.saved_bytes)} of disk saved")
 
 
 _HOW = {
@@ -100,7 +101,7 @@ def _list(result: ImportResult, tool: str | None) -> None:
             (
                 (
                     one.model.name,
-                    output.byte_count(one.model.size_bytes),
+                    byte_size(one.model.size_bytes),
                     one.source,
                     "yes" if one.already_there else "no",
                 )

@@ -14,6 +14,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.jobs_table import show_jobs, watch_jobs
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.jobs import Job, JobState, JobStore
 from localq.library import Library
 from localq.paths import Paths
@@ -121,7 +122,7 @@ def clear(job_ids: tuple[int, ...], every: bool, partials: bool, as_json: bool) 
     if as_json:
         output.json_document(cleared)
         return
-    freed = f"; {output.byte_count(cleared.freed_bytes)} freed" if partials else ""
+    freed = f"; {byte_size(cleared.freed_bytes)} freed" if partials else ""
     count = len(cleared.job_ids)
     output.narrate(f"{count or 'no'} job{'' if count == 1 else 's'} forgotten{freed}")
 

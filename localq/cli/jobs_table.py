@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from localq.cli import output
+from localq.display import age, byte_size, duration
 from localq.events import Unit
 from localq.jobs import Job, JobState
 
-__all__ = ["ago", "show_jobs", "watch_jobs"]
+__all__ = ["show_jobs", "watch_jobs"]
 
 _REDRAW_SECONDS = 0.5
 _HEADINGS = ("ID", "JOB", "STATE", "PROGRESS", "SPEED", "LEFT", "WHEN")
@@ -58,14 +59,6 @@ def watch_jobs(look: Callable[[], Sequence[Job]], *, quiet: bool = False) -> Non
             jobs = look()
 
 
-def ago(seconds: float) -> str:
-    """How long ago something was, to about one part in ten."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"
-
-
 def _any_active(jobs: Sequence[Job]) -> bool:
     return any(job.state.is_active for job in jobs)
 
@@ -76,16 +69,16 @@ def _row(job: Job) -> tuple[str, ...]:
     if running and progress.stage:
         share = f"{share} {progress.stage}".strip()
     left = progress.seconds_left if running else None
-    when = job.ended_at or job.updated_at
-    started = f"started {ago(time.time() - (job.started_at or when))}"
+    when, now = job.ended_at or job.updated_at, time.time()
+    started = f"started {age(job.started_at or when, now)}"
     return (
         str(job.id),
         job.title,
         job.state.value,
         "" if job.state is JobState.FINISHED else share,
         _speed(job) if running else "",
-        "" if left is None else _duration(left),
-        started if running else ago(time.time() - when),
+        "" if left is None else duration(left),
+        started if running else age(when, now),
     )
 
 
@@ -94,12 +87,5 @@ def _speed(job: Job) -> str:
     if not speed:
         return ""
     if job.progress.unit is Unit.BYTES:
-        return f"{output.byte_count(int(speed))}/s"
+        return f"{byte_size(speed)}/s"
     return f"{speed:,.0f} {job.progress.unit.value}/s"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02}"
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

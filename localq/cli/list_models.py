@@ -8,6 +8,7 @@ import click
 
 from localq.cli import output
 from localq.cli.options import json_option
+from localq.display import byte_size, short_count
 from localq.library import Library, Model
 
 __all__ = ["command"]
@@ -53,8 +54,8 @@ def _table(models: Sequence[Model]) -> None:
     columns: list[tuple[str, Callable[[Model], str]]] = [
         ("NAME", lambda model: model.name),
         ("QUANT", lambda model: model.quant),
-        ("PARAMETERS", lambda model: output.count(model.parameters)),
-        ("SIZE", lambda model: output.byte_count(model.size_bytes)),
+        ("PARAMETERS", lambda model: short_count(model.parameters)),
+        ("SIZE", lambda model: byte_size(model.size_bytes)),
         ("ARCHITECTURE", lambda model: model.architecture),
     ]
     # Columns for what few libraries have come only where there is something to show.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localq.cli import output
+from localq.display import byte_size
 from localq.services.make.quantize import QuantizeResult
 
 __all__ = ["report_made"]
@@ -14,5 +15,5 @@ def report_made(result: QuantizeResult, *, as_json: bool) -> None:
         output.json_document(result)
         return
     if not result.already_there:
-        output.narrate(f"{output.byte_count(result.size_bytes)} in {result.seconds:.1f} s")
+        output.narrate(f"{byte_size(result.size_bytes)} in {result.seconds:.1f} s")
     output.line(result.name or str(result.path))

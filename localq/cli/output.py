@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localq.cli.columns import lay_out
+from localq.display import printable, printable_lines
 from localq.errors import LocalqError
 from localq.json_codec import json_scalar
 from localq.json_codec import to_json as as_json
@@ -20,9 +20,7 @@ from localq.json_codec import to_json as as_json
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["byte_count", "count", "error", "json_document", "line", "narrate", "plain", "table"]
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+__all__ = ["error", "json_document", "line", "narrate", "stream", "table", "warn"]
 
 
 def use_utf8() -> None:
@@ -33,45 +31,35 @@ def use_utf8() -> None:
             reconfigure(encoding="utf-8", errors="replace")
 
 
-def plain(text: object) -> str:
-    """`text` on one line and without anything that could drive a terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
-
-
-def _lines(text: str) -> str:
-    """`text` with its line breaks and tabs, but nothing else that drives a terminal."""
-    return "".join(p if p in "\n\t" else plain(p) for p in re.split(r"([\n\t])", text))
-
-
 def line(text: str) -> None:
     """A line of the result."""
-    click.echo(plain(text))
+    click.echo(printable(text))
 
 
 def stream(text: str) -> None:
     """A piece of a reply as it comes; line breaks and tabs stay."""
-    click.echo(_lines(text), nl=False)
+    click.echo(printable_lines(text), nl=False)
 
 
 def prompt(text: str) -> None:
     """The beginning of a text that the reply goes on with, for who looks at the terminal."""
-    click.echo(click.style(_lines(text), dim=True), err=True, nl=False)
+    click.echo(click.style(printable_lines(text), dim=True), err=True, nl=False)
 
 
 def narrate(text: str) -> None:
     """A line for the person in front of the terminal."""
-    click.echo(plain(text), err=True)
+    click.echo(printable(text), err=True)
 
 
 def warn(text: str) -> None:
-    click.echo(f"{_colour('warning:', 'yellow')} {plain(text)}", err=True)
+    click.echo(f"{_colour('warning:', 'yellow')} {printable(text)}", err=True)
 
 
 def error(failure: LocalqError) -> None:
     """The one line that says what went wrong, and the one that says what to do."""
-    click.echo(f"{_colour('error:', 'red')} {plain(failure.message)}", err=True)
+    click.echo(f"{_colour('error:', 'red')} {printable(failure.message)}", err=True)
     if failure.hint:
-        click.echo(f"{_colour('  try:', 'cyan')} {plain(failure.hint)}", err=True)
+        click.echo(f"{_colour('  try:', 'cyan')} {printable(failure.hint)}", err=True)
 
 
 def json_document(value: object) -> None:
@@ -109,29 +97,9 @@ def drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Text:
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    cells = ([plain(cell) for cell in row] for row in rows)
+    cells = ([printable(cell) for cell in row] for row in rows)
     first, *rest = lay_out(headings, cells, width)
     return [click.style(first, dim=True), *rest]
-
-
-def byte_count(size: int) -> str:
-    """1,234,567 bytes as "1.2 MB"."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def count(number: int) -> str:
-    """134,515,008 parameters as "135M"."""
-    value = float(number)
-    for unit in ("", "K", "M", "B"):
-        if value < 999.5:
-            return f"{value:.0f}{unit}" if not unit or value >= 9.95 else f"{value:.1f}{unit}"
-        value /= 1000
-    return f"{value:.1f}T"
 
 
 def _colour(text: str, colour: str) -> str:

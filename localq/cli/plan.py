@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.plan_options import plan_options, plan_options_from
+from localq.display import byte_size
 from localq.errors import UsageError
 from localq.library import Library
 
@@ -81,8 +82,6 @@ def command(
 
 
 def _show(planned: PlannedModel, explain: bool) -> None:
-    from localq.planning.placed_words import size_text
-
     plan = planned.plan
     output.line(planned.model.name)
     output.line("")
@@ -92,8 +91,8 @@ def _show(planned: PlannedModel, explain: bool) -> None:
     rows = []
     for memory, budget in zip(plan.estimate.devices, plan.budgets, strict=False):
         parts = (memory.weights, memory.kv_cache, memory.compute, memory.overhead, memory.total)
-        free = "unknown" if budget.usable is None else size_text(budget.usable)
-        rows.append((memory.name, *(size_text(part) if part else "-" for part in parts), free))
+        free = "unknown" if budget.usable is None else byte_size(budget.usable)
+        rows.append((memory.name, *(byte_size(part) if part else "-" for part in parts), free))
     output.table(("MEMORY", "WEIGHTS", "KV CACHE", "COMPUTE", "ENGINE", "TOTAL", "USABLE"), rows)
     if explain:
         output.line("")

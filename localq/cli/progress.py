@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from localq.cli import output
+from localq.display import byte_size, printable
 from localq.events import JobEvent, Note, Progress, Started, Unit
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ProgressDisplay:
             self._bar = _bar(event.unit)
             self._bar.start()
         if self._task is None or event.stage != self._stage:
-            self._task = self._bar.add_task(output.plain(event.stage), total=None)
+            self._task = self._bar.add_task(printable(event.stage), total=None)
             self._stage = event.stage
         self._bar.update(self._task, completed=event.done, total=event.total or None)
 
@@ -68,7 +69,7 @@ class ProgressDisplay:
         if now < self._next_line:
             return
         self._next_line = now + _LINE_SECONDS
-        done = output.byte_count(event.done) if event.unit is Unit.BYTES else str(event.done)
+        done = byte_size(event.done) if event.unit is Unit.BYTES else str(event.done)
         share = f" ({100 * event.done // event.total} %)" if event.total else ""
         output.narrate(f"{event.stage}: {done}{share}")
 

@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size, short_count
 from localq.errors import UsageError
 from localq.library import Library
 
@@ -156,7 +157,7 @@ def _pull_as(
         output.json_document(result)
         return
     if not result.already_there:
-        size = output.byte_count(result.model.size_bytes)
+        size = byte_size(result.model.size_bytes)
         output.narrate(f"{size} in {result.seconds:.1f} s")
     output.line(result.model.name)
 
@@ -175,7 +176,7 @@ def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
             (
                 (
                     file.path,
-                    output.byte_count(file.size_bytes),
+                    byte_size(file.size_bytes),
                     _share(file.present_bytes, file.size_bytes),
                 )
                 for file in preview.files
@@ -185,9 +186,9 @@ def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
         output.narrate(f"{preview.name} is complete; nothing to download")
         return
     output.narrate(
-        f"{preview.name}: {output.byte_count(preview.download_bytes)} to download of "
-        f"{output.byte_count(preview.total_bytes)}; "
-        f"{output.byte_count(preview.free_bytes)} are free"
+        f"{preview.name}: {byte_size(preview.download_bytes)} to download of "
+        f"{byte_size(preview.total_bytes)}; "
+        f"{byte_size(preview.free_bytes)} are free"
     )
     if preview.download_bytes > preview.free_bytes:
         output.warn("the disk has no room for it; LOCALQ_HOME can be a folder on a larger one")
@@ -212,9 +213,9 @@ def _choose(library: Library) -> str | None:
     output.narrate("models that fit this machine:")
     for i, choice in enumerate(offered, 1):
         mark = "*" if i == default else " "
-        size = output.byte_count(choice.download_bytes)
+        size = byte_size(choice.download_bytes)
         output.narrate(
-            f" {mark}{i:>2}  {choice.repo:<42} {output.count(choice.parameters):>5} "
+            f" {mark}{i:>2}  {choice.repo:<42} {short_count(choice.parameters):>5} "
             f"{size:>8}  {choice.why}"
         )
     picked: int = click.prompt(

@@ -14,6 +14,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
+from localq.display import byte_size
 from localq.errors import StorageError, UsageError
 from localq.library import Library
 from localq.services.make.quantize import Preflight, QuantizeRequest, preflight
@@ -155,13 +156,13 @@ def _print(found: Preflight) -> None:
     for label, value in (
         ("source", found.source),
         ("would write", str(found.path)),
-        ("size", f"{found.size_bytes:,} bytes ({output.byte_count(found.size_bytes)})"),
+        ("size", f"{found.size_bytes:,} bytes ({byte_size(found.size_bytes)})"),
         ("architecture", found.architecture),
         ("parameters", f"{found.parameters:,}"),
         ("tensors", types),
         ("tokenizer", found.tokenizer),
         ("chat template", found.chat_template),
-        ("disk free", output.byte_count(found.free_disk_bytes)),
+        ("disk free", byte_size(found.free_disk_bytes)),
     ):
         output.line(f"{label:<14} {value}")
     for warning in found.warnings:

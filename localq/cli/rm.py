@@ -9,6 +9,7 @@ import click
 from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.options import json_option
+from localq.display import byte_size, printable
 from localq.errors import Cancelled
 from localq.library import Library
 
@@ -51,12 +52,12 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
             return
         names = ", ".join(plan.model.name for plan in plans)
         if now:
-            question = f"delete {names} for good ({output.byte_count(frees)})?"
+            question = f"delete {names} for good ({byte_size(frees)})?"
             if not consent_by(yes=yes)(question):
                 raise Cancelled("stopped; nothing was removed")
         elif not yes and sys.stdin.isatty():
-            size = output.byte_count(sum(plan.model.size_bytes for plan in plans))
-            click.confirm(f"remove {output.plain(names)} ({size})?", abort=True, err=True)
+            size = byte_size(sum(plan.model.size_bytes for plan in plans))
+            click.confirm(f"remove {printable(names)} ({size})?", abort=True, err=True)
         removed = remove(library, [plan.model.name for plan in plans], now=now)
     if as_json:
         output.json_document({"removed": removed, "frees_bytes": frees, "deleted": now})
@@ -79,5 +80,5 @@ def _frees(size: int, *, now: bool) -> str:
     if size == 0:
         return "that frees nothing: others have the same files"
     if now:
-        return f"{output.byte_count(size)} freed"
-    return f"localq trash empty frees {output.byte_count(size)}"
+        return f"{byte_size(size)} freed"
+    return f"localq trash empty frees {byte_size(size)}"

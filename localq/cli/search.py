@@ -8,6 +8,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.display import short_count
 
 __all__ = ["command"]
 
@@ -48,8 +49,8 @@ def command(words: tuple[str, ...], gguf: bool, sort: str, limit: int, as_json: 
                 model.repo,
                 model.size_class,
                 model.licence,
-                output.count(model.downloads),
-                output.count(model.likes),
+                short_count(model.downloads),
+                short_count(model.likes),
                 model.updated,
                 "gated" if model.gated else "",
             )

@@ -6,6 +6,7 @@ import click
 
 from localq.cli import output
 from localq.cli.options import json_option
+from localq.display import byte_size
 from localq.library import Library
 
 __all__ = ["command"]
@@ -43,7 +44,7 @@ def command(model: str, tensors: bool, as_json: bool) -> None:
         ("format", f"{found.format.value}, {found.quant}"),
         ("architecture", found.architecture),
         ("parameters", f"{found.parameters:,}"),
-        ("size", f"{found.size_bytes:,} bytes ({output.byte_count(found.size_bytes)})"),
+        ("size", f"{found.size_bytes:,} bytes ({byte_size(found.size_bytes)})"),
         ("source", source + revision),
         ("path", f"{found.path} (not localq's own)" if found.external else str(found.path)),
     ):

@@ -9,6 +9,7 @@ import click
 from localq.cli import output
 from localq.cli.consent import consent_by
 from localq.cli.options import json_option
+from localq.display import byte_size
 from localq.errors import Cancelled
 from localq.library import Library
 
@@ -46,7 +47,7 @@ def empty(
     age = parse_age(older_than) if older_than else None
     with Library() as library:
         would = empty_trash(library, models, older_than=age, dry_run=True)
-        freed = output.byte_count(would.freed_bytes)
+        freed = byte_size(would.freed_bytes)
         if not dry_run and would.models:
             count = len(would.models)
             what = f"{count} models" if count > 1 else would.models[0].name
@@ -54,7 +55,7 @@ def empty(
             if not consent_by(yes=yes)(question):
                 raise Cancelled("stopped; the trash is as it was")
             would = empty_trash(library, models, older_than=age)
-            freed = output.byte_count(would.freed_bytes)
+            freed = byte_size(would.freed_bytes)
     if as_json:
         output.json_document(would)
     elif not would.models:
@@ -79,7 +80,7 @@ def _list(as_json: bool) -> None:
                 (
                     str(entry.id),
                     entry.model.name,
-                    output.byte_count(entry.model.size_bytes),
+                    byte_size(entry.model.size_bytes),
                     time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.removed_at)),
                     "" if entry.state == "kept" else f"{entry.state}: localq doctor --repair",
                 )

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from typing import Any, BinaryIO
 
+from localq.display import byte_size
 from localq.engine.backends import total_memory
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_options import cache_bytes_at_least, context_params, model_params
@@ -98,8 +99,8 @@ class LlamaModel:
         weights = int(self._api.llama_model_size(self._model))
         if there_is is not None and least + weights > there_is:
             raise LlamaError(
-                f"a context of {self.n_ctx:,} tokens takes {least / 1e9:,.1f} GB beside the model's"
-                f" {weights / 1e9:,.1f}; this machine has {there_is / 1e9:,.1f} GB"
+                f"a context of {self.n_ctx:,} tokens takes {byte_size(least)} beside the model's"
+                f" {byte_size(weights)}; this machine has {byte_size(there_is)}"
             )
 
     def _open_context(self, outputs: int) -> None:

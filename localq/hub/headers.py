@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from localq.display import byte_size
 from localq.errors import BadFileError, OfflineError
 from localq.events import Emit
 from localq.formats.gguf import GGUFFile, parse_gguf
@@ -148,7 +149,7 @@ class _Opened:
         if end > _MAX_BYTES:
             raise BadFileError(
                 _shown(self.source, self.file),
-                f"the header is longer than {_MAX_BYTES >> 20} MiB",
+                f"the header is longer than {byte_size(_MAX_BYTES)}",
                 offset=begin,
             )
         have = len(self.have)

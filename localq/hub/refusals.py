@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from localq.display import printable
 from localq.errors import HubError, LocalqError, NotFoundError
 from localq.hub.source import TransferInterrupted
 
@@ -107,4 +108,4 @@ def _phrase(status: int) -> str:
 
 
 def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
+    return printable(text[:200]).strip()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from localq.display import short_count
 from localq.errors import HubError
 from localq.events import Emit
 from localq.hub.backoff import Backoff, RetryPolicy
@@ -26,7 +27,6 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SIZE = re.compile(
     r"(?<![A-Za-z0-9.])((?:[0-9]{1,2}x)?[0-9]{1,4}(?:\.[0-9]{1,3})?[BM])(?![A-Za-z])", re.I
 )
-_UNITS = {"B": 10**9, "M": 10**6}
 
 
 class SearchOrder(StrEnum):
@@ -106,11 +106,7 @@ def search_models(
 def size_class(parameters: int | None, repo: str) -> str:
     """ "1.2B" for 1,235,814,400 parameters; where their number is unknown, what the name says."""
     if parameters:
-        for unit, size in _UNITS.items():
-            if parameters >= size * 0.9995:
-                value = parameters / size
-                return f"{value:.0f}{unit}" if value >= 99.95 else f"{value:.1f}{unit}"
-        return f"{parameters / 1000:.0f}K"
+        return short_count(parameters)
     match = _SIZE.search(repo.partition("/")[2])
     return match[1][:-1].lower() + match[1][-1].upper() if match else ""
 

@@ -19,6 +19,7 @@ import httpx2
 from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import OfflineModeIsEnabled
 
+from localq.display import printable
 from localq.errors import HubError, OfflineError
 from localq.hub import environment
 from localq.hub.backoff import Backoff, stop_if
@@ -183,4 +184,4 @@ def _token() -> str | None:
 
 def _reason(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    return "".join(c if c.isprintable() else " " for c in text[:200])
+    return printable(text[:200])

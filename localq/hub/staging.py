@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from localq.display import byte_size
 from localq.errors import HubError, StorageError, storage_errors
 
 __all__ = ["partial_folder", "refuse_full_disk", "staging_folder"]
@@ -64,8 +65,8 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + _RESERVE:
         raise StorageError(
-            f"{folder}: {(needed + _RESERVE) / 1e9:,.2f} GB are needed, "
-            f"{_RESERVE / 1e9:,.2f} of them to be left free; {free / 1e9:,.2f} GB are free",
+            f"{folder}: {byte_size(needed + _RESERVE)} are needed, "
+            f"{byte_size(_RESERVE)} of them to be left free; {byte_size(free)} are free",
             hint="free some space (localq trash empty), or let LOCALQ_HOME name a larger disk",
         )
 

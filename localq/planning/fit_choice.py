@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from localq.display import byte_size
 from localq.formats.types import QuantType
 from localq.planning.comfort import parameters_in
 
@@ -151,7 +152,7 @@ def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None)
     chosen = candidates[index]
     worthwhile = _worthwhile(candidates)
     better = [candidates[i] for i in worthwhile[worthwhile.index(index) + 1 :]]
-    read = f"{_amount(chosen.read_bytes)} to read for every token"
+    read = f"{byte_size(chosen.read_bytes)} to read for every token"
     if index == on_gpu:
         reason = "the best type that fits the GPU whole" if better else "fits the GPU whole"
     elif not better:
@@ -172,7 +173,3 @@ def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None)
     if 0 <= _rank(chosen) < _POOR:
         reason += "; so few bits are felt: a smaller model as Q4_K_M may well answer better"
     return reason
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 999_500_000 else f"{max(size / 1e6, 1):.0f} MB"

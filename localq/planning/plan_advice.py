@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from localq.display import byte_size
 from localq.formats.types import TensorType
 from localq.planning.budgets import HostAndDevices
 from localq.planning.fit_shape import scaled_shape
 from localq.planning.kv_cache import CacheSettings, type_fits
 from localq.planning.model_shape import ModelShape
 from localq.planning.offload_plan import PlanOptions
-from localq.planning.placed_words import size_text
 
 __all__ = ["Solved", "overfull_problem", "suggestions"]
 
@@ -42,8 +42,8 @@ def overfull_problem(
     if not overfull:
         return None
     parts = [
-        f"{size_text(needed)} of {'memory' if name == 'host' else f'memory on {name}'},"
-        f" where {size_text(usable)} can be used"
+        f"{byte_size(needed)} of {'memory' if name == 'host' else f'memory on {name}'},"
+        f" where {byte_size(usable)} can be used"
         for name, needed, usable in overfull
     ]
     return f"with a context of {settings.n_ctx:,} tokens it takes {'; and '.join(parts)}"

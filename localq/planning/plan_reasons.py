@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from localq.display import byte_size
 from localq.hardware.profile import HardwareProfile
 from localq.planning.budgets import HostAndDevices
 from localq.planning.estimate import Placement
 from localq.planning.kv_cache import CacheSettings
 from localq.planning.model_shape import ModelShape
 from localq.planning.offload_plan import PlanOptions, Tuned
-from localq.planning.placed_words import size_text
 
 __all__ = ["reasons"]
 
@@ -134,7 +134,7 @@ def _memory(machine: HostAndDevices) -> str:
             parts.append("how much memory the machine has free is unknown")
         else:
             parts.append(
-                f"{budget.name} has {size_text(budget.free)} free, of which"
-                f" {size_text(min(budget.margin, budget.free))} is left alone"
+                f"{budget.name} has {byte_size(budget.free)} free, of which"
+                f" {byte_size(min(budget.margin, budget.free))} is left alone"
             )
     return f"memory: {'; '.join(parts)}"

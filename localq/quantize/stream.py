@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from localq.display import byte_size
 from localq.errors import BadFileError, Cancelled, UnsupportedError
 from localq.quantize.arrival import Arrivals, FileGroup
 from localq.quantize.blocks import cut
@@ -152,6 +153,6 @@ class StreamWriter:
     def _refuse_hoard(self) -> None:
         if (most := self._arrivals.most_held) > _MOST_HELD:
             raise UnsupportedError(
-                f"quantizing these files as they arrive would take {most / 1e9:,.1f} GB of memory",
+                f"quantizing these files as they arrive would take {byte_size(most)} of memory",
                 hint="pull the checkpoint without --as, then quantize it",
             )

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from localq.tui import strings, units
-from localq.tui.text import clean
+from localq.display import age, byte_size, printable
+from localq.tui import strings
 
 if TYPE_CHECKING:
     from localq.library.model import Model
@@ -25,9 +25,9 @@ _TENSOR_TYPES_SHOWN = 3
 def known_lines(model: Model) -> list[DetailLine]:
     """What the catalogue knows: shown at once, while the file is still being read."""
     return [
-        (strings.DETAIL_ARCHITECTURE, clean(model.architecture)),
+        (strings.DETAIL_ARCHITECTURE, printable(model.architecture)),
         (strings.DETAIL_PARAMETERS, f"{model.parameters:,}"),
-        (strings.DETAIL_SIZE, units.byte_count(model.size_bytes)),
+        (strings.DETAIL_SIZE, byte_size(model.size_bytes)),
         *_source(model),
     ]
 
@@ -37,10 +37,10 @@ def lines(details: ModelDetails, now: float) -> list[DetailLine]:
     model, metadata = details.model, details.metadata
     context = _context(metadata)
     found = [
-        (strings.DETAIL_ARCHITECTURE, clean(model.architecture)),
+        (strings.DETAIL_ARCHITECTURE, printable(model.architecture)),
         (strings.DETAIL_PARAMETERS, f"{model.parameters:,}"),
         (strings.DETAIL_CONTEXT, strings.TOKENS.format(context) if context else strings.UNKNOWN),
-        (strings.DETAIL_SIZE, units.byte_count(model.size_bytes)),
+        (strings.DETAIL_SIZE, byte_size(model.size_bytes)),
         (strings.DETAIL_TENSORS, _tensors([tensor.type for tensor in details.tensors])),
     ]
     if model.format.is_file:
@@ -50,23 +50,23 @@ def lines(details: ModelDetails, now: float) -> list[DetailLine]:
         found.append(
             (
                 strings.DETAIL_LICENSE,
-                clean(license_name) if isinstance(license_name, str) else strings.UNKNOWN,
+                printable(license_name) if isinstance(license_name, str) else strings.UNKNOWN,
             )
         )
     return [
         *found,
         *_source(model),
-        (strings.DETAIL_ADDED, units.age(model.created_at, now)),
-        (strings.DETAIL_PATH, clean(str(model.path))),
+        (strings.DETAIL_ADDED, age(model.created_at, now)),
+        (strings.DETAIL_PATH, printable(str(model.path))),
     ]
 
 
 def _source(model: Model) -> list[DetailLine]:
     if model.source.repo is None:
         return [(strings.DETAIL_SOURCE, strings.LOCAL_FOLDER)]
-    repo = clean(model.source.repo)
+    repo = printable(model.source.repo)
     if model.source.revision:
-        repo += f" @ {clean(model.source.revision)[:_REVISION_DIGITS]}"
+        repo += f" @ {printable(model.source.revision)[:_REVISION_DIGITS]}"
     return [(strings.DETAIL_SOURCE, repo)]
 
 
@@ -79,7 +79,7 @@ def _context(metadata: Mapping[str, object]) -> int | None:
 
 def _tensors(types: Sequence[str]) -> str:
     counts = Counter(types).most_common()
-    shown = [f"{count} {clean(name)}" for name, count in counts[:_TENSOR_TYPES_SHOWN]]
+    shown = [f"{count} {printable(name)}" for name, count in counts[:_TENSOR_TYPES_SHOWN]]
     if len(counts) > _TENSOR_TYPES_SHOWN:
         shown.append("…")
     return ", ".join(shown) or strings.UNKNOWN

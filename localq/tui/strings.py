@@ -4,13 +4,6 @@ from __future__ import annotations
 
 APP = "localq"
 
-# --- time ---
-NEVER = "never"
-JUST_NOW = "just now"
-MINUTES_AGO = "{} min ago"
-HOURS_AGO = "{} h ago"
-DAYS_AGO = "{} d ago"
-
 # --- errors ---
 UNEXPECTED = "something unexpected went wrong: {}"
 UNEXPECTED_HINT = "the details are in {}"

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from localq.cli.jobs_table import ago
 from localq.cli.main import main
 from localq.jobs import Job, JobState, JobStore
 from localq.paths import Paths
@@ -255,11 +254,3 @@ def test_watch_waits(hub: HubServer, store: JobStore, capsys: Capture) -> None:
     assert main(["jobs", "--watch"]) == 0
     assert "finished" in capsys.readouterr().out
     assert store.job(1).state is JobState.FINISHED
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(-3, "0 s ago"), (5, "5 s ago"), (150, "2 min ago"), (7300, "2 h ago"), (1e6, "11 d ago")],
-)
-def test_how_long_ago(seconds: float, said: str) -> None:
-    assert ago(seconds) == said

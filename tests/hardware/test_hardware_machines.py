@@ -140,6 +140,6 @@ def test_what_is_shown_of_a_desktop() -> None:
     shown = "\n".join(lines(profile_of("ryzen-7950x-rtx4090")))
     assert "16 cores, 32 threads" in shown
     assert "unused     AVX512 " in shown
-    assert "GeForce RTX 4090, 24.0 GiB, 23.2 GiB free, compute 8.9, driver 550.120" in shown
+    assert "GeForce RTX 4090, 25.8 GB, 24.9 GB free, compute 8.9, driver 550.120" in shown
     assert "! This machine has an NVIDIA GeForce RTX 4090, but the installed engine is" in shown
     assert "\n  try: python -m pip install" in shown

@@ -86,7 +86,7 @@ def test_what_is_said_of_a_model(hub: HubServer) -> None:
     ("parameters", "name", "expected"),
     [
         (134_515_008, "org/x", "135M"),
-        (999_700_000, "org/x", "1.0B"),
+        (999_700_000, "org/x", "1B"),
         (405_000_000_000, "org/x", "405B"),
         (260_032, "org/x", "260K"),
         (None, "org/Mixtral-8x7B-v0.1", "8x7B"),

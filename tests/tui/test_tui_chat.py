@@ -245,7 +245,9 @@ class TestReply:
             fakes.replies.emit("\x1b]0;owned\x07[red]x\u202e[/red]")
             fakes.replies.finish(generation(""))
             await until(pilot, lambda: screen.status.state is ChatState.IDLE)
-            await until(pilot, lambda: "]0;owned[red]x[/red]" in screen_text(pilot.app))
+            await until(
+                pilot, lambda: "\ufffd]0;owned\ufffd[red]x\ufffd[/red]" in screen_text(pilot.app)
+            )
 
 
 class TestPrompt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +14,13 @@ from textual.message_pump import MessagePump
 from localq.errors import LocalqError, StorageError
 from localq.events import Note, Progress
 from localq.formats.types import QuantType
-from localq.tui import units
 from localq.tui.failure import presentable
 from localq.tui.jobs import JobNews, Jobs, JobSpoke, Say, ServiceCall, Written
 from localq.tui.listing import last_used, made_of, matching, origin
 from localq.tui.meter import Reading, SpeedMeter
 from localq.tui.quant_choices import CHOICES
-from localq.tui.text import clean, clean_lines, elide
-from tests.tui_support import NOW, checkpoint, gguf
+from localq.tui.text import elide
+from tests.tui_support import checkpoint, gguf
 
 
 class Listener(MessagePump):
@@ -163,23 +161,6 @@ class TestMeter:
 
 
 class TestText:
-    @pytest.mark.parametrize(
-        ("text", "cleaned"),
-        [
-            ("plain", "plain"),
-            ("a\tb\r\nc", "a b c"),
-            ("\x1b[31mred\x9b0m", "[31mred0m"),
-            ("\u202egnp.exe\u2066", "gnp.exe"),
-            ("half \ud800 pair", "half  pair"),
-            ("中文 👩\u200d💻", "中文 👩\u200d💻"),
-        ],
-    )
-    def test_clean(self, text: str, cleaned: str) -> None:
-        assert clean(text) == cleaned
-
-    def test_clean_lines(self) -> None:
-        assert clean_lines("a\r\n\tb\x07\n\x1bc") == "a\n    b\nc"
-
     @pytest.mark.parametrize("width", range(8))
     def test_elide_counts_cells(self, width: int) -> None:
         assert cell_len(elide("中文中文中文", width)) <= width
@@ -187,54 +168,6 @@ class TestText:
     def test_elide(self) -> None:
         assert elide("abcdef", 6) == "abcdef"
         assert elide("abcdef", 4) == "abc…"
-
-
-class TestUnits:
-    @pytest.mark.parametrize(
-        ("count", "text"),
-        [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1 kB"),
-            (76_300_000, "76.3 MB"),
-            (999_400_000, "999 MB"),
-            (999_600_000, "1.0 GB"),
-            (123_400_000_000, "123 GB"),
-            (5e18, "5000000 TB"),
-        ],
-    )
-    def test_byte_count(self, count: float, text: str) -> None:
-        assert units.byte_count(count) == text
-
-    @pytest.mark.parametrize(
-        ("count", "text"), [(260_032, "260K"), (134_515_008, "135M"), (1_543_714_304, "1.5B")]
-    )
-    def test_parameter_count(self, count: int, text: str) -> None:
-        assert units.parameter_count(count) == text
-
-    @pytest.mark.parametrize(
-        ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3723, "1:02:03"), (-1, "0:00")]
-    )
-    def test_duration(self, seconds: float, text: str) -> None:
-        assert units.duration(seconds) == text
-
-    @pytest.mark.parametrize(
-        ("passed", "text"),
-        [
-            (-5, "just now"),
-            (59, "just now"),
-            (61, "1 min ago"),
-            (7200, "2 h ago"),
-            (86400 * 29, "29 d ago"),
-        ],
-    )
-    def test_age(self, passed: float, text: str) -> None:
-        assert units.age(NOW - passed, NOW) == text
-
-    def test_old_age_is_a_date(self) -> None:
-        then = NOW - 86400 * 40
-        assert units.age(then, NOW) == time.strftime("%Y-%m-%d", time.localtime(then))
-        assert units.age(0, NOW) == "never"
 
 
 class TestListing:

@@ -51,7 +51,7 @@ async def test_pulls_what_is_typed(fakes: Fakes) -> None:
         await pilot.press(*" o/n@v1 ", "enter")
         await until(pilot, lambda: fakes.pulls.calls == [("o/n@v1",)])
         fakes.pulls.emit(Progress("model.safetensors", 500_000, 2_000_000))
-        await until(pilot, lambda: "500 kB of 2 MB" in screen_text(pilot.app))
+        await until(pilot, lambda: "500 kB of 2.0 MB" in screen_text(pilot.app))
         assert "o/n@v1" in screen_text(pilot.app)
         fakes.listed.append(PULLED)
         fakes.pulls.finish(PullResult(PULLED, 2_000_000, already_there=False))

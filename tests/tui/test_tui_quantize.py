@@ -125,7 +125,7 @@ class TestWork:
             await until(pilot, lambda: bar.progress == 20_000_000)
             text = screen_text(pilot.app)
             assert "quantizing" in text
-            assert "20 MB of 100 MB · 10 MB/s · 0:08 left" in text
+            assert "20.0 MB of 100 MB · 10.0 MB/s · 0:08 left" in text
             assert "token_embd stays Q6_K" in text
             fakes.listed.append(MADE)
             fakes.quantizations.finish(RESULT)

@@ -30,6 +30,7 @@ from localq.convert.external.requirements import (
     read_requirements,
     with_torch,
 )
+from localq.display import byte_size
 from localq.errors import Cancelled, LocalqError, StorageError, storage_errors
 from localq.events import Emit, Note, Started
 
@@ -173,20 +174,20 @@ def _ask(folder: Path, release: Release, plan: _Plan, archive: int, consent: Con
     free = shutil.disk_usage(folder).free
     if room > free:
         raise StorageError(
-            f"{folder}: llama.cpp's converter needs about {_megabytes(room)} there, "
-            f"the disk has {_megabytes(free)} left",
+            f"{folder}: llama.cpp's converter needs about {byte_size(room)} there, "
+            f"the disk has {byte_size(free)} left",
             hint="free some space, or move localq's folders with LOCALQ_HOME",
         )
-    parts = [f"its source archive ({_megabytes(archive)})"] if archive else []
+    parts = [f"its source archive ({byte_size(archive)})"] if archive else []
     if plan.packages is None:
         names = ", ".join(plan.requirements.packages)
-        parts.append(f"{names} with all they need (about {_megabytes(plan.size_bytes)})")
+        parts.append(f"{names} with all they need (about {byte_size(plan.size_bytes)})")
     elif plan.packages:
         parts += _named(plan.packages)
     question = (
         f"llama.cpp's own converter, of llama-cpp-python {release.version}, "
-        f"needs a download of {_megabytes(size)}: {', '.join(parts)}; it is kept in {folder} "
-        f"and takes about {_megabytes(room)} there. Download it?"
+        f"needs a download of {byte_size(size)}: {', '.join(parts)}; it is kept in {folder} "
+        f"and takes about {byte_size(room)} there. Download it?"
     )
     if not consent(question):
         raise Cancelled("stopped; nothing was downloaded" if archive else "stopped")
@@ -197,10 +198,10 @@ def _named(packages: list[Package]) -> list[str]:
     known = sorted(packages, key=lambda package: -(package.size_bytes or 0))
     large = [package for package in known if (package.size_bytes or 0) > 8_000_000]
     small = [package for package in known if package not in large]
-    parts = [f"{p.name} {p.version} ({_megabytes(p.size_bytes or 0)})" for p in large]
+    parts = [f"{p.name} {p.version} ({byte_size(p.size_bytes or 0)})" for p in large]
     if small:
         unknown = sum(package.size_bytes is None for package in small)
-        total = _megabytes(sum(package.size_bytes or 0 for package in small))
+        total = byte_size(sum(package.size_bytes or 0 for package in small))
         rest = f", {unknown} of unknown size" if unknown else ""
         parts.append(f"{len(small)} smaller packages ({total}{rest})")
     return parts
@@ -227,7 +228,3 @@ def _clear(folder: Path) -> None:
     (folder / _STAMP).unlink(missing_ok=True)
     if folder.is_dir():
         shutil.rmtree(folder)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 999_500_000 else f"{max(size / 1e6, 0.1):.0f} MB"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localq.display import byte_size, duration
 from localq.errors import (
     Cancelled,
     LibraryError,
@@ -171,14 +172,8 @@ def _read_chunks(
         speed = done / max(time.monotonic() - began, 1e-9)
         left = (total - done) / speed
         if start == 0 and left > _WORTH_SAYING_SECONDS:
-            emit(Note(f"{speed:,.0f} tokens per second; about {_duration(left)} to go"))
+            emit(Note(f"{speed:,.0f} tokens per second; about {duration(left)} left"))
         emit(Progress(stage, done, total, Unit.TOKENS))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _read_text(path: Path) -> str:
@@ -188,7 +183,7 @@ def _read_text(path: Path) -> str:
         if path.stat().st_size > _MAX_TEXT_BYTES:
             raise UsageError(
                 f"{path}: {path.stat().st_size:,} bytes of text are more than needed",
-                hint=f"a part of at most {_MAX_TEXT_BYTES >> 20} MB will do",
+                hint=f"a part of at most {byte_size(_MAX_TEXT_BYTES)} will do",
             )
         data = path.read_bytes()
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from localq.display import byte_size
 from localq.planning.comfort import fits_comfortably, memory_of
 from localq.recipes import KnownModel
 
@@ -64,7 +65,7 @@ def _choice(
         why = "the smallest; this machine's memory is not known" if model is best else ""
     elif model is best:
         size = "largest that runs comfortably" if comfortable else "smallest"
-        why = f"the {size} in {total_memory / 1e9:.1f} GB of memory"
+        why = f"the {size} in {byte_size(total_memory)} of memory"
     else:
-        why = f"needs about {memory_of(model.parameters) / 1e9:.1f} GB of memory"
+        why = f"needs about {byte_size(memory_of(model.parameters))} of memory"
     return Choice(model.repo, model.parameters, model.download_bytes, why, model is best)

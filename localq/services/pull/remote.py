@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localq.display import byte_size
 from localq.errors import (
     BadFileError,
     HubError,
@@ -184,7 +185,9 @@ def _small_files(repo: str, chosen: Chosen) -> list[RemoteFile]:
                     f"{repo} has a file that localq will not write: {file.path!r}: {problem}"
                 )
     if sum(file.size for file in small) > _MOST_SMALL_BYTES:
-        raise HubError(f"{repo} has {_MOST_SMALL_BYTES >> 20} MiB of files beside its weights")
+        raise HubError(
+            f"{repo} has more than {byte_size(_MOST_SMALL_BYTES)} of files beside its weights"
+        )
     if not any(file.path == "config.json" for file in small):
         raise NotFoundError(
             f"{repo} has no config.json: not a checkpoint that localq can use",

@@ -14,6 +14,7 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from localq.display import printable
 from localq.errors import Cancelled, LocalqError
 from localq.events import Note, Started
 from localq.tui import strings
@@ -21,7 +22,6 @@ from localq.tui.chat_handle import ChatHandle
 from localq.tui.chat_status import ChatState, ChatStatus, status_text
 from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener, JobNews, Say, ServiceCall, Written
-from localq.tui.text import clean
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.prompt import Prompt
 from localq.tui.widgets.title_bar import TitleBar
@@ -56,7 +56,7 @@ class ChatScreen(JobListener, Screen[None]):
         self._model = model
         open_chat = context.services.open_chat
         self._handle = ChatHandle(lambda emit, cancel: open_chat(model.name, emit, cancel))
-        self._label = clean(model.name).rpartition("/")[2]
+        self._label = printable(model.name).rpartition("/")[2]
         self._reply: Reply | None = None
         self._loading: ServiceCall[LoadedModel] | None = None
         self._replying: ServiceCall[Generation] | None = None

@@ -14,15 +14,15 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
+from localq.display import byte_size, printable
 from localq.errors import LocalqError
-from localq.tui import listing, strings, units
+from localq.tui import listing, strings
 from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
 from localq.tui.screens.chat import ChatScreen
 from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.screens.pull import PullDialog
 from localq.tui.screens.quantize import QuantizeDialog
-from localq.tui.text import clean
 from localq.tui.widgets.details_panel import DetailsPanel
 from localq.tui.widgets.empty_library import EmptyLibrary
 from localq.tui.widgets.key_bar import KeyBar
@@ -143,7 +143,7 @@ class LibraryScreen(JobListener, Screen[None]):
         table.show(shown, self._highlight)
         self._highlight = None
         nothing = self.query_one("#nothing", Static)
-        nothing.update(strings.NO_MATCH.format(clean(self.wanted)))
+        nothing.update(strings.NO_MATCH.format(printable(self.wanted)))
         nothing.display = bool(self.models) and not shown
         self.query_one(DetailsPanel).model = table.current
         self.query_one(TitleBar).set_right(Text(_count(shown, self.models)))
@@ -194,7 +194,7 @@ class LibraryScreen(JobListener, Screen[None]):
         else:
             runnable = listing.last_used(listing.made_of(self.models, model))
         if runnable is None:
-            told = strings.CHECKPOINT_CANNOT_CHAT.format(clean(model.name))
+            told = strings.CHECKPOINT_CANNOT_CHAT.format(printable(model.name))
             self.notify(told, severity="warning", markup=False)
             return
         self.app.push_screen(ChatScreen(self.context, runnable), lambda _: self._read_library())
@@ -209,7 +209,7 @@ class LibraryScreen(JobListener, Screen[None]):
 
     def _quantized(self, result: QuantizeResult | None) -> None:
         if result is not None and result.name is not None:
-            self.notify(strings.READY.format(clean(result.name)), markup=False)
+            self.notify(strings.READY.format(printable(result.name)), markup=False)
             self._read_library(result.name)
 
     def action_pull(self) -> None:
@@ -231,7 +231,7 @@ class LibraryScreen(JobListener, Screen[None]):
     def _pulled(self, result: PullResult | None) -> None:
         if result is not None:
             told = strings.ALREADY_THERE if result.already_there else strings.READY
-            self.notify(told.format(clean(result.model.name)), markup=False)
+            self.notify(told.format(printable(result.model.name)), markup=False)
             self._read_library(result.model.name)
 
     def action_delete(self) -> None:
@@ -256,11 +256,11 @@ class LibraryScreen(JobListener, Screen[None]):
         )
 
     def _deleted(self, removed: Removed) -> None:
-        name = clean(removed.model.name)
+        name = printable(removed.model.name)
         if removed.trash_id is None:
             self.notify(strings.FORGOTTEN.format(name), markup=False)
         else:
-            frees = units.byte_count(removed.frees_bytes)
+            frees = byte_size(removed.frees_bytes)
             self.notify(strings.REMOVED.format(name, frees), markup=False)
         self._read_library()
 
@@ -277,14 +277,14 @@ def _count(shown: Sequence[Model], models: Sequence[Model]) -> str:
         text = strings.MANY_MODELS.format(len(models))
     if not shown:
         return text
-    return f"{text} · {units.byte_count(sum(model.size_bytes for model in shown))}"
+    return f"{text} · {byte_size(sum(model.size_bytes for model in shown))}"
 
 
 def _delete_question(model: Model) -> Text:
     text = Text(overflow="fold")
     question = strings.FORGET_QUESTION if model.external else strings.DELETE_QUESTION
-    text.append(question.format(clean(model.name)), "bold")
+    text.append(question.format(printable(model.name)), "bold")
     text.append("\n\n")
-    frees = strings.DELETE_FREES.format(units.byte_count(model.size_bytes))
+    frees = strings.DELETE_FREES.format(byte_size(model.size_bytes))
     text.append(strings.FORGET_LEAVES if model.external else frees)
-    return text.append(f"\n{clean(str(model.path))}", "dim")
+    return text.append(f"\n{printable(str(model.path))}", "dim")

@@ -15,12 +15,12 @@ from textual.types import CSSPathType
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from localq.display import printable
 from localq.errors import LocalqError
 from localq.tui import strings
 from localq.tui.context import AppContext
 from localq.tui.jobs import Say
 from localq.tui.screens.job_dialog import DialogState, JobDialog
-from localq.tui.text import clean
 from localq.tui.widgets.choice_list import ChoiceList, SpecInput
 from localq.tui.widgets.choice_text import choice_summary
 from localq.tui.widgets.job_progress import JobProgressBar
@@ -110,13 +110,13 @@ class PullDialog(JobDialog["PullResult"]):
         def work(say: Say, cancel: threading.Event) -> PullResult:
             return pull(spec, say, cancel)
 
-        self.query_one("#source", Static).update(Text(clean(spec), style="bold"))
+        self.query_one("#source", Static).update(Text(printable(spec), style="bold"))
         self.begin(work)
 
 
 def _prompt(choice: Choice) -> Text:
     text = Text()
-    text.append(clean(choice.repo), "bold" if choice.recommended else "")
+    text.append(printable(choice.repo), "bold" if choice.recommended else "")
     if choice.recommended:
         text.append(f"  {strings.RECOMMENDED}", "italic")
     return text.append("\n").append_text(choice_summary(choice))

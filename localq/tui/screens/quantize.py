@@ -14,13 +14,13 @@ from textual.types import CSSPathType
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from localq.tui import listing, strings, units
+from localq.display import byte_size, printable
+from localq.tui import listing, strings
 from localq.tui.context import AppContext
 from localq.tui.jobs import Say
 from localq.tui.quant_choices import CHOICES, QuantChoice
 from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.screens.job_dialog import JobDialog
-from localq.tui.text import clean
 from localq.tui.widgets.choice_list import ChoiceList
 from localq.tui.widgets.job_progress import JobProgressBar
 from localq.tui.widgets.key_bar import KeyBar
@@ -79,7 +79,7 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
         name = f"{listing.base(self._source)}:{choice.type.name}"
         question = ConfirmDialog(
             strings.REPLACE_TITLE,
-            Text(strings.QUANTIZE_REPLACE.format(clean(name))),
+            Text(strings.QUANTIZE_REPLACE.format(printable(name))),
             yes=strings.ANSWER_REPLACE,
             no=strings.ANSWER_KEEP,
         )
@@ -97,15 +97,17 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
 
 def _source_line(model: Model) -> Text:
     return Text.assemble(
-        (clean(model.name), "bold"),
-        (f"  {clean(model.quant)} · {units.byte_count(model.size_bytes)}", "dim"),
+        (printable(model.name), "bold"),
+        (f"  {printable(model.quant)} · {byte_size(model.size_bytes)}", "dim"),
         overflow="fold",
     )
 
 
 def _work_line(model: Model, choice: QuantChoice) -> Text:
     name = listing.base(model)
-    return Text.assemble((clean(name), "bold"), " → ", (choice.type.name, "bold"), overflow="fold")
+    return Text.assemble(
+        (printable(name), "bold"), " → ", (choice.type.name, "bold"), overflow="fold"
+    )
 
 
 def _header() -> Text:
@@ -117,7 +119,7 @@ def _header() -> Text:
 
 
 def _prompt(choice: QuantChoice, parameters: int, made: bool) -> Text:
-    size = f"~{units.byte_count(choice.estimated_bytes(parameters))}"
+    size = f"~{byte_size(choice.estimated_bytes(parameters))}"
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{strings.MADE[0] if made else '':{_MARK}}")
     text.append(f"{choice.type.name:<{_NAME}}", "bold" if choice.recommended else "")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from localq.tui import units
-from localq.tui.text import clean
+from localq.display import byte_size, printable, short_count
 
 if TYPE_CHECKING:
     from localq.services.pull.pull import Choice
@@ -18,8 +17,8 @@ __all__ = ["choice_summary"]
 def choice_summary(choice: Choice) -> Text:
     """ "1.1B · 2.2 GB · why"."""
     parts = [
-        units.parameter_count(choice.parameters),
-        units.byte_count(choice.download_bytes),
-        clean(choice.why),
+        short_count(choice.parameters),
+        byte_size(choice.download_bytes),
+        printable(choice.why),
     ]
     return Text(" · ".join(part for part in parts if part), style="dim")

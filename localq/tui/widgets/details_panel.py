@@ -14,11 +14,11 @@ from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import Static
 
+from localq.display import printable
 from localq.errors import LocalqError
 from localq.tui import details, strings
 from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
-from localq.tui.text import clean
 from localq.tui.widgets.notice import error_text
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ class DetailsPanel(JobListener, VerticalScroll):
         self._draw(model, table)
 
     def _draw(self, model: Model, content: RenderableType) -> None:
-        title = Text(clean(model.name), style="bold", overflow="fold")
+        title = Text(printable(model.name), style="bold", overflow="fold")
         self._body.update(Group(title, Text(), content))

@@ -13,11 +13,11 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from localq.display import printable
 from localq.errors import LocalqError
 from localq.tui import strings
 from localq.tui.context import AppContext
 from localq.tui.jobs import JobListener
-from localq.tui.text import clean
 from localq.tui.widgets.choice_text import choice_summary
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class EmptyLibrary(JobListener, Container):
         if choices is None:
             keys.add_row(_key("p"), Text(strings.EMPTY_LOOKING, style="dim"))
         elif choices:
-            keys.add_row(_key("p"), Text(strings.EMPTY_PULL.format(clean(choices[0].repo))))
+            keys.add_row(_key("p"), Text(strings.EMPTY_PULL.format(printable(choices[0].repo))))
             keys.add_row(Text(), choice_summary(choices[0]))
         if choices is None or choices:
             keys.add_row()

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import ProgressBar, Static
 
+from localq.display import byte_size, duration, printable
 from localq.events import JobEvent, Note, Progress, Started, Unit
-from localq.tui import strings, units
+from localq.tui import strings
 from localq.tui.meter import Reading, SpeedMeter
-from localq.tui.text import clean
 
 __all__ = ["JobProgressBar"]
 
@@ -58,13 +58,13 @@ class JobProgressBar(Vertical):
     def hear(self, event: JobEvent) -> None:
         match event:
             case Started(title):
-                self._stage.update(Text(clean(title)))
+                self._stage.update(Text(printable(title)))
             case Progress():
-                self._stage.update(Text(clean(event.stage)))
+                self._stage.update(Text(printable(event.stage)))
                 self._bar.update(total=event.total or None, progress=event.done)
                 self._amount.update(Text(_amount(event, self._meter.read(event))))
             case Note(text):
-                self._note.update(Text(clean(text)))
+                self._note.update(Text(printable(text)))
 
     def stopping(self) -> None:
         self._stage.update(strings.STOPPING)
@@ -75,7 +75,7 @@ def _amount(progress: Progress, reading: Reading) -> str:
 
     def count(value: float) -> str:
         if progress.unit is Unit.BYTES:
-            return units.byte_count(value)
+            return byte_size(value)
         return f"{value:,.0f} {progress.unit}"
 
     done = count(progress.done)
@@ -85,5 +85,5 @@ def _amount(progress: Progress, reading: Reading) -> str:
     if reading.rate is not None:
         parts.append(strings.PER_SECOND.format(count(reading.rate)))
     if reading.seconds_left is not None:
-        parts.append(strings.SECONDS_LEFT.format(units.duration(reading.seconds_left)))
+        parts.append(strings.SECONDS_LEFT.format(duration(reading.seconds_left)))
     return " · ".join(parts)

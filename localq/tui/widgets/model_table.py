@@ -11,8 +11,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
-from localq.tui import strings, units
-from localq.tui.text import clean, elide
+from localq.display import age, byte_size, printable, short_count
+from localq.tui import strings
+from localq.tui.text import elide
 
 if TYPE_CHECKING:
     from localq.library import Model
@@ -33,17 +34,15 @@ class _Column:
 
 
 # In the order they appear; `_KEEP_ORDER` is the order in which they earn their place.
-_QUANT = _Column(strings.COLUMN_QUANT, 6, lambda model, now: clean(model.quant))
-_SIZE = _Column(
-    strings.COLUMN_SIZE, 8, lambda model, now: units.byte_count(model.size_bytes), right=True
-)
+_QUANT = _Column(strings.COLUMN_QUANT, 6, lambda model, now: printable(model.quant))
+_SIZE = _Column(strings.COLUMN_SIZE, 8, lambda model, now: byte_size(model.size_bytes), right=True)
 _PARAMETERS = _Column(
     strings.COLUMN_PARAMETERS,
     6,
-    lambda model, now: units.parameter_count(model.parameters),
+    lambda model, now: short_count(model.parameters),
     right=True,
 )
-_USED = _Column(strings.COLUMN_USED, 10, lambda model, now: units.age(model.used_at, now))
+_USED = _Column(strings.COLUMN_USED, 10, lambda model, now: age(model.used_at, now))
 _COLUMNS = (_QUANT, _SIZE, _PARAMETERS, _USED)
 _KEEP_ORDER = (_QUANT, _SIZE, _USED, _PARAMETERS)
 
@@ -130,5 +129,5 @@ def _names(models: Sequence[Model], width: int) -> list[Text]:
 
 
 def _split(model: Model) -> tuple[str, str]:
-    owner, slash, name = clean(model.name).rpartition("/")
-    return owner + slash, name.removesuffix(f":{clean(model.quant)}")
+    owner, slash, name = printable(model.name).rpartition("/")
+    return owner + slash, name.removesuffix(f":{printable(model.quant)}")

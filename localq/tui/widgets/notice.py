@@ -5,18 +5,18 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widgets import Static
 
+from localq.display import printable
 from localq.errors import LocalqError
 from localq.tui import strings
-from localq.tui.text import clean
 
 __all__ = ["Notice", "error_text"]
 
 
 def error_text(error: LocalqError) -> Text:
     """The error's line, its hint dimmed below it."""
-    text = Text(clean(error.message), overflow="fold")
+    text = Text(printable(error.message), overflow="fold")
     if error.hint:
-        text.append("\n" + strings.HINT.format(clean(error.hint)), style="dim")
+        text.append("\n" + strings.HINT.format(printable(error.hint)), style="dim")
     return text
 
 
@@ -43,7 +43,7 @@ class Notice(Static):
         self.add_class("-shown", "-error")
 
     def show_remark(self, text: str) -> None:
-        self.update(Text(clean(text)))
+        self.update(Text(printable(text)))
         self.remove_class("-error")
         self.add_class("-shown")
 

@@ -9,14 +9,15 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Markdown, Static
 
+from localq.display import printable, printable_lines
 from localq.errors import LocalqError
 from localq.tui import strings
-from localq.tui.text import clean, clean_lines
 from localq.tui.widgets.notice import Notice
 
 __all__ = ["Reply", "Transcript"]
 
 _CURSOR = "▍"
+_TAB = "    "
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -44,7 +45,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def introduce(self, text: str) -> None:
         """A line that stands there until something is said."""
-        self.query_one("#intro", Static).update(Text(clean(text)))
+        self.query_one("#intro", Static).update(Text(printable(text)))
 
     def show_error(self, error: LocalqError) -> None:
         self.introduce("")
@@ -63,7 +64,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self.mount(
             Vertical(
                 Static(strings.YOU, classes="turn--name", markup=False),
-                Static(Text(clean_lines(text)), classes="turn--text"),
+                Static(Text(_drawable(text)), classes="turn--text"),
                 classes="turn -user",
             )
         )
@@ -80,7 +81,7 @@ class Reply(Vertical):
 
     def __init__(self, name: str) -> None:
         super().__init__(classes="turn")
-        self._speaker = Static(Text(clean(name)), classes="turn--name")
+        self._speaker = Static(Text(printable(name)), classes="turn--name")
         self._body = Static(_CURSOR, classes="turn--text", markup=False)
         self._text = ""
 
@@ -89,7 +90,7 @@ class Reply(Vertical):
         yield self._body
 
     def write(self, text: str) -> None:
-        self._text += clean_lines(text)
+        self._text += _drawable(text)
         self._body.update(Text(self._text + _CURSOR))
 
     def finish(self, end: str | None = None) -> None:
@@ -105,6 +106,11 @@ class Reply(Vertical):
         notice = Notice()
         self.mount(notice)
         notice.show_error(error)
+
+
+def _drawable(text: str) -> str:
+    """A terminal's own tabs would tear holes into what is drawn around them."""
+    return printable_lines(text).replace("\t", _TAB)
 
 
 def _parser() -> MarkdownIt:
