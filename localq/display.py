@@ -18,13 +18,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 # C0 and C1 controls, line separators, what turns the direction of the text around, and halves of
 # surrogate pairs.
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # one at a time
-)
-_HARMFUL_IN_LINES = re.compile(_HARMFUL.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+_HARMFUL = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_BUT_LINES = _HARMFUL.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f")
 # Marks of direction and of byte order, and tags: nobody sees them, and they can hide in a name.
-_UNSEEN = re.compile("[\u061c\u200e\u200f\ufeff\U000e0000-\U000e007f]")
-_BREAKS = re.compile(r"[\t\r\n]+")
+_UNSEEN = "\u061c\u200e\u200f\ufeff\U000e0000-\U000e007f"
 
 
 def byte_size(size: float) -> str:
@@ -67,13 +64,19 @@ def age(then: float, now: float) -> str:
 def printable(text: object) -> str:
     """`text` on one line and without anything that could drive a terminal: line breaks and tabs
     become spaces, other controls U+FFFD."""
-    return _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", _UNSEEN.sub("", _BREAKS.sub(" ", str(text))))
+    line = str(text)
+    if line.isascii() and line.isprintable():  # nearly all: no expression is compiled for them
+        return line
+    return _without(_HARMFUL, re.sub(r"[\t\r\n]+", " ", line))
 
 
 def printable_lines(text: str) -> str:
     """`text` with its line breaks and tabs, but nothing else that drives a terminal."""
-    kept = _UNSEEN.sub("", text.replace("\r\n", "\n"))
-    return _HARMFUL_IN_LINES.sub("\N{REPLACEMENT CHARACTER}", kept)
+    return _without(_BUT_LINES, text.replace("\r\n", "\n"))
+
+
+def _without(harmful: str, text: str) -> str:
+    return re.sub(f"[{harmful}]", "\N{REPLACEMENT CHARACTER}", re.sub(f"[{_UNSEEN}]", "", text))
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> tuple[float, str]:

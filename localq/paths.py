@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 __all__ = ["Paths"]
 
 _APP = "localq"
@@ -31,6 +29,8 @@ class Paths:
         if home := environ.get("LOCALQ_HOME"):
             root = Path(home).expanduser().absolute()
             return cls(root / "data", root / "config", root / "cache", root / "log")
+        import platformdirs
+
         return cls(
             data=platformdirs.user_data_path(_APP, appauthor=False),
             config=platformdirs.user_config_path(_APP, appauthor=False),

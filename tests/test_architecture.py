@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from pathlib import Path
 
+import click
 import grimp
 import pytest
+
+from localq.cli.main import cli
 
 HEAVY = ("numpy", "textual", "llama_cpp", "huggingface_hub", "torch", "transformers", "tokenizers")
 
@@ -55,3 +59,50 @@ def test_no_module_imports_itself_by_a_round_trip() -> None:
     TopologicalSorter(
         {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     ).prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--help"], ["localq.library", "localq.services", "localq.json_codec", "sqlite3", "json"]),
+        (["list"], ["localq.services", "localq.engine", "json", "rich", "shutil", "platformdirs"]),
+    ],
+)
+def test_the_quickest_verbs_read_nothing_they_do_not_need(
+    arguments: list[str], unneeded: list[str], tmp_path: Path
+) -> None:
+    """So they take less than twice what `import click` does."""
+    code = f"""
+import sys
+import click
+before = set(sys.modules)
+from localq.cli.main import main
+assert main({arguments!r}) == 0
+print("\\n", *sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"LOCALQ_HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = done.stdout.splitlines()[-1].split()
+    assert not set(loaded) & set(unneeded)
+    verbs = {name for name in loaded if name.startswith("localq.cli.")}
+    assert len(loaded) < 60
+    assert not verbs - {
+        "localq.cli.main",
+        "localq.cli.output",
+        "localq.cli.columns",
+        "localq.cli.options",
+        "localq.cli.list_models",
+    }
+
+
+def test_every_verb_that_help_lists_is_there() -> None:
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.help

@@ -11,7 +11,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Give a model another name.")
+@click.command()
 @click.argument("model")
 @click.argument("name", required=False)
 @click.option("--remove", is_flag=True, help="Take the name away again.")

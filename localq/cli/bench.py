@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(short_help="Measure how fast a model is on this machine.")
+@click.command()
 @optional_model
 @click.option("-p", "--n-prompt", type=int, default=512, show_default=True, help="Prompt tokens.")
 @click.option(

@@ -16,7 +16,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Convert a checkpoint to GGUF without quantizing it.")
+@click.command()
 @optional_model
 @click.option(
     "--to", "type_", metavar="TYPE", help="bf16, f16, f32; with llama.cpp also q8_0, tq1_0, tq2_0."

@@ -14,7 +14,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Look for what is amiss, and mend it.")
+@click.command()
 @click.option("--repair", is_flag=True, help="Mend what can be mended; nothing wanted is deleted.")
 @json_option
 def command(repair: bool, as_json: bool) -> None:

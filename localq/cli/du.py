@@ -15,7 +15,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Say what takes how much of the disk.")
+@click.command()
 @click.option("--duplicates", is_flag=True, help="Find files with the same content instead.")
 @click.option("--link", is_flag=True, help="With --duplicates: make one file of them.")
 @json_option

@@ -24,7 +24,7 @@ _MATRIX = "\N{DAGGER}"
 _MOST_QUANTS = 12
 
 
-@click.command(short_help="Show which types of a model fit this machine, before downloading it.")
+@click.command()
 @click.argument("model", metavar="REPO[@REVISION]|MODEL|PATH")
 @click.option("--ctx", "n_ctx", type=int, help="Tokens of context; else what is useful and fits.")
 @click.option("--kv", "type_kv", default="f16", show_default=True, help="Type of the context.")

@@ -40,7 +40,7 @@ _INT4 = {"good": "AWQ and GPTQ run well", "works": "AWQ and GPTQ run", "no": "no
 Row = tuple[str, str]
 
 
-@click.command(short_help="Show what this machine has and what the engine can use of it.")
+@click.command()
 @click.option("--disk", is_flag=True, help="Measure the library's disk too (writes 256 MB).")
 @json_option
 def command(disk: bool, as_json: bool) -> None:

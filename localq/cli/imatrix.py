@@ -15,7 +15,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Measure which weights matter, for better small quantizations.")
+@click.command()
 @optional_model
 @click.option(
     "--text",

@@ -21,7 +21,7 @@ from localq.services.library.import_models import ImportRequest, ImportResult
 __all__ = ["command"]
 
 
-@click.command(short_help="Take in models that are on this machine already.")
+@click.command()
 @click.argument("paths_or_names", nargs=-1, metavar="[PATH|NAME]...")
 @click.option(
     "--from", "tool", type=click.Choice(list(TOOLS)), help="Take what this program holds."

@@ -32,7 +32,6 @@ _detach = click.option("--detach", is_flag=True, help="Go on in the background."
 
 @click.group(
     invoke_without_command=True,
-    short_help="Long work: what runs, what was interrupted; stop it, go on with it.",
 )
 @click.option(
     "--all", "every", is_flag=True, help="Show those that finished more than a day ago, too."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
@@ -19,33 +20,40 @@ from localq.version import __version__
 
 __all__ = ["cli", "main"]
 
-_VERBS: Mapping[str, str] = {
-    # verb -> its module in this package
-    "search": "search",
-    "fit": "fit",
-    "pull": "pull",
-    "quantize": "quantize",
-    "imatrix": "imatrix",
-    "convert": "convert",
-    "import": "import_models",
-    "list": "list_models",
-    "show": "show",
-    "path": "path",
-    "run": "run",
-    "plan": "plan",
-    "tune": "tune",
-    "bench": "bench",
-    "hardware": "hardware",
-    "alias": "alias",
-    "tag": "tag",
-    "note": "note",
-    "rm": "rm",
-    "restore": "restore",
-    "trash": "trash",
-    "du": "du",
-    "verify": "verify",
-    "doctor": "doctor",
-    "jobs": "jobs",
+
+class _Verb(NamedTuple):
+    """`module` is in this package; `about` is what the list of verbs says, which imports none."""
+
+    module: str
+    about: str
+
+
+_VERBS: Mapping[str, _Verb] = {
+    "search": _Verb("search", "Find models on the Hugging Face Hub."),
+    "fit": _Verb("fit", "Show which types of a model fit this machine, before downloading it."),
+    "pull": _Verb("pull", "Download a model from the Hugging Face Hub."),
+    "quantize": _Verb("quantize", "Convert a checkpoint to GGUF and quantize it."),
+    "imatrix": _Verb("imatrix", "Measure which weights matter, for better small quantizations."),
+    "convert": _Verb("convert", "Convert a checkpoint to GGUF without quantizing it."),
+    "import": _Verb("import_models", "Take in models that are on this machine already."),
+    "list": _Verb("list_models", "List the models of the library."),
+    "show": _Verb("show", "Show all that is known of a model."),
+    "path": _Verb("path", "Print the path of a model, for scripts and LangChain."),
+    "run": _Verb("run", "Let a model answer one prompt."),
+    "plan": _Verb("plan", "Show how a model would be loaded on this machine."),
+    "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
+    "bench": _Verb("bench", "Measure how fast a model is on this machine."),
+    "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
+    "alias": _Verb("alias", "Give a model another name."),
+    "tag": _Verb("tag", "Add and take away a model's tags."),
+    "note": _Verb("note", "Write down something about a model."),
+    "rm": _Verb("rm", "Move models into the trash."),
+    "restore": _Verb("restore", "Bring models back from the trash."),
+    "trash": _Verb("trash", "Show or empty the trash."),
+    "du": _Verb("du", "Say what takes how much of the disk."),
+    "verify": _Verb("verify", "Check that models are still what they were."),
+    "doctor": _Verb("doctor", "Look for what is amiss, and mend it."),
+    "jobs": _Verb("jobs", "Long work: what runs, what was interrupted; stop it, go on with it."),
 }
 
 
@@ -58,8 +66,12 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        command: click.Command = import_module(f"localq.cli.{_VERBS[cmd_name]}").command
+        command: click.Command = import_module(f"localq.cli.{_VERBS[cmd_name].module}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.about) for name, verb in _VERBS.items()])
 
 
 @click.group(

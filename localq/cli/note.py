@@ -11,7 +11,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Write down something about a model.")
+@click.command()
 @click.argument("model")
 @click.argument("text", required=False)
 @json_option

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -14,8 +12,6 @@ import click
 from localq.cli.columns import lay_out
 from localq.display import printable, printable_lines
 from localq.errors import LocalqError
-from localq.json_codec import json_scalar
-from localq.json_codec import to_json as as_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -64,6 +60,8 @@ def error(failure: LocalqError) -> None:
 
 def json_document(value: object) -> None:
     """The one JSON document of a verb's `--json`."""
+    import json
+
     click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2).encode(*_UTF8))
 
 
@@ -72,15 +70,17 @@ _UTF8 = ("utf-8", "replace")
 
 def to_json(value: object) -> Any:
     """A result as other programs read it: enums by the values that users type."""
-    return as_json(value, _scalar)
+    from localq.json_codec import json_scalar
+    from localq.json_codec import to_json as as_json
 
+    def scalar(value: object) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, float) and value - value != 0:
+            return None  # JSON has neither NaN nor infinity
+        return json_scalar(value)
 
-def _scalar(value: object) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, float) and value - value != 0:
-        return None  # JSON has neither NaN nor infinity
-    return json_scalar(value)
+    return as_json(value, scalar)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -96,6 +96,8 @@ def drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Text:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    import shutil
+
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     cells = ([printable(cell) for cell in row] for row in rows)
     first, *rest = lay_out(headings, cells, width)

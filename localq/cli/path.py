@@ -11,7 +11,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Print the path of a model, for scripts and LangChain.")
+@click.command()
 @optional_model
 @json_option
 def command(model: str | None, as_json: bool) -> None:

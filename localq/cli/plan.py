@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(short_help="Show how a model would be loaded on this machine.")
+@click.command()
 @optional_model
 @plan_options
 @click.option("--explain", is_flag=True, help="Say why, in words and numbers.")

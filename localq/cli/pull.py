@@ -26,7 +26,7 @@ _Request = TypeVar("_Request")
 _Result = TypeVar("_Result")
 
 
-@click.command(short_help="Download a model from the Hugging Face Hub.")
+@click.command()
 @click.argument("spec", required=False, metavar="[REPO[@REVISION][:QUANT|:FILE]]")
 @click.option("--as", "type_", metavar="TYPE", help="Quantize it as it comes; see quantize.")
 @click.option(

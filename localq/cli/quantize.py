@@ -24,7 +24,7 @@ __all__ = ["command"]
 _FILE = click.Path(path_type=Path)
 
 
-@click.command(short_help="Convert a checkpoint to GGUF and quantize it.")
+@click.command()
 @click.argument("type_", metavar="[TYPE]", required=False)
 @optional_model
 @click.option("-o", "--output", "target", type=_FILE, help="Write the file here, not the library.")

@@ -11,7 +11,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Bring models back from the trash.")
+@click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @json_option
 def command(models: tuple[str, ...], as_json: bool) -> None:

@@ -18,7 +18,7 @@ __all__ = ["command"]
 _SHOWN = 5
 
 
-@click.command(short_help="Move models into the trash.")
+@click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--now", is_flag=True, help="Delete at once, not into the trash.")

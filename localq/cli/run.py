@@ -18,7 +18,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Let a model answer one prompt.")
+@click.command()
 @optional_model
 @click.option("-p", "--prompt", help="What to say to the model; `-` reads it from stdin.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")

@@ -13,7 +13,7 @@ from localq.display import short_count
 __all__ = ["command"]
 
 
-@click.command(short_help="Find models on the Hugging Face Hub.")
+@click.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--gguf", is_flag=True, help="Only repositories with GGUF files, ready to run.")
 @click.option(

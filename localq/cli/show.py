@@ -14,7 +14,7 @@ __all__ = ["command"]
 _LONG_VALUE = 90
 
 
-@click.command(short_help="Show all that is known of a model.")
+@click.command()
 @click.argument("model")
 @click.option("--tensors", is_flag=True, help="List every tensor too.")
 @json_option

@@ -13,7 +13,6 @@ __all__ = ["command"]
 
 
 @click.command(
-    short_help="Add and take away a model's tags.",
     context_settings={"ignore_unknown_options": True},  # -TAG is none
 )
 @click.argument("model")

@@ -16,7 +16,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.group(short_help="Show or empty the trash.", invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

@@ -28,7 +28,7 @@ _TITLES = {
 }
 
 
-@click.command(short_help="Find by measuring how a model runs fastest here.")
+@click.command()
 @optional_model
 @click.option(
     "--budget", type=float, default=60.0, show_default=True, help="Seconds it may take in all."

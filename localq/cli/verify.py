@@ -14,7 +14,7 @@ from localq.library import Library
 __all__ = ["command"]
 
 
-@click.command(short_help="Check that models are still what they were.")
+@click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--all", "everything", is_flag=True, help="Check every model of the library.")
 @json_option
