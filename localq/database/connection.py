@@ -9,7 +9,11 @@ from pathlib import Path
 
 from localq.errors import LibraryError, LocalqError, StorageError
 
-__all__ = ["NoRoom", "connected", "damaged"]
+__all__ = ["Locked", "NoRoom", "connected", "damaged"]
+
+
+class Locked(LibraryError):
+    """Another process holds the file."""
 
 
 class NoRoom(StorageError):
@@ -62,8 +66,8 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(path, str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return LibraryError(
-                f"{path}: another localq is writing to the library",
+            return Locked(
+                f"{path}: another localq is writing to it, or another program",
                 hint="wait until it is done, then run the same command again",
             )
         case sqlite3.SQLITE_FULL:

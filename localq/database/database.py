@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from localq.database.connection import NoRoom, connected
+from localq.database.connection import Locked, NoRoom, connected
 from localq.database.schema import migrate
 from localq.errors import LibraryError, storage_errors
 from localq.partials import finish, partial_path, sweep_partials
@@ -56,19 +56,22 @@ class Database:
         with ExitStack() as stack:
             try:
                 opened = stack.enter_context(self._open(self._mode_to_read(), _READ_SECONDS))
-            except NoRoom:
+            except (NoRoom, Locked):
                 if not self._is_settled():
                     raise
-                # SQLite's lock files do not fit either; to read what is there takes none.
+                # SQLite's lock files do not fit either, or another program has locked even those
+                # out who read; to read what is there takes no lock.
                 opened = stack.enter_context(self._open(_AS_IT_IS, _READ_SECONDS))
             yield opened
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """The only writer until the block ends; an error in the block undoes all of it."""
+    def write(self, wait: float | None = None) -> Iterator[sqlite3.Connection]:
+        """The only writer until the block ends; an error in the block undoes all of it.
+
+        `wait`: seconds for other writers to be done; None: as long as deleting a model takes."""
         if not self.exists():
             self._create()
-        with self._open("rw", _WRITE_SECONDS) as connection:
+        with self._open("rw", _WRITE_SECONDS if wait is None else wait) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")

@@ -78,6 +78,11 @@ class Engine:
         self.close()
 
     @property
+    def log_problem(self) -> StorageError | None:
+        """Why the log cannot be written; the engine then writes a temporary one, if any."""
+        return self._worker.log_problem if self._worker else None
+
+    @property
     def pid(self) -> int | None:
         """The engine's process, while there is one."""
         return self._worker.process.pid if self._worker else None

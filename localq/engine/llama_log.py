@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 __all__ = ["LogTail"]
@@ -47,8 +47,9 @@ class LogTail:
         self._level = self._level if continues else level
         line = text.decode("utf-8", "replace")
         if _INFO <= self._level <= _ERROR:
-            sys.stderr.write(line)
-            sys.stderr.flush()
+            with suppress(OSError):  # a full disk: what is read from the lines goes on
+                sys.stderr.write(line)
+                sys.stderr.flush()
             if self._lines is not None and not continues and len(self._lines) < _MAX_LINES:
                 self._lines.append(line)
         if self._level == _ERROR and line.strip():

@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from localq.engine.protocol import (
     MAX_LINE,
@@ -27,7 +27,7 @@ from localq.engine.protocol import (
     decode_reply,
     encode,
 )
-from localq.errors import Cancelled, EngineError, storage_errors
+from localq.errors import Cancelled, EngineError, StorageError, storage_errors
 
 __all__ = ["EngineProcess", "Gone"]
 
@@ -35,6 +35,7 @@ _POLL_SECONDS = 0.05  # how late a cancel, or Ctrl-C on Windows, may be noticed
 _PATIENCE_SECONDS = 3.0  # for the engine to do what it does at once, unless the machine is stuck
 _LOG_LIMIT = 4 << 20
 _SIGKILL = 9  # not in Windows' signal module
+_NOWHERE = Path(os.devnull)
 
 
 class Gone(Exception):
@@ -45,11 +46,15 @@ class EngineProcess:
     """One engine process and its pipes."""
 
     def __init__(self, log: Path | None) -> None:
-        self._temporary = log is None
-        self.log, log_file = _open_log(log)
+        self.log_problem: StorageError | None = None
+        """Why the log is not where it should be."""
+        try:
+            self.log, log_file = _open_log(log)
+        except StorageError as error:  # no reason not to answer
+            self.log_problem, log = error, None
+            self.log, log_file = _open_log(None)
+        self._temporary = log is None and self.log != _NOWHERE
         with log_file:
-            log_file.write(time.strftime("--- engine started %Y-%m-%d %H:%M:%S\n").encode())
-            log_file.flush()
             self._log_start = log_file.seek(0, os.SEEK_END)
             try:
                 self.process = _start(log_file)
@@ -181,18 +186,29 @@ class EngineProcess:
         self._reader.join()
 
 
-def _open_log(log: Path | None) -> tuple[Path, BinaryIO]:
+def _open_log(log: Path | None) -> tuple[Path, FileIO]:
+    """The log, its first line written; None: a temporary one, or none where the disk has no room
+    for that either."""
     if log is None:
-        descriptor, name = tempfile.mkstemp(prefix="localq-engine-", suffix=".log")
-        return Path(name), os.fdopen(descriptor, "ab")
+        try:
+            descriptor, name = tempfile.mkstemp(prefix="localq-engine-", suffix=".log")
+        except OSError:
+            return _NOWHERE, _NOWHERE.open("ab", buffering=0)
+        return Path(name), os.fdopen(descriptor, "ab", buffering=0)
     with storage_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > _LOG_LIMIT:
             log.replace(log.with_name(log.name + ".1"))
-        return log, log.open("ab")
+        file = log.open("ab", buffering=0)
+        try:
+            file.write(time.strftime("--- engine started %Y-%m-%d %H:%M:%S\n").encode())
+        except OSError:
+            file.close()
+            raise
+        return log, file
 
 
-def _start(log: BinaryIO) -> subprocess.Popen[bytes]:
+def _start(log: FileIO) -> subprocess.Popen[bytes]:
     # -P: the folder the user happens to be in must not lend the engine its modules.
     command = [sys.executable, "-P", "-m", "localq.engine.worker"]
     if sys.platform == "win32":

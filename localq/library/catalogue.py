@@ -40,7 +40,8 @@ class Catalogue:
             yield Transaction(connection, self.database.path, self.root)
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """The only writer until the block ends; an error in the block undoes all of it."""
-        with self.database.write() as connection:
+    def write(self, wait: float | None = None) -> Iterator[Transaction]:
+        """The only writer until the block ends; an error in the block undoes all of it. `wait`:
+        seconds for other writers, as of `Database.write`."""
+        with self.database.write(wait) as connection:
             yield Transaction(connection, self.database.path, self.root)

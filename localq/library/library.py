@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from localq.database import Database
-from localq.errors import LibraryError, NotFoundError, StorageError
+from localq.errors import LibraryError, LocalqError, NotFoundError, StorageError
 from localq.library import names
 from localq.library.catalogue import Catalogue
 from localq.library.filenames import component_problem, safe_component
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from localq.library.trash import Trash
 
 __all__ = ["Library"]
+
+_TOUCH_SECONDS = 2.0
 
 
 class Library:
@@ -87,14 +89,16 @@ class Library:
         """The model pulled, made or used last."""
         return names.newest(self.models())
 
-    def touch(self, name: str) -> None:
-        """Mark a model as used now. Where the library cannot be written, it stays as it was."""
+    def touch(self, name: str) -> LocalqError | None:
+        """Mark a model as used now; why not, where the library cannot be written within a moment:
+        a full or read-only disk, or another program, must keep nobody from using the model."""
         model = self.find(name)
         try:
-            with self._catalogue.write() as transaction:
+            with self._catalogue.write(_TOUCH_SECONDS) as transaction:
                 transaction.touch(model.name, self._clock())
-        except StorageError:
-            return  # a full or read-only disk must not keep anyone from using the model
+        except (LibraryError, StorageError) as error:
+            return error
+        return None
 
     @property
     def trash(self) -> Trash:

@@ -77,8 +77,8 @@ class MemoryLedger:
 
     database: Database
 
-    def record(self, entry: LedgerEntry) -> None:
-        """Add an entry; the oldest ones go."""
+    def record(self, entry: LedgerEntry, *, wait: float | None = None) -> None:
+        """Add an entry; the oldest ones go. `wait`: seconds for other writers."""
         predicted, measured = entry.predicted, entry.measured
         row = (
             entry.loaded_at,
@@ -89,7 +89,7 @@ class MemoryLedger:
             *(measured.weights, measured.cache, measured.compute, measured.overhead),
         )
         marks = ", ".join("?" * len(row))
-        with self.database.write() as connection:
+        with self.database.write(wait) as connection:
             connection.execute(f"INSERT INTO memory_loads ({_COLUMNS}) VALUES ({marks})", row)
             connection.execute(
                 "DELETE FROM memory_loads WHERE id <= (SELECT max(id) FROM memory_loads) - ?",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -333,3 +338,84 @@ def test_a_model_with_a_template(home: Paths, material: Path, tmp_path: Path) ->
         second = conversation.reply("The town", GREEDY, cancel=cancel, on_text=unheard)
         assert second.reused_tokens >= first.prompt_tokens - 1
         assert second.prompt_tokens > first.prompt_tokens
+
+
+def _answers(library: Library, model: str | None, events: list[JobEvent]) -> bool:
+    with Conversation.open(library, model, emit=events.append, n_ctx=128) as conversation:
+        reply = conversation.reply("Once", GREEDY, cancel=threading.Event(), on_text=unheard)
+    return reply.generated_tokens > 0
+
+
+def _warnings(events: list[JobEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Note) and event.warning]
+
+
+@pytest.fixture
+def story(library: Library, story_gguf: Path) -> Library:
+    """A library with one model that can talk."""
+    path = library.paths.models / "org" / "story" / "story-F32.gguf"
+    path.parent.mkdir(parents=True)
+    shutil.copy(story_gguf, path)
+    source = ModelSource("org/story", None)
+    size = path.stat().st_size
+    model = Model("org/story:F32", ModelFormat.GGUF, "F32", "llama", 1, size, path, source, 1, 1)
+    library.add(model, [path])
+    return library
+
+
+class TestItRuns:
+    """What cannot be written down keeps no model from answering; it is said once."""
+
+    def test_while_another_program_writes_to_the_database(self, story: Library) -> None:
+        events: list[JobEvent] = []
+        with closing(sqlite3.connect(story.paths.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert _answers(story, None, events)
+        (warning,) = _warnings(events)
+        assert "is writing to it, or another program" in warning
+
+    def test_while_another_program_locks_the_database(
+        self, story: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("localq.database.database._READ_SECONDS", 0.01)
+        events: list[JobEvent] = []
+        with closing(sqlite3.connect(story.paths.database, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            assert _answers(story, "story", events)
+        assert len(_warnings(events)) == 1
+
+    def test_on_a_full_disk(self, story: Library) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full, which is always full")
+        story.paths.log.mkdir()
+        (story.paths.log / "engine.log").symlink_to("/dev/full")
+        events: list[JobEvent] = []
+        assert _answers(story, None, events)
+        (warning,) = _warnings(events)
+        assert "engine.log: the disk is full" in warning
+
+    def test_where_the_log_cannot_be_written(self, story: Library) -> None:
+        story.paths.log.write_text("a file in place of the folder")
+        events: list[JobEvent] = []
+        assert _answers(story, None, events)
+        assert len(_warnings(events)) == 1
+
+    def test_a_file_without_its_library(self, home: Paths, story_gguf: Path) -> None:
+        home.data.mkdir(parents=True)
+        home.database.write_bytes(b"not a database" * 1000)
+        events: list[JobEvent] = []
+        assert _answers(Library(), str(story_gguf), events)
+        (warning,) = _warnings(events)
+        assert "damaged" in warning
+
+    def test_without_a_folder_for_temporary_files(
+        self, story: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        story.paths.log.write_text("a file in place of the folder")
+        monkeypatch.setattr(tempfile, "mkstemp", _full)
+        assert _answers(story, None, [])
+
+
+def _full(**_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,14 +10,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
 
 from localq.engine import process
 from localq.engine.client import Engine, LoadSettings, SamplingParams
+from localq.engine.llama_log import LogTail
 from localq.engine.protocol import MAX_LINE
-from localq.errors import EngineError, StorageError
+from localq.errors import EngineError
 from tests.engine.test_engine import DEMO, LONG_CONTEXT, make_gguf, unheard
 
 ANY_MODEL = LoadSettings(Path("model.gguf"))
@@ -270,9 +273,12 @@ def test_a_large_log_makes_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    """It goes elsewhere, and says so."""
     (tmp_path / "file").touch()
-    with Engine(log=tmp_path / "file" / "log") as engine, pytest.raises(StorageError):
-        engine.load(ANY_MODEL)
+    with Engine(log=tmp_path / "file" / "log") as engine:
+        with pytest.raises(EngineError, match="model"):
+            engine.load(ANY_MODEL)
+        assert "log" in str(engine.log_problem)
 
 
 def test_calls_from_several_threads_take_turns(story_gguf: Path) -> None:
@@ -291,3 +297,19 @@ def test_calls_from_several_threads_take_turns(story_gguf: Path) -> None:
             thread.join()
     assert len(texts) == 4
     assert len(set(texts)) == 1
+
+
+def test_a_log_that_runs_full_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read from llama.cpp's lines, memory and reasons, does not need them to be kept."""
+
+    class Full:
+        def write(self, text: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    api = SimpleNamespace(llama_log_callback=lambda line: line, llama_log_set=lambda *_: None)
+    tail = LogTail(api)
+    monkeypatch.setattr(sys, "stderr", Full())
+    with tail.recorded() as lines:
+        tail._callback(4, b"llama_model_load: no such tensor\n", None)
+    assert lines == ["llama_model_load: no such tensor\n"]
+    assert tail.reason("unknown") == "no such tensor"

@@ -10,7 +10,7 @@ from typing import Self
 
 from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
 from localq.engine.sampling import SamplingParams
-from localq.errors import Cancelled, LibraryError, StorageError
+from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
 from localq.events import Emit, Note, Started, ignore
 from localq.library import Library, Model
 from localq.services.hosting.prepared import PreparedModel
@@ -107,8 +107,6 @@ class ModelHost:
             place.users += 1
         try:
             loaded = self._load(place, prepared, emit, cancel)
-            if _in_library(model):
-                self._library.touch(model.name)
         except BaseException:
             self._leave(settings, place)
             raise
@@ -124,7 +122,11 @@ class ModelHost:
             if place.loaded is None or place.engine.pid is None:  # or its process died since
                 emit(Started(f"loading {prepared.model.name}"))
                 place.loaded = place.engine.load(prepared.settings, cancel=cancel)
-                self._keep_record(prepared, place.loaded, emit)
+                problem = prepared.problem or place.engine.log_problem
+                if problem := problem or self._keep_record(prepared, place.loaded):
+                    emit(Note(f"nothing is kept of this run: {problem}", warning=True))
+            elif _in_library(prepared.model):
+                self._library.touch(prepared.model.name)
             return place.loaded
         finally:
             place.lock.release()
@@ -138,17 +140,20 @@ class ModelHost:
                 del self._places[settings]
         place.engine.close()
 
-    def _keep_record(self, prepared: PreparedModel, loaded: LoadedModel, emit: Emit) -> None:
+    def _keep_record(self, prepared: PreparedModel, loaded: LoadedModel) -> LocalqError | None:
+        """Write down that the model was used, and what it took. Why not, where the library cannot
+        be written: a full or read-only disk, or another program, is no reason not to talk."""
         from localq.services.machine.memory_ledger import record_load
 
-        if prepared.plan is None:
-            return
-        name, settings, estimate = prepared.model.name, prepared.settings, prepared.plan.estimate
+        name, settings = prepared.model.name, prepared.settings
+        if _in_library(prepared.model) and (problem := self._library.touch(name)):
+            return problem
         try:
-            record_load(self._library.paths, name, settings, estimate, loaded)
+            if prepared.plan:
+                record_load(self._library.paths, name, settings, prepared.plan.estimate, loaded)
         except (LibraryError, StorageError) as error:
-            # A library on a full or read-only disk is no reason not to talk.
-            emit(Note(f"what the model takes was not written down: {error}", warning=True))
+            return error
+        return None
 
 
 def _in_library(model: Model) -> bool:

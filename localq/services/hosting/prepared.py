@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from localq.engine.settings import LoadSettings
-from localq.errors import UnsupportedError
+from localq.errors import LibraryError, LocalqError, StorageError, UnsupportedError
 from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
@@ -26,13 +26,15 @@ __all__ = ["PreparedModel", "prepare_model"]
 class PreparedModel:
     """A model and the settings to load it with; `metadata` is its file's.
 
-    `plan` None: what the model takes cannot be told, and the user insisted.
+    `plan` None: what the model takes cannot be told, and the user insisted. `problem`: why the
+    library could not be asked for what is saved and measured; a file can run without it.
     """
 
     model: Model
     metadata: Mapping[str, object]
     settings: LoadSettings
     plan: OffloadPlan | None
+    problem: LocalqError | None = None
 
 
 def prepare_model(
@@ -52,18 +54,23 @@ def prepare_model(
     found = locate_gguf(library, model)
     file = read_gguf(found.path)
     plan_options = plan_options or PlanOptions()
+    problem: LocalqError | None = None
     try:
-        planned = plan_gguf(library, found, file, plan_options, cancel=cancel)
+        try:
+            planned = plan_gguf(library, found, file, plan_options, cancel=cancel)
+        except (LibraryError, StorageError) as error:
+            problem = error
+            planned = plan_gguf(None, found, file, plan_options, cancel=cancel)
     except UnsupportedError as error:
         if not force:
             hint = error.hint or "--force lets the engine try"
             raise UnsupportedError(error.message, hint=hint) from None
         settings = unplanned_settings(found.path, plan_options)
-        return PreparedModel(found, file.metadata, settings, None)
+        return PreparedModel(found, file.metadata, settings, None, problem)
     if not force:
         check_plan(planned)
     settings = replace(
         load_settings(found.path, planned.plan),
         adapt_threads=planned.plan_options.n_threads is None,
     )
-    return PreparedModel(found, file.metadata, settings, planned.plan)
+    return PreparedModel(found, file.metadata, settings, planned.plan, problem)

@@ -16,6 +16,7 @@ __all__ = ["ledger", "measured_parts", "record_load"]
 
 _MAPPED = "_Mapped"
 _HOST = "CPU"
+_WAIT_SECONDS = 2.0  # nobody waits for a note
 
 
 def ledger(paths: Paths) -> MemoryLedger:
@@ -41,7 +42,7 @@ def record_load(
         measured=measured,
         loaded_at=time.time(),
     )
-    books.record(entry)
+    books.record(entry, wait=_WAIT_SECONDS)
     return entry
 
 

@@ -72,7 +72,7 @@ def plan_model(
 
 
 def plan_gguf(
-    library: Library,
+    library: Library | None,
     model: Model,
     file: GGUFFile,
     plan_options: PlanOptions | None = None,
@@ -80,8 +80,11 @@ def plan_gguf(
     profile: HardwareProfile | None = None,
     cancel: threading.Event | None = None,
 ) -> PlannedModel:
-    """The same for a model whose header was read already. What `localq tune` found is used."""
-    saved = SavedPlanOptions(Database(library.paths.database)).of(model.name)
+    """The same for a model whose header was read already. What `localq tune` found is used, and
+    what was saved for the model; neither without a library."""
+    saved = PlanOptions()
+    if library:
+        saved = SavedPlanOptions(Database(library.paths.database)).of(model.name)
     whole = merged(plan_options or PlanOptions(), saved)
     check_plan_options(whole)
     # The first of several files says how many there are, but has only its own tensors.
@@ -89,7 +92,7 @@ def plan_gguf(
     tensors = (tensor for part in files for tensor in part.tensors)
     shape = read_shape(file.metadata, tensors, name=model.name)
     machine = profile or planning_profile(cancel)
-    tuned = tuned_for(library.paths, file, machine)
+    tuned = tuned_for(library.paths, file, machine) if library else None
     plan = make_plan(machine, shape, whole, tuned=tuned)
     return PlannedModel(model, shape, plan, whole, saved)
 
