@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from localq.convert.float8 import attach_scales
 from localq.convert.source_tensor import SourceTensor
-from localq.errors import BadFileError, NotFoundError
+from localq.errors import BadFileError, NotFoundError, UnsupportedError
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
 from localq.formats.safetensors import TensorInfo, read_safetensors_header
 from localq.formats.torch_zip import read_torch_header
+from localq.formats.weight_files import (
+    INDEXES,
+    AmbiguousWeightsError,
+    IncompleteWeightsError,
+    find_weight_files,
+)
 
 __all__ = ["Checkpoint", "ReadBytes", "open_checkpoint"]
 
 ReadBytes = Callable[[Path, int, int], bytes]
 """Of (a shard, an offset, a count): that many of its bytes from there on."""
 
-_INDEX = "model.safetensors.index.json"
-_PICKLED, _PICKLED_SUFFIX = "pytorch_model", ".bin"
-_PICKLED_INDEX = "pytorch_model.bin.index.json"
+_PICKLED_SUFFIX = ".bin"
 
 
 def _read_file(path: Path, offset: int, count: int) -> bytes:
@@ -56,9 +61,15 @@ class Checkpoint:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the first matrix: what the checkpoint as a whole is said to be in."""
-        matrices = (t.info for t in self.tensors.values() if len(t.info.shape) > 1)
-        return next((info.dtype for info in matrices), "F32")
+        """The dtype of most of the weights: what the checkpoint as a whole is said to be in.
+
+        Embeddings alone in F32 do not make it one of F32.
+        """
+        elements: Counter[str] = Counter()
+        for tensor in self.tensors.values():
+            if len(tensor.info.shape) > 1:
+                elements[tensor.info.dtype] += tensor.info.elements
+        return max(elements, key=lambda dtype: elements[dtype], default="F32")
 
     @property
     def size_bytes(self) -> int:
@@ -93,7 +104,7 @@ def open_checkpoint(
             if info.name in tensors:
                 raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
             tensors[info.name] = SourceTensor(shard, info)
-    _refuse_missing(root, tensors)
+    _refuse_missing(root, headers, tensors)
     if quantization := config.get("quantization_config"):
         tensors = attach_scales(root, quantization, tensors)
     return Checkpoint(
@@ -113,16 +124,24 @@ def _architecture(root: Path, config: Mapping[str, Any]) -> str:
 
 
 def _shards(root: Path) -> list[Path]:
-    shards = sorted(root.glob("model*.safetensors"))
-    if shards:
-        return shards
-    shards = sorted(root.glob(f"{_PICKLED}*{_PICKLED_SUFFIX}"))
-    if shards:
-        return shards
-    raise NotFoundError(
-        f"{root}: neither model*.safetensors nor pytorch_model*.bin in it",
-        hint="pull the model again",
-    )
+    """The files of weights, by the rules of `find_weight_files`."""
+    names = [path.name for path in root.iterdir() if not path.name.startswith(".")]
+    try:
+        found = find_weight_files(names, lambda name: read_json_object(root / name))
+    except IncompleteWeightsError as error:
+        raise BadFileError(
+            root, str(error), hint="the download is unfinished; pull the model again"
+        ) from None
+    except AmbiguousWeightsError as error:
+        raise UnsupportedError(
+            f"{root}: {error}", hint="leave the files of one model in the folder"
+        ) from None
+    if found is None:
+        raise NotFoundError(
+            f"{root}: neither model*.safetensors nor pytorch_model*.bin in it",
+            hint="pull the model again",
+        )
+    return [root / name for name in found.names]
 
 
 def _header(shard: Path) -> Sequence[TensorInfo]:
@@ -138,20 +157,22 @@ def _in_order(shard: Path, header: Sequence[TensorInfo]) -> Sequence[TensorInfo]
     return sorted(header, key=lambda info: info.name)
 
 
-def _refuse_missing(root: Path, tensors: Mapping[str, SourceTensor]) -> None:
-    pickled = any(source.path.suffix == _PICKLED_SUFFIX for source in tensors.values())
-    index = root / (_PICKLED_INDEX if pickled else _INDEX)
-    if not is_there(index):
-        return
-    weight_map = read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise BadFileError(index, "has no weight_map")
-    missing = sorted(set(weight_map) - set(tensors))
-    if missing:
-        shards = sorted({str(weight_map[name]) for name in missing})
-        raise BadFileError(
-            index,
-            f"{len(missing)} tensors are not on disk, such as {missing[0][:200]!r} "
-            f"of {shards[0][:200]}",
-            hint="the download is unfinished; pull the model again",
-        )
+def _refuse_missing(
+    root: Path, shards: Collection[Path], tensors: Mapping[str, SourceTensor]
+) -> None:
+    """Every tensor that the index of these very files names must be in them."""
+    names = {path.name for path in shards}
+    for index in sorted(root / name for name in INDEXES):
+        if not is_there(index):
+            continue
+        weight_map = read_json_object(index).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise BadFileError(index, "has no weight_map")
+        missing = sorted(set(weight_map) - set(tensors))
+        if missing and not names.isdisjoint(map(str, weight_map.values())):
+            raise BadFileError(
+                index,
+                f"{len(missing)} tensors are not on disk, such as {missing[0][:200]!r} "
+                f"of {str(weight_map[missing[0]])[:200]}",
+                hint="the download is unfinished; pull the model again",
+            )

@@ -43,6 +43,7 @@ SourceType = str
 """How stored rows are to be decoded: a key of ELEMENT_BYTES, or the name of a TensorType."""
 
 ELEMENT_BYTES: Mapping[SourceType, int] = {
+    "F64": 8,
     "F32": 4,
     "F16": 2,
     "BF16": 2,
@@ -188,6 +189,8 @@ class TensorSource:
         if self.always_f32:
             return "F32"
         dtype = self.pieces[0].dtype
+        if dtype == "F64":
+            return "F32"
         return "BF16" if dtype.startswith("F8") else dtype
 
 

@@ -48,13 +48,15 @@ _MAX_DIMENSIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of a file; `offset` counts from the start of the file."""
+    """One tensor of a file; `offset` counts from the start of the file. The numbers of a matrix
+    that is `transposed`, which only PyTorch's own files have, lie there column by column."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     offset: int
     nbytes: int
+    transposed: bool = False
 
     @property
     def elements(self) -> int:

@@ -96,11 +96,25 @@ def _place(
         raise BadFileError(
             path, f"tensor {name[:200]!r} is larger than its data", offset=entry.offset
         )
-    step = 1
-    for length, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
-        if length > 1 and stride != step:
+    transposed = False
+    if not _in_one_run(tensor.shape, tensor.strides):
+        transposed = len(tensor.shape) == 2 and _in_one_run(
+            tensor.shape[::-1], tensor.strides[::-1]
+        )
+        if not transposed:
             raise UnsupportedError(
                 f"{path}: the numbers of tensor {name[:200]!r} are not in one run", hint=_HINT
             )
+    return TensorInfo(
+        name, storage.dtype, tensor.shape, entry.offset + start, nbytes, transposed=transposed
+    )
+
+
+def _in_one_run(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the numbers lie one behind the other, the last dimension's together."""
+    step = 1
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length > 1 and stride != step:
+            return False
         step *= length
-    return TensorInfo(name, storage.dtype, tensor.shape, entry.offset + start, nbytes)
+    return True

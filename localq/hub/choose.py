@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from localq.errors import HubError, UnsupportedError, UsageError
+from localq.formats.weight_files import (
+    AmbiguousWeightsError,
+    IncompleteWeightsError,
+    WeightFiles,
+    find_weight_files,
+)
 from localq.hub.choose_gguf import gguf_quants, pull_hint
 from localq.hub.selection import Selection
-from localq.hub.shards import index_of, missing_shards
 from localq.hub.source import RemoteFile
+from localq.hub.weight_index import ReadIndex
 
 __all__ = ["WITH_WEIGHTS", "Chosen", "Weights", "choose_checkpoint", "module_files"]
 
@@ -70,20 +76,27 @@ class Chosen:
 
 
 def choose_checkpoint(
-    repo: str, files: Sequence[RemoteFile], selection: Selection | None = None
+    repo: str,
+    files: Sequence[RemoteFile],
+    selection: Selection | None = None,
+    *,
+    read_index: ReadIndex | None = None,
 ) -> Chosen:
     """The checkpoint of a repository: one set of weights, what is needed to use it, and what
     `selection` adds; GGUF files and second sets of weights are models of their own, never part
-    of one.
+    of one. `read_index` is asked where the names alone do not say what the weights are.
 
     UnsupportedError where there are no such weights, HubError where some of them are missing,
     UsageError where the selection leaves out what no checkpoint can do without, or adds nothing.
     """
     selection = selection or Selection()
     by_name = {_name(file): file for file in files if not _in_subfolder(file)}
-    kind, names = _weights(repo, by_name)
+    found = _weights(repo, by_name, read_index)
+    kind = Weights.PYTORCH if found.pickled else Weights.SAFETENSORS
+    names = found.names
     small = sorted(WITH_WEIGHTS & by_name.keys())
-    indexes = {index_of(name) for name in names} & by_name.keys()
+    indexes = {f"{name}.index.json" for name in names} | ({found.index} if found.index else set())
+    indexes &= by_name.keys()
     weights = tuple(by_name[name] for name in names)
     needed = [by_name[name] for name in [*small, *sorted(indexes)]]
     by_path = {file.path: file for file in files}
@@ -130,26 +143,23 @@ def module_files(paths: Collection[str]) -> list[str]:
     return sorted(chosen)
 
 
-def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[str]]:
-    tensors = sorted(
-        name
-        for name in by_name
-        if name.endswith(".safetensors") and not name.startswith("adapter_model")
-    )
-    for candidates in (
-        # Where a repository has both one file and shards, they hold the same weights.
-        [name for name in tensors if name == "model.safetensors"],
-        [name for name in tensors if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name)],
-        [name for name in tensors if not name.startswith("consolidated")],
-        tensors,
-    ):
-        if candidates:
-            _refuse_missing_shards(repo, candidates)
-            return Weights.SAFETENSORS, candidates
-    pickles = sorted(name for name in by_name if re.fullmatch(r"pytorch_model.*\.bin", name))
-    if pickles:
-        _refuse_missing_shards(repo, pickles)
-        return Weights.PYTORCH, pickles
+def _weights(
+    repo: str, by_name: dict[str, RemoteFile], read_index: ReadIndex | None
+) -> WeightFiles:
+    try:
+        found = find_weight_files(
+            by_name.keys(), lambda name: read_index(by_name[name]) if read_index else {}
+        )
+    except IncompleteWeightsError as error:
+        raise HubError(
+            f"{repo}: {error}", hint="choose another revision, or the original model"
+        ) from None
+    except AmbiguousWeightsError as error:
+        raise UnsupportedError(
+            f"{repo} {error}", hint="choose a model or a revision with model*.safetensors"
+        ) from None
+    if found is not None:
+        return found
     if quants := gguf_quants(by_name.values()):
         raise UnsupportedError(
             f"{repo} has GGUF files only ({', '.join(sorted(quants))}): say which",
@@ -159,11 +169,6 @@ def _weights(repo: str, by_name: dict[str, RemoteFile]) -> tuple[Weights, list[s
         f"{repo} has no *.safetensors in it: not a checkpoint that localq can use",
         hint=f"localq search {repo.partition('/')[2]}",
     )
-
-
-def _refuse_missing_shards(repo: str, names: list[str]) -> None:
-    if missing := missing_shards(names):
-        raise HubError(f"{repo} has {missing}")
 
 
 def _name(file: RemoteFile) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["index_of", "missing_shards", "without_shard"]
+__all__ = ["missing_shards", "without_shard"]
 
 _SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.(safetensors|gguf|bin)", re.IGNORECASE)
 
@@ -25,9 +25,3 @@ def without_shard(path: str) -> str:
     """The path without its ending, the same for all parts of a model."""
     match = _SHARD.fullmatch(path)
     return match[1] if match else path.rpartition(".")[0]
-
-
-def index_of(name: str) -> str:
-    """Where the list of a shard's fellows would be: model.safetensors.index.json."""
-    match = _SHARD.fullmatch(name)
-    return f"{match[1]}.{match[4]}.index.json" if match else f"{name}.index.json"

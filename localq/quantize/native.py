@@ -108,6 +108,11 @@ class Codecs:
                 return source.view(np.float32)
             target.view(np.uint8)[: source.size] = source
             return target[: source.size // 4]
+        if dtype == "F64":
+            count = source.size // 8
+            with np.errstate(over="ignore"):  # infinity is refused where it is encoded
+                target[:count] = np.frombuffer(source.tobytes(), "<f8")
+            return target[:count]
         count = source.size // 2
         if source.ctypes.data % 2:
             source = source.copy()

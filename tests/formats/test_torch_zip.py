@@ -46,6 +46,13 @@ def test_reads_what_was_written(tmp_path: Path) -> None:
         assert content == tensors[tensor.name][2]
 
 
+def test_a_matrix_may_lie_there_column_by_column(tmp_path: Path) -> None:
+    pickle = state_dict({"a": pickled_tensor("0", (2, 3), strides=(1, 2))})
+    path = torch_archive(tmp_path / "pytorch_model.bin", pickle, {"0": bytes(24)})
+    (tensor,) = read_torch_header(path)
+    assert (tensor.shape, tensor.nbytes, tensor.transposed) == ((2, 3), 24, True)
+
+
 def test_reads_what_torch_writes(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     whole = torch.arange(12, dtype=torch.float32).reshape(3, 4)

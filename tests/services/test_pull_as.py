@@ -242,7 +242,7 @@ def edit_config(folder: Path, **changes: object) -> None:
         (
             lambda root: (root / "model-00002-of-00003.safetensors").unlink(),
             HubError,
-            "only some of the 3 parts",
+            "3 files, of which 1 are not there",
         ),
     ],
 )

@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPO = re.compile(r"models--(?P<repo>.+)")
 _MODULE = re.compile(r"[0-9]{1,2}_[A-Za-z]{1,40}")
 """A folder of a sentence-transformer, such as 1_Pooling."""
-_WEIGHTS = re.compile(r"model.*\.safetensors|pytorch_model.*\.bin")
+_WEIGHTS = re.compile(r".+\.safetensors|pytorch_model.*\.bin")
 
 
 def folders(environ: Mapping[str, str], home: Path) -> list[Path]:

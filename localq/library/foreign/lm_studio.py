@@ -24,7 +24,7 @@ from localq.library.foreign.found import (
 __all__ = ["find", "folders"]
 
 _POINTER = ".lmstudio-home-pointer"
-_WEIGHTS = re.compile(r"model.*\.safetensors")
+_WEIGHTS = re.compile(r".+\.safetensors|pytorch_model.*\.bin")
 
 
 def folders(environ: Mapping[str, str], home: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from localq.hub.choose_gguf import choose_gguf, gguf_quants
 from localq.hub.headers import read_remote_gguf
 from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec
+from localq.hub.weight_index import index_reader
 from localq.library import Library, Model
 from localq.services.fit.offers import LOSSLESS, Offer, offers_like, offers_to_make, plain
 from localq.services.make.destination import repo_of
@@ -116,7 +117,7 @@ def known_on_hub(
     if spec.is_gguf:
         return _known_file(source, spec, emit, cancel, policy)
     try:
-        choose_streamable(source)
+        choose_streamable(source, index_reader(source, emit, cancel, policy))
     except UnsupportedError:
         if not gguf_quants(source.files):
             raise

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localq.errors import UnsupportedError
 from localq.events import Emit, Note
 from localq.formats.gguf_split import shard_paths
-from localq.hub.choose import Weights, choose_checkpoint
+from localq.hub.choose import choose_checkpoint
 from localq.hub.choose_gguf import choose_gguf, choose_mmproj, is_quant
 from localq.hub.selection import Selection
 from localq.hub.source import DigestKind, RemoteFile, Source
 from localq.hub.spec import ModelSpec, is_commit
+from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.services.pull.names import refuse_unsafe_names
 from localq.services.pull.remote import kept_folder
@@ -105,16 +106,13 @@ class Plan:
         )
 
 
-def plan_checkpoint(library: Library, source: Source, selection: Selection) -> Plan:
+def plan_checkpoint(
+    library: Library, source: Source, selection: Selection, emit: Emit, cancel: threading.Event
+) -> Plan:
     """The plan for the checkpoint of `source`, its files under their own names."""
     folder = library.checkpoint_folder(source.repo)
-    chosen = choose_checkpoint(source.repo, source.files, selection)
-    weights = chosen.weight_files[-1].path
-    if chosen.weights is not Weights.PYTORCH and "/model" not in f"/{weights}":
-        raise UnsupportedError(
-            f"{source.repo} has its weights in {weights}, which localq cannot read yet",
-            hint="choose a model or a revision with model*.safetensors",
-        )
+    read_index = index_reader(source, emit, cancel)
+    chosen = choose_checkpoint(source.repo, source.files, selection, read_index=read_index)
     refuse_unsafe_names(source.repo, [file.path for file in chosen.files])
     files = {folder / file.path: file for file in chosen.files}
     kept = kept_folder(library.paths, source.repo, source.revision)

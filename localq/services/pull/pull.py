@@ -98,7 +98,7 @@ def prepare(
     if isinstance(source, Model):
         return source
     if not spec.is_gguf and not request.mmproj:
-        return source, plan_checkpoint(library, source, selection)
+        return source, plan_checkpoint(library, source, selection, emit, cancel)
     if not spec.is_gguf:
         raise UsageError(
             "--mmproj goes with a GGUF", hint=f"localq pull {spec.repo}:Q4_K_M --mmproj"

@@ -26,6 +26,7 @@ from localq.hub.fetch import fetch_all
 from localq.hub.headers import RemoteHeader, fetch_range, read_remote_headers
 from localq.hub.source import RemoteFile, Source
 from localq.hub.staging import partial_folder, staging_folder
+from localq.hub.weight_index import ReadIndex, index_reader
 from localq.library.filenames import component_problem
 from localq.paths import Paths
 
@@ -78,7 +79,7 @@ def open_remote_checkpoint(
     """
     from localq.convert import convert_checkpoint, open_checkpoint
 
-    chosen = choose_streamable(source)
+    chosen = choose_streamable(source, index_reader(source, emit, cancel, policy))
     small = _small_files(source.repo, chosen)
     quietly = _without_progress(emit)
     with staging_folder(_cache(paths), source.repo, source.revision) as folder:
@@ -113,22 +114,17 @@ def open_remote_checkpoint(
     return RemoteCheckpoint(source, chosen, checkpoint, model, shards, headers, moved)
 
 
-def choose_streamable(source: Source, as_type: str = "TYPE") -> Chosen:
+def choose_streamable(source: Source, read_index: ReadIndex, as_type: str = "TYPE") -> Chosen:
     """The files of the checkpoint; UnsupportedError unless its weights can be read in one go.
 
     `as_type` is what the user wants of it, for the command that does it otherwise.
     """
-    chosen = choose_checkpoint(source.repo, source.files)
-    last = chosen.weight_files[-1].path
+    chosen = choose_checkpoint(source.repo, source.files, read_index=read_index)
     if chosen.weights is Weights.PYTORCH:
+        last = chosen.weight_files[-1].path
         raise UnsupportedError(
             f"{source.repo} has its weights in {last}, which cannot be quantized as it arrives",
             hint=f"localq pull {source.repo}, then: localq quantize {as_type} {source.repo}",
-        )
-    if not last.startswith("model"):
-        raise UnsupportedError(
-            f"{source.repo} has its weights in {last}, which localq cannot read yet",
-            hint="choose a model or a revision with model*.safetensors",
         )
     return chosen
 

@@ -19,6 +19,7 @@ from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
 from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
+from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelSource
 from localq.services.make.destination import made_before
 from localq.services.make.making import FileToMake, enter_gguf, make_whole
@@ -104,7 +105,8 @@ def pull_as(
         result = quantize(library, local, emit, cancel)
         assert result.name is not None
         return PullAsResult(library.find(result.name), 0, False, time.monotonic() - began)
-    choose_streamable(source, request.type.name.lower())
+    read_index = index_reader(source, emit, cancel, policy)
+    choose_streamable(source, read_index, request.type.name.lower())
     emit(Started(f"{source.repo} -> {request.type.name}"))
     remote = open_remote_checkpoint(library.paths, source, emit, cancel, policy=policy)
     for warning in remote.model.warnings:
