@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
@@ -18,7 +19,7 @@ from tokenizers import (
     processors,
 )
 
-__all__ = ["fast_tokenizer", "write_unigram_tokenizer"]
+__all__ = ["fast_tokenizer", "write_bpe_model", "write_unigram_tokenizer"]
 
 
 def fast_tokenizer(path: Path) -> Tokenizer:
@@ -46,6 +47,23 @@ def fast_tokenizer(path: Path) -> Tokenizer:
         single="<s> $A", special_tokens=[("<s>", ids["<s>"])]
     )
     return tokenizer
+
+
+def write_bpe_model(path: Path, *, user_defined: Sequence[str] = ()) -> None:
+    """Train a small BPE on a few words and write it as a tokenizer.model."""
+    words = ("the little river went over the hill to the town", "there was a tower in the town")
+    trained = io.BytesIO()
+    SentencePieceTrainer.Train(
+        sentence_iterator=iter(words * 9),
+        model_writer=trained,
+        model_type="bpe",
+        vocab_size=310,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        user_defined_symbols=list(user_defined),
+        minloglevel=2,
+    )
+    path.write_bytes(trained.getvalue())
 
 
 def write_unigram_tokenizer(root: Path, corpus: Path) -> None:

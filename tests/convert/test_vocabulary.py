@@ -16,8 +16,8 @@ from localq.convert.vocabulary.sentencepiece_json import adds_space_prefix
 from localq.convert.vocabulary.special import read_special_tokens
 from localq.convert.vocabulary.token import TokenType
 from localq.convert.vocabulary.unigram import write_unigram
-from localq.errors import BadFileError, LocalqError, NotFoundError
-from tests.sentencepiece_tokenizer import write_unigram_tokenizer
+from localq.errors import BadFileError, LocalqError, NotFoundError, UnsupportedError
+from tests.sentencepiece_tokenizer import write_bpe_model, write_unigram_tokenizer
 from tests.vocabulary_files import tokenizer_files, vocabulary_fields
 
 
@@ -238,3 +238,60 @@ def test_text_that_is_no_unicode_is_refused(name: str, material: Path, tmp_path:
     (root / name).write_text(r'{"chat_template": "\ud800", "\udfff": 1}')
     with pytest.raises(LocalqError, match=name.replace(".", r"\.")):
         vocabulary_fields(tokenizer_files(root))
+
+
+def taken_apart(source: Path, root: Path, **config: Any) -> Path:
+    """A tokenizer.json as vocab.json and merges.txt, with a config.json beside them."""
+    root.mkdir()
+    tokenizer = json.loads((source / "tokenizer.json").read_text("utf-8"))
+    settings = json.loads((source / "tokenizer_config.json").read_text("utf-8"))
+    added = {t["content"]: t["id"] for t in tokenizer["added_tokens"]}
+    vocabulary = tokenizer["model"]["vocab"]
+    beside = {text: i for text, i in added.items() if text not in vocabulary}
+    merges = [m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]]
+    (root / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
+    (root / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
+    (root / "added_tokens.json").write_text(json.dumps(beside), "utf-8")
+    (root / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    (root / "config.json").write_text(json.dumps(config), "utf-8")
+    return root
+
+
+@pytest.mark.parametrize("name", ["gpt2", "qwen2.5"])
+def test_vocab_json_and_merges_txt_alone(name: str, material: Path, tmp_path: Path) -> None:
+    source = material / "tokenizers" / name
+    whole, _ = vocabulary_fields(tokenizer_files(source, {}))
+    apart, warning = vocabulary_fields(tokenizer_files(taken_apart(source, tmp_path / name)))
+    assert warning is None
+    assert dict(apart) == dict(whole)
+
+
+def test_how_a_text_is_split_must_be_known(material: Path, tmp_path: Path) -> None:
+    root = taken_apart(material / "tokenizers" / "gpt2", tmp_path / "x", model_type="gpt2")
+    edit(root / "tokenizer_config.json", tokenizer_class="OtherTokenizer")
+    fields, _ = vocabulary_fields(tokenizer_files(root))
+    assert value(fields, "pre") == "gpt-2"
+    edit(root / "config.json", model_type="other")
+    with pytest.raises(UnsupportedError, match="do not say how") as caught:
+        vocabulary_fields(tokenizer_files(root))
+    assert "tokenizer.json of the original model" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "merges"),
+    [("[]", "a b"), ('{"a": "b"}', "a b"), ('{"a": -1}', ""), ('{"a": 0}', "a b c"), ("{", "")],
+)
+def test_vocabularies_that_make_no_sense(tmp_path: Path, vocabulary: str, merges: str) -> None:
+    (tmp_path / "vocab.json").write_text(vocabulary)
+    (tmp_path / "merges.txt").write_text(merges)
+    with pytest.raises(BadFileError):
+        vocabulary_fields(tokenizer_files(tmp_path, {"model_type": "gpt2"}))
+
+
+def test_pieces_that_the_user_defined_keep_their_kind(tmp_path: Path) -> None:
+    """As Yi's and MiniCPM's <td>: found in a text before it is cut into other pieces."""
+    write_bpe_model(tmp_path / "tokenizer.model", user_defined=("<td>", "▁▁<x>"))
+    fields, _ = vocabulary_fields(tokenizer_files(tmp_path))
+    tokens, types = value(fields, "tokens"), value(fields, "token_type")
+    defined = {t for t, kind in zip(tokens, types, strict=True) if kind == TokenType.USER_DEFINED}
+    assert defined == {"<td>", "  <x>"}

@@ -123,7 +123,7 @@ def test_a_checkpoints_headers(home: Paths, tmp_path: Path) -> None:
     folder = imported(checkpoint(tmp_path / "base"))
     assert check("base").good
     index = folder / "model.safetensors.index.json"
-    index.write_text('{"weight_map": {"more.weight": "model-2.safetensors"}}')
+    index.write_text('{"weight_map": {"more.weight": "model.safetensors"}}')
     assert "1 tensors are not on disk" in only(check("base")).problems[0]
     index.unlink()
     (folder / "model.safetensors").write_bytes(bytes(100))

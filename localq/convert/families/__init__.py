@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from localq.convert.checkpoint import Checkpoint
     from localq.convert.families.decoder import Decoder
 
-__all__ = ["ARCHITECTURES", "family_of"]
+__all__ = ["ARCHITECTURES", "family_class", "family_of"]
 
 ARCHITECTURES: Mapping[str, str] = {
     # architecture in config.json -> "module:Class" in this package
+    "LlamaModel": "llama:Llama",
+    "MistralModel": "mistral:Mistral",
+    "Qwen3MoeModel": "qwen:Qwen3Moe",
+    "Qwen2MoeModel": "qwen:Qwen2Moe",
+    "GemmaModel": "gemma:Gemma",
+    "Gemma2Model": "gemma:Gemma2",
+    "MixtralModel": "mistral:Mixtral",
+    "Phi3Model": "phi:Phi3",
     "LlamaForCausalLM": "llama:Llama",
     "LLaMAForCausalLM": "llama:Llama",
     "Gemma2ForCausalLM": "gemma:Gemma2",
@@ -80,13 +88,17 @@ ARCHITECTURES: Mapping[str, str] = {
 def family_of(checkpoint: Checkpoint) -> type[Decoder]:
     """The class that converts the checkpoint; UnsupportedError says who else may."""
     architecture = checkpoint.architecture
-    try:
-        module, _, name = ARCHITECTURES[architecture].partition(":")
-    except KeyError:
+    if architecture not in ARCHITECTURES:
         raise UnsupportedError(
             f"localq cannot convert the architecture {architecture[:100]!r} yet",
             hint="llama.cpp's own converter may know it: "
             f"localq quantize q4_0 {quote(str(checkpoint.root))} --with llama.cpp",
-        ) from None
+        )
+    return family_class(architecture)
+
+
+def family_class(architecture: str) -> type[Decoder]:
+    """The class of an architecture that is in ARCHITECTURES."""
+    module, _, name = ARCHITECTURES[architecture].partition(":")
     family: type[Decoder] = getattr(import_module(f"{__name__}.{module}"), name)
     return family

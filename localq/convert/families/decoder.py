@@ -10,17 +10,21 @@ from collections.abc import Iterator
 
 from localq.convert.authorship import write_authorship
 from localq.convert.families.mapping import LOSSLESS, TensorMapping, TensorNames
+from localq.convert.families.pooling import pooling_type
 from localq.convert.families.settings import EXPERT_KEYS
 from localq.convert.model import ConvertedModel
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.turn_ends import write_turn_ends
 from localq.errors import BadFileError
 from localq.formats.rows import TensorSource
+from localq.formats.tensor_shapes import wrong_shapes
 from localq.formats.types import QuantType
 
 __all__ = ["Decoder", "TensorNames"]
 
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
+_SPEAKERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _LAYER_NORM_KEYS = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
 
 
@@ -39,7 +43,10 @@ class Decoder(TensorMapping):
         self.hyperparameters()
         self.fields.u32("general.quantization_version", _QUANTIZATION_VERSION)
         size = {"vocab_size": self.config["vocab_size"]} if "vocab_size" in self.config else {}
-        self.vocabulary(TokenizerFiles(self.checkpoint.root, {**self.checkpoint.config, **size}))
+        files = TokenizerFiles(self.checkpoint.root, {**self.checkpoint.config, **size})
+        self.vocabulary(files)
+        self._warn(write_turn_ends(files, self.fields))
+        self._refuse_wrong_shapes(tensors)
         return ConvertedModel(self.architecture, dict(self.fields), tensors, tuple(self.warnings))
 
     # -- what families override ------------------------------------------------------------------
@@ -103,9 +110,47 @@ class Decoder(TensorMapping):
                         f"the checkpoint is not whole: nothing in it becomes {wanted}",
                         hint="pull the model again",
                     )
-        rows = present["token_embd.weight"].rows
-        if rows != self.integer("vocab_size"):
-            raise self.bad_config(f"vocab_size is not the {rows} rows of the embeddings")
+        if "output" in self.names.values() and "output.weight" not in present:
+            self._refuse_missing_output()
+        rows, size = present["token_embd.weight"].rows, self.integer("vocab_size")
+        if rows != size:
+            raise self.bad_config(
+                f"vocab_size is {size:,}, but the embeddings have {rows:,} rows",
+                hint=f"if tokens were added and the embeddings resized, set vocab_size to {rows}; "
+                "else pull the model again",
+            )
+
+    def _refuse_missing_output(self) -> None:
+        """Embeddings stand for the output only where the config says so; embedders have none."""
+        speaks = self.checkpoint.architecture.endswith(_SPEAKERS)
+        untied = self.config.get("tie_word_embeddings") is False
+        if speaks and untied and pooling_type(self.checkpoint.root) is None:
+            raise BadFileError(
+                self.checkpoint.root,
+                "the checkpoint is not whole: nothing in it becomes output.weight, and its "
+                "config.json says that the embeddings do not stand for it",
+                hint="pull the model again; if it is tied all the same, set tie_word_embeddings "
+                "to true in config.json",
+            )
+
+    def _refuse_wrong_shapes(self, tensors: tuple[TensorSource, ...]) -> None:
+        """llama.cpp would not load the file, which it would be too late to learn then."""
+        metadata = {key: field.value for key, field in self.fields}
+        for wrong in wrong_shapes(metadata, tensors):
+            path, name = self.checkpoint.root, wrong.name
+            if origin := self.origins.get(wrong.name):
+                path, name = origin.path, origin.info.name[:200]
+            raise BadFileError(
+                path,
+                f"tensor {name!r} makes {wrong.name} {_as_stored(wrong.shape)}, but by config.json "
+                f"it is {_as_stored(wrong.expected)}",
+                hint="the config.json may be of another model; pull the model again",
+            )
+
+
+def _as_stored(shape: tuple[int, ...]) -> list[int]:
+    """The slowest dimension first, as checkpoints have it."""
+    return list(reversed(shape))
 
 
 def _experts(tensors: tuple[TensorSource, ...]) -> tuple[int, int, int]:

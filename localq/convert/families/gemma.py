@@ -29,7 +29,6 @@ _FOUR_NORMS: TensorNames = {
     "model.layers.{i}.pre_feedforward_layernorm": "blk.{i}.ffn_norm",
     "model.layers.{i}.post_feedforward_layernorm": "blk.{i}.post_ffw_norm",
 }
-_OTHER_SENSES = ("vision_tower.", "multi_modal_projector.")
 
 
 def _one_more(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -163,10 +162,6 @@ class Gemma3(Gemma2):
             self.f32("final_logit_softcapping", cap)
         if self.config.get("sliding_window_pattern") != 1:
             self._u32_from("attention.sliding_window", "sliding_window")
-
-    def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
-        if not name.removeprefix("model.").startswith(_OTHER_SENSES):
-            yield self.tensor(name.replace("language_model.", "", 1), source)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
         self._warn(write_vocabulary(files, self.fields, prefix=False))

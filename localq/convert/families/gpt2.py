@@ -72,7 +72,7 @@ class Gpt2(Decoder):
         piece = self.piece(name, source)
         if not name.endswith(_TRANSPOSED):
             return super().tensor(name, source)
-        piece = replace(piece, transposed=True)
+        piece = replace(piece, transposed=not piece.transposed)
         return self.source_of(self.gguf_name(name, source), (piece.rows, piece.columns), [piece])
 
 

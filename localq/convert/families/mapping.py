@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.rope import RopeSettings
+from localq.convert.families.tensor_names import (
+    is_of_other_senses,
+    refuse_adapter_inside,
+    unwrapped,
+)
 from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import ArrayPiece, BlockScales, FilePiece, Piece, TensorSource, Transform
@@ -24,6 +31,7 @@ TensorNames = Mapping[str, str]
 
 _SUFFIXES = (".weight", ".bias")
 _SKIPPED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+_SENSES = ("text_config", "vision_config", "audio_config")
 _LAYER = re.compile(r"\.(\d+)\.")
 _EXPERT = re.compile(r"\.experts\.(\d+)\.")
 _ALWAYS_F32 = re.compile(
@@ -33,10 +41,11 @@ LOSSLESS: Mapping[str, QuantType] = {
     "BF16": QuantType.BF16,
     "F16": QuantType.F16,
     "F32": QuantType.F32,
+    "F64": QuantType.F32,
     "F8_E4M3": QuantType.BF16,
     "F8_E5M2": QuantType.BF16,
 }
-"""The type that holds each source dtype without loss."""
+"""The type that holds each source dtype without loss, or is the widest that llama.cpp has."""
 
 
 class TensorMapping(RopeSettings):
@@ -48,6 +57,11 @@ class TensorMapping(RopeSettings):
     """GGUF names in `names` that a checkpoint may lack: tied embeddings need no output."""
     experts: ClassVar[TensorNames] = {}
     """As `names`, `{e}` standing for the expert: what is stacked, in the order it is written."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.origins: dict[str, SourceTensor] = {}
+        """GGUF name -> the checkpoint's tensor that it came from, of several the last."""
 
     # -- what families override ------------------------------------------------------------------
 
@@ -75,22 +89,51 @@ class TensorMapping(RopeSettings):
 
     def tensors(self) -> Iterator[TensorSource]:
         gathered: dict[str, dict[str, SourceTensor]] = {}
-        for name, source in self.checkpoint.tensors.items():
-            if name.endswith(_SKIPPED):
+        refuse_adapter_inside(self.checkpoint.root, self.checkpoint.tensors)
+        senses = any(key in self.checkpoint.config for key in _SENSES)
+        for stored_name, source in self.checkpoint.tensors.items():
+            name = self._plain_name(stored_name)
+            if name.endswith(_SKIPPED) or (senses and is_of_other_senses(name)):
                 continue
             if (layer := self._layer_of_expert(name)) is None:
-                yield from self.tensors_of(name, source)
-                continue
-            found = gathered.setdefault(layer, {})
-            found[name] = source
-            if len(found) == self.expert_count * len(self.experts):
-                yield from self._stacks(layer, gathered.pop(layer))
+                made = self.tensors_of(name, source)
+            else:
+                found = gathered.setdefault(layer, {})
+                found[name] = source
+                if len(found) < self.expert_count * len(self.experts):
+                    continue
+                made = self._stacks(layer, gathered.pop(layer))
+            for tensor in made:
+                self.origins[tensor.name] = source
+                yield tensor
         if gathered:
             raise BadFileError(
                 self.checkpoint.root,
                 f"experts of layer {min(gathered, key=int)} are missing",
                 hint="pull the model again",
             )
+
+    def _plain_name(self, stored_name: str) -> str:
+        """The name that `names` has it by. A model saved without what makes words of vectors,
+        such as LlamaModel, lacks the first part."""
+        name = unwrapped(stored_name)
+        if self._is_known(name):
+            return name
+        return next((root + name for root in self._roots if self._is_known(root + name)), name)
+
+    @cached_property
+    def _roots(self) -> list[str]:
+        """The first parts of names."""
+        return sorted({f"{name.partition('.')[0]}." for name in self.names if "." in name})
+
+    def _is_known(self, name: str) -> bool:
+        stem = name.rpartition(".")[0]
+        layer, expert = _LAYER.search(stem), _EXPERT.search(f"{stem}.")
+        if layer:
+            stem = stem.replace(layer[0], ".{i}.", 1)
+        if expert:
+            stem = stem.replace(f".experts.{expert[1]}.", ".experts.{e}.", 1)
+        return stem in self.names or stem in self.experts
 
     def _layer_of_expert(self, name: str) -> str | None:
         """The layer of a tensor that is to be stacked, None for any other."""
@@ -149,11 +192,14 @@ class TensorMapping(RopeSettings):
         order = self.row_order(name, rows if len(info.shape) > 1 else columns)
         if order is not None and len(info.shape) == 1:
             rows, columns = columns, 1
+        if info.transposed:
+            rows, columns = columns, rows
         transform, scales = self.transform(name, info.dtype), None
         if source.scales is not None:
             scales = self._scales(source.scales, info.shape)
         return FilePiece(
             *(source.path, info.offset, info.dtype, rows, columns, order),
+            transposed=info.transposed,
             transform=transform,
             scales=scales,
             name=info.name,
@@ -194,7 +240,7 @@ class TensorMapping(RopeSettings):
             raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
         piece = self.piece(name, source)
         shape = (*info.shape[:-2], info.shape[-2] // 2, info.shape[-1])
-        rows = np.arange(piece.file_rows, dtype=np.intp).reshape(-1, 2, shape[-2])
+        rows = np.arange(prod(info.shape[:-1]), dtype=np.intp).reshape(-1, 2, shape[-2])
         for i, gguf_name in enumerate((first, second)):
             yield self.source_of(gguf_name, shape, [replace(piece, order=rows[:, i].ravel())])
 

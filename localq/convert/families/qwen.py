@@ -6,18 +6,16 @@ References: llama.cpp `conversion/qwen.py`; transformers `models/qwen2`, `models
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.families.pooling import pooling_type
-from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError
-from localq.formats.rows import TensorSource
 
 __all__ = ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"]
 
@@ -57,11 +55,6 @@ class Qwen2(Decoder):
             self._warn("llama.cpp's Qwen has no sliding window; long texts may read differently")
         if self.embeds and (pooling := pooling_type(self.checkpoint.root)) is not None:
             self.u32("pooling_type", pooling)
-
-    def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
-        # Embedders were saved without what makes words of vectors, and without this prefix.
-        prefix = "" if name.startswith(("model.", "lm_head.")) else "model."
-        yield self.tensor(prefix + name, source)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
         self._warn(write_vocabulary(files, self.fields))

@@ -25,12 +25,12 @@ class RopeSettings(Settings):
         rope: dict[str, Any] = {}
         for key in ("rope_parameters", "rope_scaling"):
             if isinstance(config.get(key), dict):
-                rope = dict(config[key])
+                rope = _set_values(config[key])
                 break
         nested = {"full_attention", "sliding_attention"} & rope.keys()
         if nested:
             part = rope.get(attention)
-            rope = dict(part) if isinstance(part, dict) else {}
+            rope = _set_values(part) if isinstance(part, dict) else {}
         elif attention == "sliding_attention":
             return {"rope_theta": theta} if (theta := config.get("rope_local_base_freq")) else {}
         else:
@@ -88,3 +88,8 @@ class RopeSettings(Settings):
                 if rope.get(config_key) is not None:
                     self.f32(f"rope.scaling.{key}", self.number(rope, config_key))
                     break
+
+
+def _set_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that are null, which is how some programs write what they leave open."""
+    return {key: value for key, value in settings.items() if value is not None}

@@ -76,8 +76,8 @@ class Settings:
             raise self.bad_config(f"{key} is {str(value)[:100]!r}")
         return float(value)
 
-    def bad_config(self, problem: str) -> BadFileError:
-        return BadFileError(self.checkpoint.root / "config.json", problem)
+    def bad_config(self, problem: str, *, hint: str | None = None) -> BadFileError:
+        return BadFileError(self.checkpoint.root / "config.json", problem, hint=hint)
 
     def u32(self, key: str, value: int) -> None:
         if not 0 <= value < 1 << 32:

@@ -13,6 +13,7 @@ from localq.convert.vocabulary.sentencepiece_json import (
     is_sentencepiece_json,
     write_sentencepiece_json,
 )
+from localq.convert.vocabulary.steps import steps
 from localq.convert.vocabulary.unigram import write_unigram
 from localq.convert.vocabulary.wordpiece import write_wordpiece
 from localq.errors import NotFoundError
@@ -36,6 +37,7 @@ def write_vocabulary(
         warning = write_sentencepiece(files, fields)
         if prefix and not _adds_prefix(files, fields):
             fields.boolean("tokenizer.ggml.add_space_prefix", False)
+        _write_scheme(files, fields)
         return warning
     if files.tokenizer_json is None:
         raise NotFoundError(
@@ -49,7 +51,9 @@ def write_vocabulary(
     if kind == "WordPiece":
         return write_wordpiece(files, fields)
     if is_sentencepiece_json(files):
-        return write_sentencepiece_json(files, fields)
+        warning = write_sentencepiece_json(files, fields)
+        _write_scheme(files, fields)
+        return warning
     return write_byte_level(files, fields)
 
 
@@ -59,6 +63,27 @@ def _adds_prefix(files: TokenizerFiles, fields: FieldBuilder) -> bool:
         return adds_space_prefix(files.tokenizer_json or {})
     told = fields.get("tokenizer.ggml.add_space_prefix")
     return adds_space(files) if told is None else bool(told)
+
+
+def _write_scheme(files: TokenizerFiles, fields: FieldBuilder) -> None:
+    """A space before the first word alone is more than llama.cpp can be told. It would put one
+    after every special token too, so it is to put none; localq's engine reads the scheme."""
+    if fields.get("tokenizer.ggml.model") != "llama" or not _is_first_only(files):
+        return
+    if fields.get("tokenizer.ggml.add_space_prefix") is not False:
+        fields.boolean("tokenizer.ggml.add_space_prefix", False)
+        fields.string("tokenizer.ggml.prepend_scheme", "first")
+
+
+def _is_first_only(files: TokenizerFiles) -> bool:
+    if files.tokenizer_json is None:
+        # Of a tokenizer.model transformers makes such a tokenizer where it is told to.
+        return (files.tokenizer_config or {}).get("legacy") is False
+    pre_tokenizers = steps(files.tokenizer_json.get("pre_tokenizer"))
+    return any(
+        step.get("type") == "Metaspace" and step.get("prepend_scheme") == "first"
+        for step in pre_tokenizers
+    )
 
 
 def _has_sentencepiece(files: TokenizerFiles) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from localq.convert.vocabulary.vocab_and_merges import tokenizer_of_files
 from localq.errors import BadFileError
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
@@ -44,15 +46,33 @@ class TokenizerFiles:
 
     @cached_property
     def tokenizer_json(self) -> dict[str, Any] | None:
-        return self._json(self.tokenizer_json_path)
+        """The file, or what it would be where vocab.json and merges.txt are there alone."""
+        found = self.read_json(self.tokenizer_json_path)
+        if found is None and not is_there(self.sentencepiece_path):
+            found = tokenizer_of_files(self)
+        return found
+
+    def tokenizer_text(self) -> str:
+        """`tokenizer_json` as a text."""
+        if is_there(self.tokenizer_json_path):
+            return self.read_text(self.tokenizer_json_path)
+        return json.dumps(self.tokenizer_json)
+
+    @cached_property
+    def special_tokens_map(self) -> dict[str, Any] | None:
+        return self.read_json(self.root / "special_tokens_map.json")
 
     @cached_property
     def tokenizer_config(self) -> dict[str, Any] | None:
-        return self._json(self.tokenizer_config_path)
+        return self.read_json(self.tokenizer_config_path)
+
+    @cached_property
+    def generation_config(self) -> dict[str, Any]:
+        return self.read_json(self.root / "generation_config.json") or {}
 
     @cached_property
     def added_tokens_json(self) -> dict[str, Any]:
-        return self._json(self.root / "added_tokens.json") or {}
+        return self.read_json(self.root / "added_tokens.json") or {}
 
     @cached_property
     def added_tokens(self) -> Mapping[int, Mapping[str, Any]]:
@@ -82,17 +102,18 @@ class TokenizerFiles:
         inline = (self.tokenizer_config or {}).get("chat_template")
         if isinstance(inline, str | list):
             return inline
-        jinja = self._text(self.root / "chat_template.jinja")
+        jinja = self.text_of(self.root / "chat_template.jinja")
         if jinja is not None:
             more = sorted((self.root / "additional_chat_templates").glob("*.jinja"))
             if not more:
                 return jinja
-            named = [{"name": path.stem, "template": self._text(path)} for path in more]
+            named = [{"name": path.stem, "template": self.text_of(path)} for path in more]
             return [{"name": "default", "template": jinja}, *named]
-        beside = (self._json(self.root / "chat_template.json") or {}).get("chat_template")
+        beside = (self.read_json(self.root / "chat_template.json") or {}).get("chat_template")
         return beside if isinstance(beside, str | list) else None
 
-    def _json(self, path: Path) -> dict[str, Any] | None:
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """A JSON object; None where there is no such file."""
         if not is_there(path):
             return None
         value = read_json_object(path)
@@ -100,7 +121,8 @@ class TokenizerFiles:
             _refuse_lone_surrogates(path, value)
         return value
 
-    def _text(self, path: Path) -> str | None:
+    def text_of(self, path: Path) -> str | None:
+        """A text, its line ends as Unix has them; None where there is no such file."""
         if not is_there(path):
             return None
         # Text mode would do the same: files made on Windows end their lines with CR LF.

@@ -46,7 +46,7 @@ def load_tokenizer(files: TokenizerFiles) -> Tokenizer:
     from tokenizers import AddedToken, Tokenizer
 
     path = files.tokenizer_json_path
-    text = files.read_text(path)
+    text = files.tokenizer_text()
     with library_failures(path):
         tokenizer = Tokenizer.from_str(text)
         # A checkpoint saved after a training run may carry the run's truncation and padding.
@@ -77,8 +77,14 @@ def texts_by_id(files: TokenizerFiles, tokenizer: Tokenizer) -> list[str | None]
     by_id = {i: text for text, i in tokenizer.get_vocab(with_added_tokens=True).items()}
     last = max(by_id, default=-1)
     size = vocabulary_size(files) or last + 1
+    # Added tokens may have no row, as Gemma 3 1b's for pictures: no text can become one then.
+    added = tokenizer.get_added_tokens_decoder()
+    last = max((i for i in by_id if i < size or i not in added), default=-1)
     if last >= size or size > MAX_VOCABULARY:
         raise BadFileError(
-            files.tokenizer_json_path, f"token {last} is beyond the model's vocabulary of {size}"
+            files.tokenizer_json_path,
+            f"token {last:,} is beyond the model's vocabulary of {size:,} (vocab_size)",
+            hint="the tokenizer is of another model, or tokens were added and the embeddings "
+            "never resized: pull the model again",
         )
     return [by_id.get(i) for i in range(size)]

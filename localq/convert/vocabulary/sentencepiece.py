@@ -1,7 +1,8 @@
 """The vocabulary of a SentencePiece model (tokenizer.model).
 
-Same result as llama.cpp `conversion/base.py`, `_set_vocab_sentencepiece`, but for a Unigram model:
-that one writes it as if its pieces were to be merged, which gives other ids than the tokenizer.
+Same result as llama.cpp `conversion/base.py`, `_set_vocab_sentencepiece`, but for two things that
+give other ids than the tokenizer there: a Unigram model is written as if its pieces were to be
+merged, and pieces that the user defined, which are found in a text before all others, as ordinary.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
             types[i] = TokenType.UNUSED
         elif processor.IsByte(i):
             types[i] = TokenType.BYTE
+        elif i in traits.user_defined:
+            tokens[i] = tokens[i].replace("▁", " ")
+            types[i] = TokenType.USER_DEFINED
         else:
             types[i] = TokenType.NORMAL
 
@@ -85,7 +89,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
     if traits.unigram:
         fields.boolean("tokenizer.ggml.add_space_prefix", traits.adds_space)
         write_normalization(path, fields, traits.joins_spaces, traits.charsmap)
-    special = read_special_tokens(files, n_vocab=size)
+    special = read_special_tokens(files, n_vocab=size, assumed=("bos",))
     if traits.unigram:
         # What llama.cpp assumes of a merged vocabulary, and otherwise of this kind.
         for kind, token_id in (

@@ -67,7 +67,7 @@ def write_sentencepiece_json(files: TokenizerFiles, fields: FieldBuilder) -> str
     fields.i32s("tokenizer.ggml.token_type", types)
     if not adds_space_prefix(description):
         fields.boolean("tokenizer.ggml.add_space_prefix", False)
-    read_special_tokens(files, n_vocab=len(tokens)).write(fields)
+    read_special_tokens(files, n_vocab=len(tokens), assumed=("bos",)).write(fields)
     normal = [text for text, type_ in zip(tokens, types, strict=True) if type_ is TokenType.NORMAL]
     missing = _missing_merge(normal, set(merges))
     if missing is None:

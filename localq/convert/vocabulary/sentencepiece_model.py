@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 __all__ = ["SentencePieceTraits", "read_traits"]
 
-_TRAINER, _NORMALIZER = 2, 3
+_PIECE, _TRAINER, _NORMALIZER = 1, 2, 3
+_PIECE_TYPE, _USER_DEFINED = 3, 4
 _MODEL_TYPE, _BYTE_FALLBACK = 3, 35
 _CHARSMAP, _ADDS_SPACE, _JOINS_SPACES = 2, 3, 4
 _UNIGRAM = 1
@@ -23,21 +24,29 @@ class SentencePieceTraits:
     """`unigram`: the likeliest pieces are sought rather than the best ones merged;
     `byte_fallback`: unknown characters become tokens of their bytes; `adds_space`: in front of
     every text; `joins_spaces`: runs of them count as one; `charsmap`: how characters are
-    normalised, b"" for not at all."""
+    normalised, b"" for not at all; `user_defined`: the numbers of the pieces that are found in a
+    text before it is cut into others."""
 
     unigram: bool
     byte_fallback: bool
     adds_space: bool
     joins_spaces: bool
     charsmap: bytes
+    user_defined: frozenset[int]
 
 
 def read_traits(model: bytes) -> SentencePieceTraits:
     """Raises ValueError for what is no SentencePiece model."""
     trainer: dict[int, int | bytes] = {}
     normalizer: dict[int, int | bytes] = {}
+    user_defined: set[int] = set()
+    pieces = 0
     for number, value in _fields(model):
-        if isinstance(value, bytes) and number in (_TRAINER, _NORMALIZER):
+        if number == _PIECE and isinstance(value, bytes):
+            if (_PIECE_TYPE, _USER_DEFINED) in _fields(value):
+                user_defined.add(pieces)
+            pieces += 1
+        elif isinstance(value, bytes) and number in (_TRAINER, _NORMALIZER):
             (trainer if number == _TRAINER else normalizer).update(_fields(value))
     charsmap = normalizer.get(_CHARSMAP, b"")
     return SentencePieceTraits(
@@ -46,6 +55,7 @@ def read_traits(model: bytes) -> SentencePieceTraits:
         adds_space=bool(normalizer.get(_ADDS_SPACE, 1)),
         joins_spaces=bool(normalizer.get(_JOINS_SPACES, 1)),
         charsmap=charsmap if isinstance(charsmap, bytes) else b"",
+        user_defined=frozenset(user_defined),
     )
 
 

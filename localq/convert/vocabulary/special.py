@@ -66,9 +66,18 @@ class SpecialTokens:
 
 
 def read_special_tokens(
-    files: TokenizerFiles, *, merges: bool = False, n_vocab: int | None = None
+    files: TokenizerFiles,
+    *,
+    merges: bool = False,
+    n_vocab: int | None = None,
+    assumed: Sequence[str] = (),
 ) -> SpecialTokens:
-    """What the checkpoint says of its special tokens; ids of `n_vocab` and above are left out."""
+    """What the checkpoint says of its special tokens; ids of `n_vocab` and above are left out.
+
+    `assumed` are the kinds that llama.cpp adds to such a vocabulary unless told otherwise. Where
+    no setting speaks of one, tokenizer.json decides: what its post-processor does not add is not
+    added.
+    """
     special = SpecialTokens()
     tokenizer = files.tokenizer_json or {}
     config = dict(files.tokenizer_config or {})
@@ -93,12 +102,21 @@ def read_special_tokens(
             if isinstance(add := config.get(f"add_{kind}_token"), bool):
                 special.add.setdefault(kind, add)
             _set_id(special, kind, by_content.get(texts[kind] or ""), n_vocab)
+    if tokenizer and not _wraps_as_bert(tokenizer):
+        for kind in assumed:
+            special.add.setdefault(kind, False)
     for kind in kinds:
         token_id = files.config.get(f"{kind}_token_id")
         if token_id is None and isinstance(text := files.config.get("text_config"), dict):
             token_id = text.get(f"{kind}_token_id")
         _set_id(special, kind, token_id, n_vocab)
     return special
+
+
+def _wraps_as_bert(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether a text gets its ends by a rule that is not read here."""
+    processors = steps(tokenizer.get("post_processor"))
+    return any(processor.get("type") == "BertProcessing" for processor in processors)
 
 
 def _content(entry: object) -> str | None:

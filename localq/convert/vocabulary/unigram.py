@@ -76,7 +76,7 @@ def write_unigram(
     if token_types is not None:
         fields.u32(*token_types)
     write_normalization(path, fields, _joins_spaces(description), _charsmap(path, description))
-    read_special_tokens(files, n_vocab=len(tokens)).write(fields)
+    read_special_tokens(files, n_vocab=len(tokens), assumed=("eos",)).write(fields)
     return None
 
 

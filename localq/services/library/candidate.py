@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,23 +10,25 @@ from pathlib import Path
 from localq.errors import BadFileError, LibraryError, NotFoundError, UnsupportedError, UsageError
 from localq.formats.gguf import GGUFFile
 from localq.formats.gguf_split import read_shards, shard_paths
+from localq.formats.json_file import read_json_object
+from localq.formats.weight_files import (
+    INDEXES,
+    AmbiguousWeightsError,
+    IncompleteWeightsError,
+    find_weight_files,
+)
 from localq.hub.choose import WITH_WEIGHTS, module_files
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.library.filenames import component_problem
 from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.foreign.found import plain_file, walk_files
 from localq.library.model import OWN
+from localq.services.library.headers import refuse_wrong_shapes
 from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
 
 __all__ = ["ImportCandidate", "describe", "found_at", "refuse_no_model"]
 
-_SMALL = WITH_WEIGHTS | {
-    "model.safetensors.index.json",
-    "preprocessor_config.json",
-    "pytorch_model.bin.index.json",
-}
-_SAFETENSORS = re.compile(r"model[^/]*\.safetensors")
-_PICKLED = re.compile(r"pytorch_model[^/]*\.bin")
+_SMALL = WITH_WEIGHTS | INDEXES | {"preprocessor_config.json"}
 _NO_MODEL = {
     "adapter": "an adapter for a model",
     "imatrix": "an importance matrix",
@@ -106,6 +107,7 @@ def _gguf(
     if [shard.path for shard in shards] != [file.path for file in found.files]:
         raise BadFileError(first, "the files of the model are not all there")
     refuse_no_model(shards[0])
+    refuse_wrong_shapes(shards)
     known = safe_repo(found.repo) if found.repo else None
     repo = repo or known or repo_of_gguf(shards[0], first)
     quant = quant or quant_of(shards[0], first)
@@ -130,7 +132,7 @@ def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> Impo
 
     assert found.folder is not None
     places = {file.path.relative_to(found.folder).as_posix(): file for file in found.files}
-    parts = {place: places[place] for place in sorted(_parts(places.keys()))}
+    parts = {place: places[place] for place in sorted(_parts(places.keys(), found.folder))}
     opened = open_checkpoint(found.folder)
     repo = repo or safe_repo(found.repo or found.folder.resolve().name)
     folder = library.checkpoint_folder(repo)
@@ -153,11 +155,19 @@ def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> Impo
     )
 
 
-def _parts(places: Collection[str]) -> set[str]:
+def _parts(places: Collection[str], folder: Path) -> set[str]:
     """What a checkpoint is made of, the same as `localq pull` fetches; paths in its folder."""
-    tensors = {place for place in places if _SAFETENSORS.fullmatch(place)}
-    pickled = {place for place in places if _PICKLED.fullmatch(place)}
-    return (tensors or pickled) | (_SMALL & set(places)) | set(module_files(places))
+    top = [place for place in places if "/" not in place]
+    try:
+        found = find_weight_files(top, lambda name: read_json_object(folder / name))
+    except IncompleteWeightsError as error:
+        raise BadFileError(folder, str(error), hint="get the missing files first") from None
+    except AmbiguousWeightsError as error:
+        raise UnsupportedError(
+            f"{folder}: {error}", hint="leave the files of one model in the folder"
+        ) from None
+    weights = set(found.names) if found else set[str]()
+    return weights | (_SMALL & set(places)) | set(module_files(places))
 
 
 def _folder(path: Path) -> ForeignModel:
@@ -169,7 +179,7 @@ def _folder(path: Path) -> ForeignModel:
         )
     within = _root_of(path)
     below = walk_files(path, depth=1)
-    parts = _parts([file.relative_to(path).as_posix() for file in below])
+    parts = _parts([file.relative_to(path).as_posix() for file in below], path)
     files = [_checked(path / part, within) for part in sorted(parts)]
     return ForeignModel(tool="", label=str(path), files=tuple(files), folder=path)
 
