@@ -198,4 +198,12 @@ def _weights(
         )
     if not np.isfinite(weights).all():
         raise BadFileError(imatrix.path, f"holds NaN or infinity for {source.name}")
-    return weights
+    return _without_blanks(weights, source.columns)
+
+
+def _without_blanks(weights: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.float32]:
+    """All values alike for a matrix, or an expert, that has no value above zero: by such values
+    no error would count, and the codecs would write whatever is quickest."""
+    matrices = weights.reshape(-1, columns)
+    used = (matrices > 0).any(axis=1, keepdims=True)
+    return weights if used.all() else np.where(used, matrices, np.float32(1)).ravel()

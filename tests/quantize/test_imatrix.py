@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from localq.errors import BadFileError, NotFoundError, StorageError
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf
-from localq.formats.types import TensorType
+from localq.formats.rows import ArrayPiece, TensorSource
+from localq.formats.types import QuantType, TensorType
 from localq.quantize.imatrix import Counts, Floats, Imatrix, read_imatrix, write_imatrix
+from localq.quantize.layout import lay_out_quantization
+from localq.quantize.options import QuantOptions
 
 SUMS: dict[str, tuple[Floats, Counts]] = {
     "blk.0.ffn_up_exps.weight": (
@@ -313,3 +316,19 @@ def test_old_files_of_any_numbers_are_read_or_refused(
     )
     path.write_bytes(struct.pack("<i", count) + body + trailer)
     read_or_refuse(path)
+
+
+def test_values_that_are_all_zero_count_as_alike(tmp_path: Path) -> None:
+    """Of a whole matrix or of an expert: by zeros no error counts, and its numbers would go."""
+    rows = np.random.default_rng(3).normal(size=(6, 256)).astype(np.float32)
+    source = TensorSource("blk.0.ffn_down_exps.weight", (256, 2, 3), (ArrayPiece(rows),))
+    weights = np.zeros((3, 256), np.float32)
+    weights[1] = np.arange(256)
+    fields = {"general.architecture": Field(ValueType.STRING, "llama")}
+    options = QuantOptions(QuantType.Q2_K, pure=True)
+    imatrix = Imatrix(Path("i.gguf"), None, 1, {source.name: weights.ravel()})
+    (tensor,) = lay_out_quantization(fields, [source], options, imatrix).tensors
+    assert tensor.weights is not None
+    kept = tensor.weights.reshape(3, 256)
+    assert (kept[1] == weights[1]).all()
+    assert (kept[[0, 2]] == 1).all()
