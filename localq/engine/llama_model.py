@@ -28,6 +28,7 @@ from localq.engine.memory_report import (
 )
 from localq.engine.sampling import SamplingParams
 from localq.engine.settings import LoadSettings
+from localq.engine.space_prefix import SpacePrefix
 
 __all__ = ["Interrupted", "LlamaError", "LlamaModel"]
 
@@ -77,6 +78,7 @@ class LlamaModel:
         if not self._model:
             raise LlamaError(log.reason("llama.cpp gave no reason"))
         self._vocab = api.llama_model_get_vocab(self._model)
+        self._space_prefix = SpacePrefix(api, self._model, self._vocab)
         self.n_vocab = int(api.llama_vocab_n_tokens(self._vocab))
         self.n_ctx_train = max(0, int(api.llama_model_n_ctx_train(self._model)))
         self.n_threads = settings.n_threads or _usable_processors()
@@ -180,6 +182,15 @@ class LlamaModel:
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """The tokens of `text`. `add_special` adds what the model wants in front of a text (BOS),
         but never an end-of-text token behind it: a prompt is there to be continued."""
+        text = self._space_prefix.of(text, lambda part: self._ids(part, False, parse_special))
+        tokens = self._ids(text, add_special, parse_special)
+        if add_special and self._api.llama_vocab_get_add_eos(self._vocab):
+            eos = self._api.llama_vocab_eos(self._vocab)
+            if len(tokens) > 1 and tokens[-1] == eos:
+                tokens.pop()
+        return tokens
+
+    def _ids(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         capacity = len(data) + 2
         buffer = (ctypes.c_int32 * capacity)()
@@ -193,12 +204,7 @@ class LlamaModel:
             )
         if count < 0:
             raise LlamaError(f"a text of {len(data):,} bytes could not be tokenised")
-        tokens = list(buffer[:count])
-        if add_special and self._api.llama_vocab_get_add_eos(self._vocab):
-            eos = self._api.llama_vocab_eos(self._vocab)
-            if len(tokens) > 1 and tokens[-1] == eos:
-                tokens.pop()
-        return tokens
+        return list(buffer[:count])
 
     def piece(self, token: int) -> bytes:
         """The bytes a token adds to the text; none for control tokens."""

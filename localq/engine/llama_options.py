@@ -8,7 +8,7 @@ from typing import Any
 from localq.engine.backends import cpu_buffer_type
 from localq.engine.settings import KV_TYPES, LoadSettings
 
-__all__ = ["cache_bytes_at_least", "context_params", "model_params"]
+__all__ = ["cache_bytes_at_least", "context_params", "metadata_text", "model_params"]
 
 _UBATCH = 512
 _SPLITS = 16
@@ -86,7 +86,7 @@ def cache_bytes_at_least(api: Any, model: Any, settings: LoadSettings, n_ctx: in
         return 0
     heads = api.llama_model_n_head(model)
     width = api.llama_model_n_embd(model) // heads if heads > 0 else 0
-    architecture = _text(api, model, "general.architecture")
+    architecture = metadata_text(api, model, "general.architecture")
     key = _number(api, model, f"{architecture}.attention.key_length", width)
     # With latent attention values are read out of the keys.
     latent = _number(api, model, f"{architecture}.attention.kv_lora_rank", 0) > 0
@@ -102,11 +102,11 @@ def _width(type_: str) -> float:
 
 
 def _number(api: Any, model: Any, key: str, otherwise: int) -> int:
-    text = _text(api, model, key)
+    text = metadata_text(api, model, key)
     return int(text) if text.isdecimal() and len(text) < 10 else otherwise
 
 
-def _text(api: Any, model: Any, key: str) -> str:
+def metadata_text(api: Any, model: Any, key: str) -> str:
     """A value of the file's metadata; "" where it is not there."""
     buffer = ctypes.create_string_buffer(128)
     count = api.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))

@@ -30,6 +30,12 @@ from tests.reference.summary import summarize
 
 _REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 
+_FIRST = "a space before the first word alone: llama.cpp would put one after special tokens too"
+_SPACE_FIRST = {
+    "tokenizer.ggml.add_space_prefix": _FIRST,
+    "tokenizer.ggml.prepend_scheme": _FIRST,
+}
+
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "glm-tiny": {
         "chatglm.context_length": "llama.cpp takes the width for it where seq_length is absent",

@@ -16,8 +16,6 @@ from tests.vocabulary_files import tokenizer_files, write_vocabulary_file
 
 _NFC = "llama.cpp composes no characters (NFC)"
 _END = "llama.cpp takes any '</s>' for an end token, here it is an ordinary piece of markup"
-_PREFIX = "llama.cpp puts a space before a text even if it begins with one"
-_AFTER = "llama.cpp puts a space after special tokens, this tokenizer only before a text"
 _NORMALIZED = "this file finds its special tokens only after a space (`normalized`), llama.cpp all"
 _MARKS = "llama.cpp strips all marks with the accents (Mc, Me), BERT only those of category Mn"
 _JAMO = "llama.cpp does not take Korean syllables apart when it strips accents"
@@ -28,14 +26,6 @@ _CONTROL = "a control character to BERT, white space to llama.cpp"
 
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "tokenizers/llama2": {"begin-and-end": _NORMALIZED, "unknown-token": _NORMALIZED},
-    "tokenizers/mistral-v0.3": {
-        "leading-space": _PREFIX,
-        "leading-spaces": _PREFIX,
-        "only-spaces": _PREFIX,
-        "begin-and-end": _AFTER,
-        "unknown-token": _AFTER,
-        "mistral-chat": _AFTER,
-    },
     "tokenizers/qwen2.5": {"combining": _NFC, "begin-and-end": _END},
     "tokenizers/qwen3": {"combining": _NFC, "begin-and-end": _END},
     "tokenizers/bert": {
