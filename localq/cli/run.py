@@ -24,6 +24,11 @@ __all__ = ["command"]
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 10), help="0 always takes the likeliest.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 2), help="Makes the reply repeatable.")
+@click.option(
+    "--template",
+    metavar="FILE|NAME|none",
+    help="A chat template instead of the model's own, such as chatml.",
+)
 @plan_options
 @click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
 @json_option
@@ -33,6 +38,7 @@ def command(
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
+    template: str | None,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -55,7 +61,13 @@ def command(
         cancel_on_interrupt() as cancel,
         ProgressDisplay() as emit,
         Conversation.open(
-            library, model, emit=emit, plan_options=wanted, force=force, cancel=cancel
+            library,
+            model,
+            emit=emit,
+            plan_options=wanted,
+            force=force,
+            template=template,
+            cancel=cancel,
         ) as conversation,
     ):
         if conversation.continues_text and sys.stderr.isatty() and not as_json:

@@ -419,3 +419,22 @@ class TestItRuns:
 
 def _full(**_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_another_template_than_the_models_own(
+    home: Paths, material: Path, tmp_path: Path, story_gguf: Path
+) -> None:
+    with Conversation.open(Library(), str(story_gguf), template="chatml") as conversation:
+        assert not conversation.continues_text
+    gguf = make_gguf(material / "models" / "tiny-wiki-llama", tmp_path, QuantType.F16)
+    with Conversation.open(Library(), str(gguf), template="none") as conversation:
+        assert conversation.continues_text
+    data = gguf.read_bytes()
+    start = data.index(b"{%", data.index(b"tokenizer.chat_template"))
+    gguf.write_bytes(data[:start] + b"{{" + data[start + 2 :])
+    with pytest.raises(UnsupportedError, match="does not work") as caught:
+        Conversation.open(Library(), str(gguf))
+    assert "--template chatml" in str(caught.value.hint)
+    with Conversation.open(Library(), str(gguf), template="chatml") as conversation:
+        reply = conversation.reply("The river", GREEDY, cancel=threading.Event(), on_text=unheard)
+        assert reply.text

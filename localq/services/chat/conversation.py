@@ -77,6 +77,7 @@ class Conversation:
         plan_options: PlanOptions | None = None,
         force: bool = False,
         system: str | None = None,
+        template: str | None = None,
         cancel: threading.Event | None = None,
         host: ModelHost | None = None,
     ) -> Conversation:
@@ -86,7 +87,8 @@ class Conversation:
         `plan_options` go before those saved for the model, `n_ctx` (tokens) before both.
         NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
         template does not work, or what it takes cannot be told), EngineError, Cancelled while it
-        loads. `force` loads also what cannot fit, or what nothing can be told of.
+        loads. `force` loads also what cannot fit, or what nothing can be told of. `template` goes
+        before the model's own: a file, a name, or "none".
         """
         from localq.planning.offload_plan import PlanOptions
         from localq.services.hosting.host import ModelHost
@@ -96,7 +98,7 @@ class Conversation:
         if n_ctx is not None:
             plan_options = replace(plan_options, n_ctx=n_ctx)
         prepared = prepare_model(library, model, plan_options, force=force, cancel=cancel)
-        template = _template(prepared.metadata)
+        chat_template = _template(prepared.metadata, template)
         hosted = (host or ModelHost(library)).open(prepared, emit=emit, cancel=cancel)
         loaded = hosted.loaded
         if 0 < loaded.n_ctx_train < loaded.n_ctx:
@@ -107,7 +109,7 @@ class Conversation:
                     warning=True,
                 )
             )
-        return cls(hosted, hosted.model, loaded, template, emit=emit, system=system)
+        return cls(hosted, hosted.model, loaded, chat_template, emit=emit, system=system)
 
     def __enter__(self) -> Self:
         return self
@@ -192,13 +194,23 @@ class Conversation:
         )
 
 
-def _template(metadata: Mapping[str, object]) -> ChatTemplate | None:
+def _template(metadata: Mapping[str, object], choice: str | None) -> ChatTemplate | None:
     source = metadata.get("tokenizer.chat_template")
+    if choice is not None:
+        from localq.chat.named_templates import read_template
+
+        source = read_template(choice)
     if not isinstance(source, str) or not source.strip():
         return None
     from localq.chat.template import ChatTemplate
 
-    return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
+    try:
+        return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
+    except UnsupportedError as error:
+        if choice is not None:
+            raise UnsupportedError(f"{choice}: {error.message}", hint=error.hint) from None
+        hint = error.hint or "run it with another: --template chatml, or a file's, or none"
+        raise UnsupportedError(error.message, hint=hint) from None
 
 
 def _special(metadata: Mapping[str, object], which: str) -> str:
