@@ -12,13 +12,19 @@ from localq.formats.types import TensorType
 __all__ = ["checkpoint", "gguf", "split_gguf"]
 
 
-def gguf(path: Path, *, fill: bytes = b"\x01", quant: int = 2, **metadata: str) -> Path:
-    """A GGUF of one tensor of 32 Q4_0 weights; `quant` is its file type."""
+def gguf(
+    path: Path, *, fill: bytes = b"\x01", quant: int = 2, width: int | None = None, **metadata: str
+) -> Path:
+    """A GGUF of one tensor of 32 Q4_0 weights; `quant` is its file type, `width` what its metadata
+    says of the tensor's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = {
         "general.architecture": Field(ValueType.STRING, "llama"),
         "general.file_type": Field(ValueType.UINT32, quant),
     }
+    if width is not None:
+        fields["llama.embedding_length"] = Field(ValueType.UINT32, width)
+        fields["llama.vocab_size"] = Field(ValueType.UINT32, 1)
     for key, value in metadata.items():
         fields[f"general.{key}"] = Field(ValueType.STRING, value)
     tensor = TensorLayout("token_embd.weight", TensorType.Q4_0, (32,), 0)

@@ -364,6 +364,14 @@ def test_what_is_no_model(home: Paths, tmp_path: Path) -> None:
     assert one(result).model.name == "local/good:Q4_0"
 
 
+def test_a_model_whose_tensors_are_of_another_is_refused(home: Paths, tmp_path: Path) -> None:
+    with pytest.raises(
+        BadFileError, match=r"token_embd\.weight has shape \[32\], but .* \[64, 1\]"
+    ):
+        take(gguf(tmp_path / "bad.gguf", width=64))
+    assert take(gguf(tmp_path / "good.gguf", width=32)).imported
+
+
 def test_what_is_in_the_library_is_not_taken_in_again(home: Paths, tmp_path: Path) -> None:
     model = one(take(gguf(tmp_path / "tiny.gguf"))).model
     with pytest.raises(LibraryError, match="in localq's own folder already"):

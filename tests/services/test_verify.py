@@ -119,6 +119,14 @@ def test_what_else_may_be_wrong(home: Paths, tmp_path: Path) -> None:
     assert found.problems
 
 
+def test_tensors_that_llama_cpp_would_not_take(home: Paths, tmp_path: Path) -> None:
+    path = imported(gguf(tmp_path / "tiny.gguf", width=32))
+    key = b"llama.embedding_length" + (4).to_bytes(4, "little")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(key + bytes([32]), key + bytes([64])))
+    assert "llama.cpp would not load it" in only(check()).problems[0]
+
+
 def test_a_checkpoints_headers(home: Paths, tmp_path: Path) -> None:
     folder = imported(checkpoint(tmp_path / "base"))
     assert check("base").good
