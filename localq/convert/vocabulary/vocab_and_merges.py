@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from localq.errors import BadFileError, UnsupportedError
 
-if TYPE_CHECKING:
-    from localq.convert.vocabulary.files import TokenizerFiles
-
-__all__ = ["VOCABULARY", "tokenizer_of_files"]
+__all__ = ["SavedTokenizer", "tokenizer_of_files"]
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 _QWEN2_SPLIT = (
@@ -39,7 +36,26 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _SPECIAL_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token")
 
 
-def tokenizer_of_files(files: TokenizerFiles) -> dict[str, Any] | None:
+class SavedTokenizer(Protocol):
+    """What `TokenizerFiles` knows of the other files."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def tokenizer_config(self) -> dict[str, Any] | None: ...
+    @property
+    def special_tokens_map(self) -> dict[str, Any] | None: ...
+    @property
+    def added_tokens_json(self) -> dict[str, Any]: ...
+    @property
+    def added_tokens(self) -> Mapping[int, Mapping[str, Any]]: ...
+    def read_json(self, path: Path) -> dict[str, Any] | None: ...
+    def text_of(self, path: Path) -> str | None: ...
+
+
+def tokenizer_of_files(files: SavedTokenizer) -> dict[str, Any] | None:
     """What tokenizer.json would say; None where the two files are not there.
 
     UnsupportedError where nothing tells how the tokenizer splits text.
@@ -68,7 +84,7 @@ def tokenizer_of_files(files: TokenizerFiles) -> dict[str, Any] | None:
     }
 
 
-def _kind(files: TokenizerFiles) -> str:
+def _kind(files: SavedTokenizer) -> str:
     named = (files.tokenizer_config or {}).get("tokenizer_class")
     name = named.removesuffix("Fast") if isinstance(named, str) else ""
     kind = _CLASSES.get(name) or _MODEL_TYPES.get(str(files.config.get("model_type")))
@@ -81,7 +97,7 @@ def _kind(files: TokenizerFiles) -> str:
     return kind
 
 
-def _merges(files: TokenizerFiles, path: Path) -> list[list[str]] | None:
+def _merges(files: SavedTokenizer, path: Path) -> list[list[str]] | None:
     text = files.text_of(path)
     if text is None:
         return None
@@ -94,7 +110,7 @@ def _merges(files: TokenizerFiles, path: Path) -> list[list[str]] | None:
     return pairs
 
 
-def _added(files: TokenizerFiles, vocabulary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _added(files: SavedTokenizer, vocabulary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The tokens that are found before a text is split."""
     settings = {**(files.special_tokens_map or {}), **(files.tokenizer_config or {})}
     special = [settings.get(key) for key in _SPECIAL_KEYS]
