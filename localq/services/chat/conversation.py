@@ -12,6 +12,7 @@ from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
+from localq.errors import UnsupportedError
 from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
 
