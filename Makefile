@@ -4,7 +4,7 @@ VENV   := .venv
 # Windows' own make finds the programs of a virtual environment in Scripts/.
 BIN    := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types codecs clean
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "localq needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -22,6 +22,10 @@ $(VENV)/test-installed: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
+# Compiles the fast codecs again if their sources changed; without a compiler, nothing is lost.
+codecs: $(VENV)/installed
+	@$(BIN)/python -m localq.quantize.codecs.build || true
+
 demo: export LOCALQ_HOME := $(CURDIR)/.demo
 demo: $(VENV)/installed
 	$(BIN)/localq pull demo
@@ -29,7 +33,7 @@ demo: $(VENV)/installed
 	$(BIN)/localq run -p "Once upon a time" --max-tokens 120 --seed 7
 	$(BIN)/localq path
 
-test: lint types
+test: lint types codecs
 	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term
 
 lint: $(VENV)/test-installed

@@ -23,6 +23,7 @@ __all__ = [
     "HardwareProfile",
     "Int4",
     "Memory",
+    "QuantizeCodecs",
     "System",
 ]
 
@@ -148,6 +149,20 @@ class EngineBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizeCodecs:
+    """What numbers are quantized with: localq's own encoders, or those of the engine."""
+
+    instructions: str | None
+    """Of localq's own: "AVX-512"; None: the engine's do all the work."""
+    reason: str | None = None
+    """Why the engine's do."""
+    checked: int = 0
+    """Tensor types whose bytes were compared with the engine's just now."""
+    different: tuple[str, ...] = ()
+    """Those that the engine wrote otherwise, which are therefore left to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something the user would want to know; `command` mends it, where a command can."""
 
@@ -182,5 +197,7 @@ class HardwareProfile:
     accelerators: tuple[Accelerator, ...] = ()
     engine: EngineBuild | None = None
     """None: it was not asked, or is not installed."""
+    codecs: QuantizeCodecs | None = None
+    """None: nobody asked."""
     disk: Disk | None = None
     notes: tuple[Finding, ...] = ()

@@ -16,6 +16,7 @@ from localq.formats.rows import (
 )
 from localq.formats.types import TensorType
 from localq.quantize.blocks import Block
+from localq.quantize.codecs.fast import load_fast_codecs
 from localq.quantize.finite import row_not_finite
 from localq.quantize.layout import FileLayout
 from localq.quantize.native import Bytes, Floats, load_codecs
@@ -30,12 +31,17 @@ class Buffers:
         self._floats = np.empty(0, np.float32)
         self._encoded = np.empty(0, np.uint8)
 
-    def of(self, elements: int, size: int) -> tuple[Floats, Bytes]:
+    def floats(self, elements: int) -> Floats:
+        """Room for decoded numbers; where encoding is fused with decoding, nobody asks."""
         if self._floats.size < elements:
             self._floats = np.empty(elements, np.float32)
+        return self._floats
+
+    def encoded(self, size: int) -> Bytes:
+        """Room for the block as it is written."""
         if self._encoded.size < size:
             self._encoded = np.empty(size, np.uint8)
-        return self._floats, self._encoded
+        return self._encoded
 
 
 class Encoder:
@@ -47,8 +53,10 @@ class Encoder:
     def __init__(self, layout: FileLayout, files: FileBytes) -> None:
         self._files = files
         self._codecs = load_codecs()
-        for type_ in {tensor.type for tensor in layout.tensors}:
+        self._fast = load_fast_codecs()
+        for type_, weighed in {(t.type, t.weights is not None) for t in layout.tensors}:
             self._codecs.prepare(type_)
+            self._fast.prepare(type_, weighed=weighed)
 
     def encode(self, block: Block, buffers: Buffers) -> memoryview:
         """The block's bytes, good until `buffers` are used again.
@@ -61,25 +69,35 @@ class Encoder:
         _require_finite(block, piece.dtype, rows)
         if piece.dtype == type_.name and piece.transform is None:
             return rows.data
-        floats, encoded = buffers.of(block.elements, block.rows * type_.row_bytes(columns))
-        numbers = self._codecs.decode(piece.dtype, rows, floats)
+        dtype, stored = piece.dtype, rows
+        if piece.scales is not None or piece.transform is not None:
+            dtype, stored = "F32", self._computed(block, rows, buffers).view(np.uint8)
+        weights = block.tensor.weights
+        if weights is not None:
+            weights = weights[block.weights : block.weights + columns]
+        encoded = buffers.encoded(block.rows * type_.row_bytes(columns))
+        data = self._fast.encode(type_, dtype, stored, encoded, columns, weights)
+        if data is None:
+            numbers = self._codecs.decode(dtype, stored, buffers.floats(block.elements))
+            data = self._codecs.encode(type_, numbers, encoded, columns, weights)
+        if type_ is not TensorType.F32:
+            _require_finite(block, type_.name, data, made=True)
+        return data.data
+
+    def _computed(self, block: Block, rows: Bytes, buffers: Buffers) -> Floats:
+        """The numbers that are not in the file as such: scaled, transformed, or both."""
+        piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
+        numbers = self._codecs.decode(piece.dtype, rows, buffers.floats(block.elements))
         if piece.scales is not None:
             rows_of_file = piece.file_rows_of(block.first, block.rows)
             numbers = self._scaled(piece.scales, rows_of_file, numbers.reshape(block.rows, columns))
         if piece.transform is not None:
             matrix = piece.transform(block.first, numbers.reshape(block.rows, columns))
             numbers = np.ascontiguousarray(matrix, np.float32).ravel()
-        if type_.is_quantized and (piece.scales or piece.transform):
+        if type_.is_quantized:
             numbers = self._as_stored(block.tensor.source.lossless, numbers, columns)
-        if piece.scales or piece.transform:
-            _require_finite(block, "F32", numbers.view(np.uint8), made=True)
-        weights = block.tensor.weights
-        if weights is not None:
-            weights = weights[block.weights : block.weights + columns]
-        data = self._codecs.encode(type_, numbers, encoded, columns, weights)
-        if type_ is not TensorType.F32:
-            _require_finite(block, type_.name, data, made=True)
-        return data.data
+        _require_finite(block, "F32", numbers.view(np.uint8), made=True)
+        return numbers
 
     def _scaled(self, scales: BlockScales, rows: npt.NDArray[np.intp], matrix: Floats) -> Floats:
         """The matrix, whose rows are those of the file, times its factors."""

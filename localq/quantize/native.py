@@ -92,6 +92,11 @@ class Codecs:
             function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
             self._to_f32[dtype] = function
 
+    @property
+    def quantize_address(self) -> int:
+        """Of ggml_quantize_chunk, for C code that calls it."""
+        return ctypes.cast(self._quantize, ctypes.c_void_p).value or 0
+
     def prepare(self, type_: TensorType) -> None:
         """Build the tables that some types need; call it before threads share the type."""
         self._init(type_.ggml_id)

@@ -1,0 +1,131 @@
+"""The compiled encoders, loaded through ctypes; a call lets go of the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from localq.errors import UsageError
+from localq.formats.types import TensorType
+from localq.quantize.codecs.build import FILE_NAME
+
+__all__ = ["CODECS_VARIABLE", "Absent", "EncoderLibrary", "InstructionSet", "load_library"]
+
+CODECS_VARIABLE = "LOCALQ_CODECS"
+
+_SOURCE_TYPES = {"F32": 0, "F16": 1, "BF16": 30}
+_VERSION = 1  # localq_codecs_version of dispatch.c
+_MISSING = "localq's own were not compiled when it was installed"
+_COMPILE = "compile them: python -m localq.quantize.codecs.build"
+
+
+class Absent(Exception):
+    """Why the encoders are not used; `remedy` is what mends it, where something is amiss."""
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+class InstructionSet(IntEnum):
+    """What the encoders are compiled for, by the library's numbers."""
+
+    AVX2 = 1
+    AVX512 = 2
+
+    @property
+    def label(self) -> str:
+        return {self.AVX2: "AVX2", self.AVX512: "AVX-512"}[self]
+
+
+class _Job(ctypes.Structure):
+    """`job` of blocks.h"""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("source_type", ctypes.c_int),
+        ("source", ctypes.c_void_p),
+        ("target", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("weights", ctypes.c_void_p),
+        ("ggml", ctypes.c_void_p),
+    )
+
+
+class EncoderLibrary:
+    """The encoders for one of the instruction sets that this processor has."""
+
+    def __init__(self, library: ctypes.CDLL, instructions: InstructionSet) -> None:
+        self.instructions = instructions
+        self._encode = library.localq_codecs_encode
+        self._encode.restype = ctypes.c_int64
+        self._encode.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+    def encode(
+        self,
+        type_: TensorType,
+        dtype: str,
+        source: npt.NDArray[np.uint8],
+        target: npt.NDArray[np.uint8],
+        columns: int,
+        weights: npt.NDArray[np.float32] | None,
+        ggml: int,
+    ) -> int | None:
+        """Encode whole rows of `columns` numbers stored as `dtype` into `target`.
+
+        `ggml` is the address of ggml_quantize_chunk, to which blocks of unusual numbers are left:
+        returned is how many numbers those were, or None where there is no such encoder.
+        """
+        source_type = _SOURCE_TYPES.get(dtype)
+        if source_type is None:
+            return None
+        rows = source.size // (columns * (4 if dtype == "F32" else 2))
+        job = _Job(
+            type_.ggml_id,
+            source_type,
+            source.ctypes.data,
+            target.ctypes.data,
+            rows,
+            columns,
+            None if weights is None else weights.ctypes.data,
+            ggml,
+        )
+        left: int = self._encode(self.instructions, ctypes.byref(job))
+        return None if left < 0 else left
+
+
+def load_library(path: Path | None = None) -> EncoderLibrary:
+    """The best encoders that this processor runs; Absent says why there are none.
+
+    LOCALQ_CODECS may ask for less: `avx2`, or `engine` for none. UsageError for anything else.
+    """
+    wanted = os.environ.get(CODECS_VARIABLE, "").strip().lower()
+    if wanted not in ("", "engine", "avx2", "avx512"):
+        raise UsageError(
+            f"{CODECS_VARIABLE}: unknown codecs {wanted!r}", hint="use engine, avx2 or avx512"
+        )
+    if wanted == "engine":
+        raise Absent(f"{CODECS_VARIABLE} says so")
+    path = path or Path(__file__).with_name(FILE_NAME)
+    if not path.exists():
+        raise Absent(_MISSING)
+    try:
+        library = ctypes.CDLL(str(path))
+        version, best = int(library.localq_codecs_version()), int(library.localq_codecs_best())
+    except (OSError, AttributeError) as error:
+        raise Absent(f"{path} cannot be loaded: {error}", _COMPILE) from error
+    if version != _VERSION:
+        raise Absent("localq's own are of another version of it", _COMPILE)
+    if not best:
+        raise Absent("this processor has no AVX2")
+    if wanted == "avx512" and best < InstructionSet.AVX512:
+        raise Absent("this processor has no AVX-512")
+    return EncoderLibrary(
+        library, InstructionSet.AVX2 if wanted == "avx2" else InstructionSet(best)
+    )

@@ -1,0 +1,266 @@
+"""localq's own encoders beside the engine's: the same bytes, or the engine's are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from localq.errors import UsageError
+from localq.formats.types import TensorType
+from localq.quantize.codecs import build, check, library
+from localq.quantize.codecs.fast import FAST_TYPES, FAST_WEIGHED, FastCodecs
+from localq.quantize.codecs.library import Absent, EncoderLibrary, InstructionSet, load_library
+from localq.quantize.native import Bytes, Codecs, load_codecs
+from tests.quantize.number_families import NUMBERS, UNUSUAL, WEIGHTS, as_bf16
+
+Floats = npt.NDArray[np.float32]
+
+COLUMNS = 1536
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoders, compiled from the sources as they are now."""
+    if build.up_to_date(build.SOURCES / build.FILE_NAME):
+        return build.SOURCES / build.FILE_NAME
+    try:
+        return build.build(tmp_path_factory.mktemp("codecs") / build.FILE_NAME)
+    except build.CannotCompile as error:
+        pytest.skip(f"the encoders cannot be compiled here: {error}")
+
+
+@pytest.fixture(params=list(InstructionSet), ids=lambda instructions: instructions.label)
+def encoders(
+    request: pytest.FixtureRequest, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> EncoderLibrary:
+    monkeypatch.setenv(library.CODECS_VARIABLE, request.param.name)
+    try:
+        return load_library(compiled)
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+
+def by_engine(type_: TensorType, numbers: Floats, weights: Floats | None = None) -> Bytes:
+    room = np.empty(type_.row_bytes(numbers.size), np.uint8)
+    return load_codecs().encode(type_, numbers, room, COLUMNS, weights)
+
+
+def by_us(
+    encoders: EncoderLibrary,
+    type_: TensorType,
+    stored: npt.NDArray[np.generic],
+    weights: Floats | None = None,
+    dtype: str = "F32",
+) -> tuple[Bytes, int]:
+    """The bytes, and how many numbers were left to the engine."""
+    elements = stored.size if dtype != "F32" else stored.view(np.uint8).size // 4
+    room = np.zeros(type_.row_bytes(elements), np.uint8)
+    left = encoders.encode(
+        type_,
+        dtype,
+        stored.view(np.uint8),
+        room,
+        COLUMNS,
+        weights,
+        load_codecs().quantize_address,
+    )
+    assert left is not None
+    return room, left
+
+
+def differing(type_: TensorType, ours: Bytes, theirs: Bytes) -> int:
+    blocks = (ours != theirs).reshape(-1, type_.block_bytes)
+    return int(blocks.any(axis=1).sum())
+
+
+def families(seed: int, count: int, kinds: object = None) -> Iterator[tuple[str, Floats]]:
+    rng = np.random.default_rng(seed)
+    for name, make in (NUMBERS if kinds is None else UNUSUAL).items():
+        with np.errstate(over="ignore"):
+            yield name, np.ascontiguousarray(make(rng, count), np.float32)
+
+
+@pytest.mark.parametrize("type_", FAST_TYPES, ids=lambda type_: type_.name)
+def test_the_same_bytes(encoders: EncoderLibrary, type_: TensorType) -> None:
+    for name, numbers in families(1, 4 * COLUMNS):
+        ours, left = by_us(encoders, type_, numbers)
+        assert differing(type_, ours, by_engine(type_, numbers)) == 0, name
+        assert left == 0, name
+
+
+@pytest.mark.parametrize("type_", FAST_WEIGHED, ids=lambda type_: type_.name)
+def test_the_same_bytes_with_an_importance_matrix(
+    encoders: EncoderLibrary, type_: TensorType
+) -> None:
+    rng = np.random.default_rng(2)
+    for kind, make in WEIGHTS.items():
+        weights = make(rng, COLUMNS).astype(np.float32)
+        for name, numbers in families(3, 2 * COLUMNS):
+            ours, _ = by_us(encoders, type_, numbers, weights)
+            theirs = by_engine(type_, numbers, weights)
+            assert differing(type_, ours, theirs) == 0, f"{name}, weights {kind}"
+
+
+@pytest.mark.parametrize("type_", FAST_TYPES, ids=lambda type_: type_.name)
+def test_unusual_numbers_are_left_to_the_engine(
+    encoders: EncoderLibrary, type_: TensorType
+) -> None:
+    for name, numbers in families(4, 4 * COLUMNS, UNUSUAL):
+        ours, left = by_us(encoders, type_, numbers)
+        assert differing(type_, ours, by_engine(type_, numbers)) == 0, name
+        if name in ("NaN", "infinity", "huge now and then"):
+            assert 0 < left < numbers.size, name
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 11])
+@pytest.mark.parametrize("type_", FAST_TYPES, ids=lambda type_: type_.name)
+def test_any_number_of_rows_from_any_stored_type(
+    encoders: EncoderLibrary, type_: TensorType, rows: int
+) -> None:
+    """Also at odd addresses, and nothing beyond the target's end is written."""
+    numbers = 0.02 * np.random.default_rng(5).standard_normal(rows * COLUMNS, np.float32)
+    half = as_bf16(numbers)
+    stored: dict[str, npt.NDArray[np.generic]] = {
+        "F32": numbers,
+        "F16": numbers.astype(np.float16),
+        "BF16": half,
+    }
+    values = {
+        "F32": numbers,
+        "F16": numbers.astype(np.float16).astype(np.float32),
+        "BF16": (half.astype(np.uint32) << 16).view(np.float32),
+    }
+    for dtype, array in stored.items():
+        shifted = np.empty(array.nbytes + 1, np.uint8)
+        shifted[1:] = array.view(np.uint8)
+        size = type_.row_bytes(numbers.size)
+        room = np.full(size + 64, 0xA5, np.uint8)
+        engine = load_codecs().quantize_address
+        encoders.encode(type_, dtype, shifted[1:], room[:size], COLUMNS, None, engine)
+        assert differing(type_, room[:size], by_engine(type_, values[dtype])) == 0, dtype
+        assert (room[size:] == 0xA5).all()
+
+
+@pytest.mark.parametrize("type_", FAST_TYPES, ids=lambda type_: type_.name)
+@pytest.mark.parametrize("weighed", [False, True], ids=["plain", "weighed"])
+def test_the_check_accepts_what_is_equal(
+    encoders: EncoderLibrary, type_: TensorType, weighed: bool
+) -> None:
+    fast = FastCodecs(load_codecs(), encoders)
+    expected = type_ in (FAST_WEIGHED if weighed else FAST_TYPES)
+    assert fast.prepare(type_, weighed=weighed) == expected
+
+
+@pytest.fixture(scope="session")
+def fused(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoders whose compiler was allowed to fuse multiplications with additions."""
+    target = tmp_path_factory.mktemp("fused") / build.FILE_NAME
+    return build.build(target, extra_flags=("-ffp-contract=fast", "-mfma"))
+
+
+@pytest.mark.parametrize("weighed", [False, True], ids=["plain", "weighed"])
+def test_the_check_catches_fused_arithmetic(
+    fused: Path, encoders: EncoderLibrary, weighed: bool
+) -> None:
+    fast = FastCodecs(load_codecs(), load_library(fused))
+    for type_ in FAST_WEIGHED if weighed else FAST_TYPES:
+        assert not fast.prepare(type_, weighed=weighed), type_
+
+
+class OtherEngine(Codecs):
+    """Writes one byte otherwise, as a later llama.cpp might."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(load_codecs().__dict__)
+
+    def encode(
+        self,
+        type_: TensorType,
+        source: Floats,
+        target: Bytes,
+        columns: int,
+        weights: Floats | None = None,
+    ) -> Bytes:
+        written = super().encode(type_, source, target, columns, weights)
+        written[written.size // 2] ^= 1
+        return written
+
+
+def test_an_engine_that_writes_other_bytes_does_its_own_work(encoders: EncoderLibrary) -> None:
+    fast = FastCodecs(OtherEngine(), encoders)
+    numbers, room = check.numbers(), np.empty(1 << 20, np.uint8)
+    for type_ in FAST_TYPES:
+        assert not fast.prepare(type_, weighed=False)
+        assert fast.encode(type_, "F32", numbers.view(np.uint8), room, check.COLUMNS) is None
+    report = fast.report()
+    assert report.instructions is None
+    assert "other bytes" in (report.reason or "")
+
+
+def test_a_type_is_not_encoded_before_it_was_checked(encoders: EncoderLibrary) -> None:
+    fast = FastCodecs(load_codecs(), encoders)
+    numbers, room = check.numbers(), np.empty(1 << 20, np.uint8)
+    assert fast.encode(TensorType.Q4_0, "F32", numbers.view(np.uint8), room, check.COLUMNS) is None
+
+
+def test_what_was_left_to_the_engine_is_counted(encoders: EncoderLibrary) -> None:
+    fast = FastCodecs(load_codecs(), encoders)
+    fast.prepare(TensorType.Q4_K, weighed=False)
+    fast.left_to_engine = 0
+    numbers = np.ones(4 * COLUMNS, np.float32)
+    numbers[COLUMNS] = np.inf
+    room = np.empty(TensorType.Q4_K.row_bytes(numbers.size), np.uint8)
+    data = fast.encode(TensorType.Q4_K, "F32", numbers.view(np.uint8), room, COLUMNS)
+    assert data is not None
+    assert data.size == room.size
+    assert fast.left_to_engine == 256
+
+
+def test_no_library_no_encoders(tmp_path: Path) -> None:
+    with pytest.raises(Absent, match="not compiled"):
+        load_library(tmp_path / build.FILE_NAME)
+    (tmp_path / build.FILE_NAME).write_bytes(b"not a library")
+    with pytest.raises(Absent, match="cannot be loaded"):
+        load_library(tmp_path / build.FILE_NAME)
+    fast = FastCodecs(load_codecs(), Absent("they were not compiled"))
+    assert not fast.prepare(TensorType.Q4_0, weighed=False)
+    assert fast.report().reason == "they were not compiled"
+
+
+def test_a_library_of_other_sources_is_not_called(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_VERSION", 0)
+    with pytest.raises(Absent, match="another version"):
+        load_library(compiled)
+
+
+def test_the_variable(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.CODECS_VARIABLE, "engine")
+    with pytest.raises(Absent, match=library.CODECS_VARIABLE):
+        load_library(compiled)
+    monkeypatch.setenv(library.CODECS_VARIABLE, "sse9")
+    with pytest.raises(UsageError, match="sse9"):
+        load_library(compiled)
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / build.FILE_NAME
+    monkeypatch.setenv("CC", "false")
+    with pytest.raises(build.CannotCompile, match="false"):
+        build.build(target)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(build.CannotCompile, match="no-such-compiler"):
+        build.build(target)
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(build.CannotCompile, match="no C compiler"):
+        build.build(target)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(build.CannotCompile, match="aarch64"):
+        build.build(target)
+    assert not list(tmp_path.iterdir())
