@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Finding,
         HardwareProfile,
         Memory,
+        QuantizeCodecs,
         System,
     )
 
@@ -79,6 +80,8 @@ def _rows(profile: HardwareProfile) -> Iterator[Row]:
     for device in profile.devices:
         if device.kind != "cpu":  # which is told above, and as the container allows
             yield f"  {device.id}", _device(device)
+    if profile.codecs:
+        yield "quantizing", _codecs(profile.codecs)
     if profile.disk:
         yield "disk", _disk(profile.disk)
 
@@ -159,6 +162,15 @@ def _engine(engine: EngineBuild | None) -> str:
         return _UNKNOWN
     backends = " and ".join(engine.backends) or "no backend"
     return f"llama-cpp-python {engine.version or _UNKNOWN}, built for {backends}"
+
+
+def _codecs(codecs: QuantizeCodecs) -> str:
+    if codecs.instructions is None:
+        return f"the engine's codecs: {codecs.reason}"
+    same = codecs.checked - len(codecs.different)
+    checked = f"{same} types give the engine's bytes (checked)"
+    left = f"the engine's own for {', '.join(codecs.different)}" if codecs.different else None
+    return _joined(f"{codecs.instructions} codecs", checked, left)
 
 
 def _device(device: Device) -> str:

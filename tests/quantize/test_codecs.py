@@ -264,3 +264,40 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(build.CannotCompile, match="aarch64"):
         build.build(target)
     assert not list(tmp_path.iterdir())
+
+
+SLOW_NUMBERS = 100_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("type_", FAST_TYPES, ids=lambda type_: type_.name)
+def test_a_hundred_million_numbers(encoders: EncoderLibrary, type_: TensorType) -> None:
+    count = 64 * COLUMNS
+    seen = left = seed = 0
+    while seen < SLOW_NUMBERS:
+        seed += 1
+        for name, numbers in families(seed, count):
+            ours, by_engine_too = by_us(encoders, type_, numbers)
+            assert differing(type_, ours, by_engine(type_, numbers)) == 0, f"{name}, seed {seed}"
+            left += by_engine_too
+            seen += count
+    assert left == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("type_", FAST_WEIGHED, ids=lambda type_: type_.name)
+def test_a_hundred_million_numbers_with_an_importance_matrix(
+    encoders: EncoderLibrary, type_: TensorType
+) -> None:
+    count = 64 * COLUMNS
+    seen = seed = 0
+    rng = np.random.default_rng(6)
+    while seen < SLOW_NUMBERS:
+        seed += 1
+        kind = list(WEIGHTS)[seed % len(WEIGHTS)]
+        weights = WEIGHTS[kind](rng, COLUMNS).astype(np.float32)
+        for name, numbers in families(seed, count):
+            ours, _ = by_us(encoders, type_, numbers, weights)
+            theirs = by_engine(type_, numbers, weights)
+            assert differing(type_, ours, theirs) == 0, f"{name}, {kind}, seed {seed}"
+            seen += count

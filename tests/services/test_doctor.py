@@ -18,11 +18,14 @@ import pytest
 from filelock import FileLock
 
 from localq.errors import Cancelled
-from localq.events import ignore
+from localq.events import JobEvent, Note, ignore
 from localq.library import Library
 from localq.library.store import TRASH
 from localq.partials import partial_path
 from localq.paths import Paths
+from localq.quantize.codecs.fast import FastCodecs
+from localq.quantize.codecs.library import Absent
+from localq.quantize.native import load_codecs
 from localq.services.doctor import leftovers, orphans
 from localq.services.doctor.doctor import CHECKS, DoctorResult, doctor
 from localq.services.library.import_models import ImportRequest, import_models
@@ -67,6 +70,20 @@ def test_a_healthy_library(home: Paths, tmp_path: Path) -> None:
     Library().remove("base")
     result = look()
     assert (result.findings, result.healthy) == ((), True)
+
+
+def test_codecs_that_are_broken(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = FastCodecs(load_codecs(), Absent("cannot be loaded", "compile them"))
+    monkeypatch.setattr("localq.services.doctor.codecs.load_fast_codecs", lambda: broken)
+    assert problems() == [("codecs", "quantizing is slow: cannot be loaded")]
+
+
+def test_what_quantizing_uses_is_told(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = FastCodecs(load_codecs(), Absent("this processor has no AVX2"))
+    monkeypatch.setattr("localq.services.doctor.codecs.load_fast_codecs", lambda: without)
+    events: list[JobEvent] = []
+    assert doctor(Library(), events.append, threading.Event()).healthy
+    assert Note("quantizing uses the engine's codecs: this processor has no AVX2") in events
 
 
 def test_every_check_can_be_imported() -> None:
@@ -347,7 +364,7 @@ def test_stopping(home: Paths) -> None:
 _KILLED = """
 import sys, threading
 from pathlib import Path
-from localq.events import ignore
+from localq.events import JobEvent, Note, ignore
 from localq.library import Library
 from localq.services.library.import_models import ImportRequest, import_models
 print("ready", flush=True)

@@ -200,7 +200,7 @@ def test_a_failed_measurement_is_a_note(home: Paths) -> None:
 def test_the_verb(home: Paths, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["hardware"]) == 0
     shown = capfd.readouterr().out
-    for label in ("machine", "processor", "  threads", "memory", "engine", "disk"):
+    for label in ("machine", "processor", "  threads", "memory", "engine", "quantizing", "disk"):
         assert f"\n{label} " in f"\n{shown}"
     assert f"llama-cpp-python {engine_version()}, built for" in shown
     assert not home.data.exists()

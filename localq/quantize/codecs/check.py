@@ -27,12 +27,15 @@ def _uniform(count: int, seed: int) -> npt.NDArray[np.float64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)
-    return np.asarray(z >> np.uint64(11), np.float64) / 2.0**53
+    return (z >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def _bell(count: int, seed: int) -> npt.NDArray[np.float64]:
     """About normal, of deviation 1."""
-    return (_uniform(4 * count, seed).reshape(4, -1).sum(axis=0) - 2) * 3.0**0.5
+    bell: npt.NDArray[np.float64] = _uniform(4 * count, seed).reshape(4, -1).sum(axis=0)
+    bell -= 2
+    bell *= 1.7320508075688772  # the square root of 3: a sum of four varies by 1/3
+    return bell
 
 
 @cache

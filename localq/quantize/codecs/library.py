@@ -119,7 +119,7 @@ def load_library(path: Path | None = None) -> EncoderLibrary:
         library = ctypes.CDLL(str(path))
         version, best = int(library.localq_codecs_version()), int(library.localq_codecs_best())
     except (OSError, AttributeError) as error:
-        raise Absent(f"{path} cannot be loaded: {error}", _COMPILE) from error
+        raise Absent(f"localq's own cannot be loaded: {error}", _COMPILE) from error
     if version != _VERSION:
         raise Absent("localq's own are of another version of it", _COMPILE)
     if not best:

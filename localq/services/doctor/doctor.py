@@ -28,6 +28,7 @@ CHECKS: Mapping[str, str] = {
     "missing files": "localq.services.doctor.entries:missing",
     "sizes": "localq.services.doctor.entries:drifted",
     "interrupted jobs": "localq.services.doctor.jobs:interrupted",
+    "codecs": "localq.services.doctor.codecs:unused",
     "memory": "localq.services.doctor.memory:drifted",
 }
 

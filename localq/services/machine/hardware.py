@@ -18,10 +18,15 @@ from localq.hardware.detect import detect, with_engine
 from localq.hardware.disk import disk_space, measure_disk
 from localq.hardware.installation import Installer
 from localq.hardware.machine import LocalMachine, Machine
-from localq.hardware.profile import Device, EngineBuild, Finding, HardwareProfile
+from localq.hardware.profile import Device, EngineBuild, Finding, HardwareProfile, QuantizeCodecs
 from localq.paths import Paths
 
-__all__ = ["HardwareRequest", "engine_facts", "inspect_hardware", "machine_profile"]
+__all__ = [
+    "HardwareRequest",
+    "engine_facts",
+    "inspect_hardware",
+    "machine_profile",
+]
 
 _POLL_SECONDS = 0.05  # how late a cancel may be noticed
 _HOST_KINDS = ("cpu", "igpu")
@@ -39,7 +44,8 @@ def inspect_hardware(
     paths: Paths, request: HardwareRequest, emit: Emit, cancel: threading.Event
 ) -> HardwareProfile:
     """Everything about this machine. What cannot be read is unknown, never an error; Cancelled."""
-    profile = replace(machine_profile(cancel), disk=disk_space(paths.models))
+    profile = machine_profile(cancel)
+    profile = replace(profile, disk=disk_space(paths.models), codecs=_quantize_codecs())
     if not request.measure_disk:
         return profile
     emit(Started("measuring the disk"))
@@ -52,6 +58,17 @@ def inspect_hardware(
     except StorageError as error:
         return replace(profile, notes=(*profile.notes, Finding(error.message)))
     return replace(profile, disk=replace(disk, path=paths.models))
+
+
+def _quantize_codecs() -> QuantizeCodecs | None:
+    """What quantizing computes with; compares all types with the engine, which takes a tenth of a
+    second. None where the engine cannot be loaded."""
+    from localq.quantize.codecs.fast import load_fast_codecs
+
+    try:
+        return load_fast_codecs().report()
+    except EngineError:
+        return None
 
 
 def machine_profile(cancel: threading.Event | None = None) -> HardwareProfile:
