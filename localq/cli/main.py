@@ -91,7 +91,7 @@ def cli(context: click.Context) -> None:
             )
         from localq.tui.app import run
 
-        run()
+        context.exit(run())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,9 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     output.use_utf8()
     try:
-        cli.main(args=arguments, prog_name="localq", standalone_mode=False)
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
+        left_with = cli.main(args=arguments, prog_name="localq", standalone_mode=False)
     except click.Abort:
         return _failed(Cancelled("stopped"))
     except click.UsageError as error:
@@ -118,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What the system refuses before anyone expected it to: a name too long, a folder gone.
         where = f"{error.filename}: " if error.filename else ""
         return _failed(StorageError(f"{where}{error.strerror or error}"))
-    return 0
+    return left_with if isinstance(left_with, int) else 0
 
 
 def _failed(error: LocalqError) -> int:

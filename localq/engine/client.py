@@ -64,7 +64,8 @@ class Engine:
         self._log = log
         self._lock = threading.Lock()
         self._worker: EngineProcess | None = None
-        self._doing = ""
+        self._loaded: LoadSettings | None = None
+        """What `revive` loads again."""
 
     def __enter__(self) -> Self:
         return self
@@ -95,10 +96,19 @@ class Engine:
                 self._worker = EngineProcess(self._log)
             doing = f"loading {settings.path.name}"
             try:
-                return self._ask(Load(settings), LoadedModel, doing, cancel=cancel)
+                loaded = self._ask(Load(settings), LoadedModel, doing, cancel=cancel)
+                self._loaded = settings
+                return loaded
             except (Cancelled, KeyboardInterrupt):
                 self.close()
                 raise
+
+    def revive(self, *, cancel: threading.Event | None = None) -> bool:
+        """Load the same model again where the process has ended by itself; whether it had."""
+        if self._worker is not None or self._loaded is None:
+            return False
+        self.load(self._loaded, cancel=cancel)
+        return True
 
     def generate(
         self,
@@ -196,6 +206,7 @@ class Engine:
     def close(self) -> None:
         """End the process, even in the middle of its work. The engine can `load` again."""
         worker, self._worker = self._worker, None
+        self._loaded = None
         if worker:
             worker.close()
 

@@ -21,6 +21,7 @@ from textual.message_pump import MessagePump
 
 from localq.errors import LocalqError
 from localq.events import JobEvent, JobFailed, JobFinished, Progress
+from localq.jobs.cancel_event import CancelEvent
 from localq.tui.failure import presentable
 
 __all__ = [
@@ -66,7 +67,7 @@ class ServiceCall(Generic[Result]):
         failed: Callable[[LocalqError], object],
         heard: Callable[[JobNews], object] | None = None,
     ) -> None:
-        self.cancel = threading.Event()
+        self.cancel = CancelEvent()
         self._listener = listener
         self._work = work
         self._done = done
@@ -151,7 +152,7 @@ class Jobs:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._running: dict[threading.Thread, threading.Event] = {}
+        self._running: dict[threading.Thread, CancelEvent] = {}
 
     def start(
         self,
@@ -176,19 +177,21 @@ class Jobs:
             except Exception as error:  # nobody is left who could be told
                 presentable(error, self._log)
 
-        self._spawn(run, threading.Event())
+        self._spawn(run, CancelEvent())
 
-    def stop(self, timeout: float) -> None:
-        """Ask all jobs to stop and wait for them, `timeout` seconds at most."""
+    def stop(self, timeout: float, *, by_system: bool = False) -> None:
+        """Ask all jobs to stop and wait for them, `timeout` seconds at most. `by_system`: nobody
+        wanted them to, so their records say that they were interrupted."""
         with self._lock:
             running = dict(self._running)
         for cancel in running.values():
+            cancel.by_system = by_system
             cancel.set()
         deadline = time.monotonic() + timeout
         for thread in running:
             thread.join(max(deadline - time.monotonic(), 0))
 
-    def _spawn(self, work: Callable[[], None], cancel: threading.Event) -> None:
+    def _spawn(self, work: Callable[[], None], cancel: CancelEvent) -> None:
         def run() -> None:
             try:
                 work()

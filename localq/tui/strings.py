@@ -80,7 +80,8 @@ DETAILS_LOADING = "Reading…"
 
 # --- quantize ---
 QUANTIZE_TITLE = "Quantize"
-QUANTIZE_STOP = "Stop quantizing? What was made so far is thrown away."
+QUANTIZE_STOP = "Stop quantizing?"
+QUANTIZE_STOPPED_JOB = "What was made so far is kept: the same type goes on from there."
 QUANTIZE_REPLACE = "{} is in the library already. Make it again?"
 QUANT_TYPE = "Type"
 QUANT_BITS = "Bits"
@@ -104,7 +105,8 @@ PULL_INPUT = "OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:TYPE"
 PULL_FITTING = "Models that fit this machine"
 PULL_LOOKING = "Looking for models that fit this machine…"
 PULL_NO_CHOICES = "No suggestions; type the name of any model above."
-PULL_STOP = "Stop pulling? What has arrived is kept for the next time."
+PULL_STOP = "Stop pulling?"
+PULL_STOPPED_JOB = "What has arrived is kept for the next time."
 
 # --- jobs ---
 STARTING = "Starting…"
@@ -126,6 +128,9 @@ ANSWER_REPLACE = "Make it again"
 ANSWER_KEEP = "Keep"
 ANSWER_CONTINUE = "Continue"
 STOP_TITLE = "Stop"
+QUIT_TITLE = "Quit"
+QUIT_QUESTION = "Quit, and stop this job?"
+ANSWER_QUIT = "Quit"
 REPLACE_TITLE = "Replace"
 
 # --- chat ---

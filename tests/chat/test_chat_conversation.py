@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import pytest
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.chat.template import ChatTemplate
-from localq.engine.client import Generation, LoadedModel, SamplingParams
+from localq.engine.client import Engine, Generation, LoadedModel, SamplingParams
 from localq.errors import BadFileError, Cancelled, EngineError, NotFoundError, UnsupportedError
 from localq.events import JobEvent, Note, Started
 from localq.formats.types import QuantType
@@ -45,6 +48,9 @@ class FakeEngine:
         self.prompts: list[str] = []
         self.doubled_bos = False
         self.closed = False
+
+    def revive(self, *, cancel: threading.Event | None = None) -> bool:
+        return False
 
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = True

@@ -235,8 +235,9 @@ class TestReply:
             await until(pilot, lambda: told in screen_text(pilot.app))
             assert "So far" in screen_text(pilot.app)
             assert screen.status.state is ChatState.IDLE
-            await pilot.press(*"go", "enter")
-            await until(pilot, lambda: fakes.replies.calls == [("hi",), ("go",)])
+            assert screen.query_one(Prompt).text == "hi"  # nothing was answered
+            await pilot.press(*" you", "enter")
+            await until(pilot, lambda: fakes.replies.calls == [("hi",), ("hi you",)])
 
     @asynchronous
     async def test_a_reply_cannot_steer_the_terminal(self, fakes: Fakes) -> None:

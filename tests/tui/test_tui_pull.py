@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from localq.errors import HubError, OfflineError
 from localq.events import Progress
@@ -117,3 +118,52 @@ async def test_stopping(fakes: Fakes) -> None:
         await pilot.press(*"demo", "enter", "escape")
         fakes.pulls.wait_for_cancel()
         await until(pilot, lambda: notice_text(dialog) == "Stopped.")
+
+
+@asynchronous
+async def test_one_pull_at_a_time(fakes: Fakes) -> None:
+    """Enter pressed twice, faster than the dialog changes, starts one job, and Stop ends it."""
+    async with fakes.running() as pilot:
+        dialog = await opened(pilot)
+        field = dialog.query_one(SpecInput)
+        await pilot.press(*"o/n")
+        for _ in range(2):
+            field.post_message(Input.Submitted(field, "o/n"))
+        await until(pilot, lambda: fakes.pulls.calls != [])
+        await pilot.press("escape")
+        fakes.pulls.wait_for_cancel()
+        await until(pilot, lambda: notice_text(dialog) == "Stopped.")
+        assert fakes.pulls.calls == [("o/n",)]
+
+
+@asynchronous
+async def test_a_small_terminal_shows_the_error(tmp_path: Path) -> None:
+    offered = [
+        Choice(f"org/model-{number}", 1_000_000_000, 2_000_000_000, "fits", number == 0)
+        for number in range(12)
+    ]
+    fakes = Fakes(tmp_path / "log" / "tui.log", [gguf()], offered)
+    async with fakes.running((80, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "org/model-3" in screen_text(pilot.app))
+        await pilot.press(*"o/n", "enter")
+        fakes.pulls.fail(HubError("the Hub has no o/n", hint="check its spelling"))
+        await until(pilot, lambda: "the Hub has no o/n" in screen_text(pilot.app))
+        assert "check its spelling" in screen_text(pilot.app)
+
+
+@asynchronous
+async def test_quitting_while_something_is_pulled_asks(fakes: Fakes) -> None:
+    async with fakes.running() as pilot:
+        dialog = await opened(pilot)
+        await pilot.press(*"demo", "enter")
+        await until(pilot, lambda: fakes.pulls.calls != [])
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: "Quit, and stop this job?" in screen_text(pilot.app))
+        assert "What has arrived" in screen_text(pilot.app)
+        await pilot.press("ctrl+q", "n")
+        assert pilot.app.screen is dialog
+        assert pilot.app.is_running
+        await pilot.press("ctrl+q", "y")
+        fakes.pulls.wait_for_cancel()
+        await until(pilot, lambda: not pilot.app.is_running)

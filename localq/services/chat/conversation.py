@@ -147,7 +147,10 @@ class Conversation:
     ) -> Generation:
         """Answer `text`; `on_text` gets the reply as it comes. A cancelled reply stays in the
         conversation as far as it got. EngineError, or UnsupportedError from the template: the
-        conversation is as it was before."""
+        conversation is as it was before, and where the engine has died the next reply starts it
+        again."""
+        if self._engine.revive(cancel=cancel):
+            self._emit(Note(f"{self.model.name} was loaded again"))
         messages = (*self._messages, ChatMessage("user", text))
         room = room_for_reply(self.loaded.n_ctx, sampling.max_tokens)
         if self._template:

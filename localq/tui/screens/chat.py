@@ -58,6 +58,8 @@ class ChatScreen(JobListener, Screen[None]):
         self._handle = ChatHandle(lambda emit, cancel: open_chat(model.name, emit, cancel))
         self._label = printable(model.name).rpartition("/")[2]
         self._reply: Reply | None = None
+        self._asked = ""
+        """What the user said last."""
         self._loading: ServiceCall[LoadedModel] | None = None
         self._replying: ServiceCall[Generation] | None = None
         self._began_at = 0.0
@@ -133,6 +135,7 @@ class ChatScreen(JobListener, Screen[None]):
         self._reply = transcript.begin_reply(self._label)
         self._pieces = 0
         self._enter(ChatState.GENERATING)
+        self._asked = message.text
         handle, text = self._handle, message.text
 
         def work(say: Say, cancel: threading.Event) -> Generation:
@@ -178,6 +181,10 @@ class ChatScreen(JobListener, Screen[None]):
                 self._reply.finish(strings.CHAT_STOPPED)
             else:
                 self._reply.fail(error)
+                prompt = self.query_one(Prompt)
+                if not prompt.text:  # nothing was answered: it need not be typed again
+                    prompt.text = self._asked
+                    prompt.move_cursor(prompt.document.end)
         self._enter(ChatState.IDLE)
 
     def action_stop(self) -> None:

@@ -40,6 +40,8 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
     """
 
     STOP_QUESTION: ClassVar[str]
+    STOPPED_JOB: ClassVar[str]
+    """What becomes of the work so far."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", strings.KEY_CLOSE),
         Binding("escape", "stop", strings.KEY_STOP),
@@ -59,7 +61,10 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
         """Whether the dialog closes as soon as it is on top."""
 
     def begin(self, work: Work[Result]) -> None:
-        """Run `work`; the dialog closes with its result, or shows its error."""
+        """Run `work`; the dialog closes with its result, or shows its error. One at a time: what
+        comes while another job runs, as of an enter key pressed twice, is not heard."""
+        if self.state is not DialogState.CHOOSING or self.is_over:
+            return
         self.query_one(Notice).hide()
         self.query_one(JobProgressBar).begin()
         self.state = DialogState.WORKING
@@ -108,11 +113,25 @@ class JobDialog(JobListener, ModalScreen[Result | None], Generic[Result]):
             return
         question = ConfirmDialog(
             strings.STOP_TITLE,
-            Text(self.STOP_QUESTION),
+            Text(f"{self.STOP_QUESTION} {self.STOPPED_JOB}"),
             yes=strings.ANSWER_STOP,
             no=strings.ANSWER_CONTINUE,
         )
         self.ask(question, self._stop)
+
+    def confirm_quit(self, leave: Callable[[], object]) -> bool:
+        """Ask before the app ends this dialog's job; whether there was anything to ask about."""
+        if self.state is not DialogState.WORKING:
+            return False
+        if self._question is None:
+            question = ConfirmDialog(
+                strings.QUIT_TITLE,
+                Text(f"{strings.QUIT_QUESTION} {self.STOPPED_JOB}"),
+                yes=strings.ANSWER_QUIT,
+                no=strings.ANSWER_CONTINUE,
+            )
+            self.ask(question, leave)
+        return True
 
     def on_screen_resume(self) -> None:
         if self.is_over:

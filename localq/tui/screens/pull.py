@@ -37,6 +37,7 @@ class PullDialog(JobDialog["PullResult"]):
     CSS_PATH: ClassVar[CSSPathType | None] = ["dialog.tcss", "pull.tcss"]
     AUTO_FOCUS = "Input"
     STOP_QUESTION = strings.PULL_STOP
+    STOPPED_JOB = strings.PULL_STOPPED_JOB
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "app.focus_next", show=False)]
 
     def __init__(
@@ -57,9 +58,9 @@ class PullDialog(JobDialog["PullResult"]):
             dialog.border_title = strings.PULL_TITLE
             yield Static(id="source", markup=False)
             yield SpecInput(placeholder=strings.PULL_INPUT, id="spec", classes="choosing")
+            yield Notice()  # above the list, which takes what room a small terminal has left
             yield Static(strings.PULL_LOOKING, id="fitting", classes="choosing", markup=False)
             yield ChoiceList(classes="choosing", leave_at_top=True)
-            yield Notice()
             yield JobProgressBar(self.context.clock.ticks)
         yield KeyBar()
 

@@ -40,6 +40,7 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
     CSS_PATH: ClassVar[CSSPathType | None] = ["dialog.tcss", "quantize.tcss"]
     AUTO_FOCUS = "OptionList"
     STOP_QUESTION = strings.QUANTIZE_STOP
+    STOPPED_JOB = strings.QUANTIZE_STOPPED_JOB
 
     def __init__(self, context: AppContext, source: Model, made: Collection[str]) -> None:
         """`made`: the types of this model that the library has already."""
