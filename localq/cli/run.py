@@ -73,12 +73,21 @@ def command(
         if conversation.continues_text and sys.stderr.isatty() and not as_json:
             output.prompt(text)
         reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
+        n_ctx = conversation.loaded.n_ctx
     if as_json:
         output.json_document(reply)
     elif not reply.text.endswith("\n"):
         output.stream("\n")
     if reply.stop == "cancelled":
         raise Cancelled("stopped")
+    if reply.stop == "context":
+        output.warn(
+            f"the reply is cut off: the context of {n_ctx:,} tokens is full; --ctx N takes more"
+        )
+    elif reply.stop == "length" and max_tokens is None:
+        output.warn(
+            f"the reply is cut off after {sampling.max_tokens:,} tokens; --max-tokens N allows more"
+        )
     if not as_json and sys.stderr.isatty():
         speed = reply.generated_tokens / reply.generate_seconds if reply.generate_seconds else 0
         output.narrate(f"[{reply.generated_tokens} tokens, {speed:.1f} per second]")

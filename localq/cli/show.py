@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import click
 
 from localq.cli import output
@@ -12,13 +15,15 @@ from localq.library import Library
 __all__ = ["command"]
 
 _LONG_VALUE = 90
+_FEW_ITEMS = 8
 
 
 @click.command()
 @click.argument("model")
 @click.option("--tensors", is_flag=True, help="List every tensor too.")
+@click.option("--vocabulary", is_flag=True, help="Give the tokenizer's lists in full (--json).")
 @json_option
-def command(model: str, tensors: bool, as_json: bool) -> None:
+def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
     """Show all that is known of MODEL (a name, a .gguf file or a checkpoint folder)."""
     from localq.services.library.inspect import show
 
@@ -26,7 +31,7 @@ def command(model: str, tensors: bool, as_json: bool) -> None:
         details = show(library, model)
     if as_json:
         document = output.to_json(details.model)
-        document["metadata"] = details.metadata
+        document["metadata"] = details.metadata if vocabulary else _brief(details.metadata)
         document["tensors"] = details.tensors
         output.json_document(document)
         return
@@ -65,8 +70,27 @@ def command(model: str, tensors: bool, as_json: bool) -> None:
         output.line(f"\n{len(details.tensors)} tensors (--tensors lists them)".strip())
 
 
+def _brief(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Without the lists of the tokenizer, which are megabytes: their lengths instead."""
+    return {
+        key: {"items": len(value)}
+        if key.startswith("tokenizer.") and isinstance(value, list) and len(value) > _FEW_ITEMS
+        else value
+        for key, value in metadata.items()
+    }
+
+
 def _short(value: object) -> str:
-    if isinstance(value, list) and len(value) > 8:
-        return f"{len(value):,} items: {str(value[:3])[1:-1]}, …"
-    text = str(value)
+    if isinstance(value, list) and len(value) > _FEW_ITEMS:
+        return f"{len(value):,} items: {', '.join(map(_text, value[:3]))}, …"
+    text = _text(value)
     return text if len(text) <= _LONG_VALUE else f"{text[:_LONG_VALUE]}… ({len(text):,} characters)"
+
+
+def _text(value: object) -> str:
+    """As JSON writes it, but texts and lists without their marks."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -33,11 +33,16 @@ _TITLES = {
 @click.option(
     "--budget", type=float, default=60.0, show_default=True, help="Seconds it may take in all."
 )
-@click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Try even where the model cannot fit; keep what is found on a busy machine.",
+)
 @json_option
 def command(model: str | None, budget: float, force: bool, as_json: bool) -> None:
     """Measure MODEL with several numbers of threads and sizes of batches, and keep the fastest:
-    run, chat and plan use them from then on, for every model of the same shape and type.
+    run, chat and plan use them from then on, for every model of the same shape and type. While
+    other programs are at work, what was found is shown, but not kept without --force.
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
     """
@@ -73,7 +78,12 @@ def _show(result: TuneResult) -> None:
     prompts = f"{tuning.n_threads_batch} to read prompts"
     if tuning.n_ubatch:
         prompts += f", {tuning.n_ubatch} tokens at a time"
-    output.line(f"kept: {tuning.n_threads} threads to generate, {prompts}")
+    found = f"{tuning.n_threads} threads to generate, {prompts}"
+    if result.not_kept is None:
+        output.line(f"kept: {found}")
+    else:
+        output.line(f"found: {found}")
+        output.warn(f"not kept: {result.not_kept}")
     output.narrate(f"measured in {result.seconds:.0f} s")
 
 

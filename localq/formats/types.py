@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from localq.errors import UsageError
+from localq.formats.type_names import unknown_type
 
 __all__ = ["QuantType", "TensorType"]
 
@@ -60,14 +60,11 @@ class TensorType(Enum):
 
     @classmethod
     def parse(cls, text: str) -> TensorType:
-        """The type a user wrote, in any case; UsageError names the ones there are."""
+        """The type a user wrote, in any case; UsageError names those that look alike."""
         try:
             return cls[text.strip().upper()]
         except KeyError:
-            known = ", ".join(type_.name.lower() for type_ in cls)
-            raise UsageError(
-                f"unknown tensor type {text!r}", hint=f"choose one of: {known}"
-            ) from None
+            raise unknown_type(text, cls.__members__, what="tensor type") from None
 
     @property
     def is_quantized(self) -> bool:
@@ -133,14 +130,16 @@ class QuantType(Enum):
 
     @classmethod
     def parse(cls, text: str) -> QuantType:
-        """The type a user wrote, in any case; UsageError names the ones there are."""
+        """The type a user wrote, in any case; UsageError names those that look alike."""
         name = text.strip().upper().replace("-", "_")
         try:
             return cls[_ALIASES.get(name, name)]
         except KeyError:
-            known = ", ".join(t.name.lower() for t in cls)
-            raise UsageError(
-                f"unknown quantization type {text!r}", hint=f"choose one of: {known}"
+            raise unknown_type(
+                text,
+                cls.__members__,
+                what="quantization type",
+                more="; localq fit MODEL --all lists every type",
             ) from None
 
     @classmethod

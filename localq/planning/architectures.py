@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "APPROXIMATE",
+    "DIFFUSION",
     "ENCODERS",
     "HYBRIDS_BY_HEADS",
     "HYBRIDS_BY_INTERVAL",
@@ -56,6 +57,8 @@ WINDOWS: Mapping[str, Window] = {
 IGNORES_WINDOW = frozenset({"phi3"})
 WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 """llama.cpp turns it off for these, whatever was asked for."""
+DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
+"""These write a whole text at a time, which llama.cpp's usual programs cannot."""
 ENCODERS = frozenset(
     {
         "bert",

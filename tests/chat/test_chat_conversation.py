@@ -444,3 +444,29 @@ def test_another_template_than_the_models_own(
     with Conversation.open(Library(), str(gguf), template="chatml") as conversation:
         reply = conversation.reply("The river", GREEDY, cancel=threading.Event(), on_text=unheard)
         assert reply.text
+
+
+def test_the_conversation_outlives_its_engine(story_gguf: Path) -> None:
+    events: list[JobEvent] = []
+    with Conversation.open(Library(), str(story_gguf), emit=events.append) as conversation:
+        talk = partial(conversation.reply, sampling=GREEDY, cancel=threading.Event())
+        first = talk("Once upon a time", on_text=unheard)
+        said = conversation.messages
+        engine = conversation._engine
+        assert isinstance(engine, Engine)
+        assert engine.pid
+
+        def kill(_: str) -> None:
+            assert isinstance(engine, Engine)
+            assert engine.pid
+            os.kill(engine.pid, signal.SIGKILL)
+
+        with pytest.raises(EngineError, match="stopped unexpectedly"):
+            talk(" there was", on_text=kill)
+        assert conversation.messages == said
+        again = talk(" there was", on_text=unheard)
+        assert again.prompt_tokens > first.prompt_tokens + first.generated_tokens
+        assert again.text
+        assert any(isinstance(event, Note) and "loaded again" in event.text for event in events)
+    with pytest.raises(EngineError, match="no model is loaded"):
+        talk("Hello?", on_text=unheard)

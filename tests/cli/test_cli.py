@@ -14,7 +14,8 @@ import pytest
 
 from localq.cli.main import main
 from localq.engine.client import Generation
-from localq.formats.types import QuantType
+from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header
+from localq.formats.types import QuantType, TensorType
 from localq.library import Model
 from localq.paths import Paths
 from localq.services.make.quantize import QuantizeResult
@@ -261,3 +262,56 @@ def test_a_recipe_says_how(
     assert types["blk.0.attn_v.weight"] == "Q5_1"
     assert types["blk.1.attn_v.weight"] == "Q8_0"
     assert types["blk.1.attn_k.weight"] == "Q4_0"
+
+
+def test_show_reads_like_json(home: Paths, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "model.gguf"
+    fields = {
+        "general.architecture": Field(ValueType.STRING, "llama"),
+        "general.file_type": Field(ValueType.UINT32, 2),
+        "general.flag": Field(ValueType.BOOL, True),
+        "general.languages": Field(ValueType.ARRAY, ["en", "zh"], ValueType.STRING),
+        "tokenizer.ggml.tokens": Field(ValueType.ARRAY, list("abcdefghij"), ValueType.STRING),
+    }
+    tensor = TensorLayout("token_embd.weight", TensorType.Q4_0, (32,), 0)
+    path.write_bytes(encode_header(fields.items(), [tensor]) + bytes(18))
+    assert main(["show", str(path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "general.flag true" in shown
+    assert "general.languages en, zh" in shown
+    assert "tokenizer.ggml.tokens 10 items: a, b, c, …" in shown
+    assert main(["show", str(path), "--json"]) == 0
+    metadata = json.loads(capsys.readouterr().out)["metadata"]
+    assert metadata["general.flag"] is True
+    assert metadata["tokenizer.ggml.tokens"] == {"items": 10}
+    assert main(["show", str(path), "--json", "--vocabulary"]) == 0
+    metadata = json.loads(capsys.readouterr().out)["metadata"]
+    assert metadata["tokenizer.ggml.tokens"] == list("abcdefghij")
+
+
+@pytest.mark.parametrize("arguments", [["run", "-p", "Hi"], ["bench"], ["tune"], ["imatrix"]])
+@pytest.mark.parametrize("architecture", ["bert", "llada", "new"])
+def test_a_model_that_writes_no_text(
+    arguments: list[str], architecture: str, home: Paths, tmp_path: Path, capsys: Capture
+) -> None:
+    """llama.cpp aborts where an embedding model is told to write."""
+    fields = {
+        "general.architecture": Field(ValueType.STRING, architecture),
+        "general.file_type": Field(ValueType.UINT32, 2),
+        f"{architecture}.attention.causal": Field(ValueType.BOOL, False),
+    }
+    tensor = TensorLayout("token_embd.weight", TensorType.Q4_0, (32,), 0)
+    path = tmp_path / "embedder.gguf"
+    path.write_bytes(encode_header(fields.items(), [tensor]) + bytes(18))
+    verb, *options = arguments
+    (tmp_path / "text").write_text("words " * 10_000)
+    given = [str(path), *(["--text", str(tmp_path / "text")] if verb == "imatrix" else [])]
+    assert main([verb, *given, *options]) == 1
+    said = capsys.readouterr().err
+    assert "embedder.gguf: " in said
+    assert ("diffusion model" if architecture == "llada" else "embedding model") in said
+
+
+def test_a_reply_cut_by_the_context_says_so(quantized: str, capsys: Capture) -> None:
+    assert main(["run", quantized, "-p", "Once", "--ctx", "32", "--max-tokens", "100"]) == 0
+    assert "cut off: the context of" in capsys.readouterr().err

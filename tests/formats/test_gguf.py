@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localq.errors import BadFileError, LocalqError
+from localq.errors import BadFileError, LocalqError, UsageError
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf
 from localq.formats.types import QuantType, TensorType
 
@@ -111,3 +111,32 @@ def test_row_bytes_of_whole_blocks_only() -> None:
 @pytest.mark.parametrize("text", ["q4_0", "Q4_0", " q4-0 ", "fp16", "Q4_k_M", "q4_k"])
 def test_types_in_any_case(text: str) -> None:
     assert QuantType.parse(text) in (QuantType.Q4_0, QuantType.F16, QuantType.Q4_K_M)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("q4_x", "for example q4_0, q4_1, q4_k_m, q4_k_s"),
+        ("int4", "for example q4_0, q4_k_m, q5_k_m, q6_k, q8_0, bf16, f16"),
+    ],
+)
+def test_the_hint_for_a_wrong_type_is_short_and_sorted(text: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="unknown quantization type") as caught:
+        QuantType.parse(text)
+    assert str(caught.value.hint).startswith(hint)
+    assert len(str(caught.value.hint)) < 120
+
+
+@pytest.mark.parametrize("type_", [QuantType, TensorType])
+def test_every_wrong_type_has_a_short_hint(type_: type[QuantType] | type[TensorType]) -> None:
+    for wrong in ("", "q", "q4", "iq", "q4_k_xl", "x" * 10_000, "Q8_0 ;", "\x1b"):
+        with pytest.raises(UsageError) as caught:
+            type_.parse(wrong)
+        assert len(str(caught.value.hint)) < 120
+
+
+@pytest.mark.parametrize("text", ["q8_1", "Q8_K", "q8-1"])
+def test_internal_types_are_answered_with_what_they_are(text: str) -> None:
+    with pytest.raises(UsageError, match="is an internal type") as caught:
+        QuantType.parse(text)
+    assert "q8_0" in str(caught.value.hint)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from localq.cli.main import main
 from localq.database import Database
-from localq.errors import Cancelled, UsageError
-from localq.events import JobEvent, Progress, ignore
+from localq.errors import Cancelled, StorageError, UsageError
+from localq.events import JobEvent, Note, Progress, ignore
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import CpuProfile, HardwareProfile, System
 from localq.library import Library
@@ -36,6 +36,12 @@ PROFILE = HardwareProfile(System("linux"), CpuProfile(2, 2, model="a processor",
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_gguf(DEMO, tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run beside others; nothing is kept from a busy machine."""
+    monkeypatch.setattr("localq.services.machine.tune._others", lambda: 0.0)
 
 
 def decide(contest: Contest, costs: dict[int, float], noise: float, seed: int = 0) -> int:
@@ -237,3 +243,35 @@ def test_a_batch_larger_than_usual_comes_with_room_for_it(gguf: Path, home: Path
     layers = tuple(TuningPoint("n_gpu_layers", n, 10.0 + n) for n in (4, 5))
     store.keep(subject_of(file, PROFILE), replace(TUNING, n_gpu_layers=5, points=layers))
     assert tuned_for(home, file, PROFILE) == Tuned(3, 4, None, None, 5)
+
+
+def test_nothing_is_kept_from_a_busy_machine(
+    gguf: Path, home: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("localq.services.machine.tune._others", lambda: 3.0)
+    said: list[JobEvent] = []
+    request = TuneRequest(str(gguf), budget=1.0)
+    result = tune(Library(home), request, said.append, threading.Event(), profile=PROFILE)
+    assert result.not_kept
+    assert any(isinstance(event, Note) and "3.0 processors busy" in event.text for event in said)
+    assert tuned_for(home, read_gguf(gguf), PROFILE) is None
+    forced = replace(request, force=True)
+    assert not tune(Library(home), forced, ignore, threading.Event(), profile=PROFILE).not_kept
+    assert tuned_for(home, read_gguf(gguf), PROFILE)
+    assert main(["tune", str(gguf), "--budget", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "found: " in shown.out
+    assert "kept: " not in shown.out
+    assert "not kept: other programs were busy" in shown.err
+
+
+def test_a_result_that_cannot_be_kept_is_shown(
+    gguf: Path, home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(Measurements, "keep", full)
+    request = TuneRequest(str(gguf), budget=1.0)
+    result = tune(Library(home), request, ignore, threading.Event(), profile=PROFILE)
+    assert result.not_kept == "the disk is full"

@@ -27,6 +27,8 @@ __all__ = ["ChatEngine", "Conversation"]
 class ChatEngine(Protocol):
     """What a conversation needs of `localq.services.hosting.host.HostedModel`."""
 
+    def revive(self, *, cancel: threading.Event | None = None) -> bool: ...
+
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = True
     ) -> list[int]: ...

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from localq.database import Database
 from localq.engine.client import Engine, LoadedModel
 from localq.engine.sampling import SamplingParams
-from localq.errors import Cancelled, UsageError
+from localq.errors import Cancelled, LibraryError, StorageError, UsageError
 from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import HardwareProfile
@@ -26,6 +26,7 @@ from localq.planning.measurements import (
 )
 from localq.planning.offload_plan import PlanOptions
 from localq.services.library.locate import locate_gguf
+from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
 
@@ -75,6 +76,7 @@ def bench(
     """Measure and keep it. Emits Progress in tokens. NotFoundError, EngineError, Cancelled."""
     model = locate_gguf(library, request.model)
     file = read_gguf(model.path)
+    check_writes_text(model, file)
     machine = profile or planning_profile(cancel)
     room = max(request.n_prompt + 1, request.n_generate, request.plan_options.n_ctx or 0)
     plan_options = replace(request.plan_options, n_ctx=room)
@@ -101,7 +103,10 @@ def bench(
         resident_bytes=resident,
         tests=tests,
     )
-    Measurements(Database(library.paths.database)).add(run)
+    try:
+        Measurements(Database(library.paths.database)).add(run)
+    except (LibraryError, StorageError) as error:  # what was measured is shown all the same
+        emit(Note(f"the result was not kept: {error}", warning=True))
     for test in run.tests:
         if test.stddev > _UNSTEADY * test.mean:
             emit(Note(f"{test.name} varies by more than a tenth: the machine is busy", True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from localq.database import Database
 from localq.engine.client import Engine
 from localq.engine.settings import LoadSettings
-from localq.errors import EngineError, UsageError
+from localq.errors import EngineError, LibraryError, StorageError, UsageError
 from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import HardwareProfile
@@ -27,6 +27,7 @@ from localq.planning.measurements import (
 from localq.planning.offload_plan import PlanOptions
 from localq.planning.tuner import Contest, thread_candidates, ubatch_candidates
 from localq.services.library.locate import locate_gguf
+from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
 
@@ -80,6 +81,8 @@ class TuneResult:
     planned: LoadSettings
     """How the model was loaded without it."""
     seconds: float
+    not_kept: str | None = None
+    """Why what was found is not used from now on; None: it is."""
 
 
 def tune(
@@ -90,13 +93,15 @@ def tune(
     *,
     profile: HardwareProfile | None = None,
 ) -> TuneResult:
-    """Measure threads, batches and, where there are devices, layers; keep the best of each.
+    """Measure threads, batches and, where there are devices, layers; keep the best of each, if
+    the machine had nothing else to do.
 
     Emits Progress in seconds of the budget. NotFoundError, EngineError, Cancelled.
     """
     began = time.monotonic()
     model = locate_gguf(library, request.model)
     file = read_gguf(model.path)
+    check_writes_text(model, file)
     machine = profile or planning_profile(cancel)
     planned = plan_gguf(library, model, file, PlanOptions(), profile=machine, cancel=cancel)
     if not request.force:
@@ -112,6 +117,7 @@ def tune(
         adapt_threads=False,
     )
     subject = subject_of(file, machine)
+    not_kept = None
     if (others := _others()) > _MUCH_LOAD:
         emit(
             Note(
@@ -120,6 +126,8 @@ def tune(
                 warning=True,
             )
         )
+        if not request.force:
+            not_kept = "other programs were busy; run it again when they are done, or with --force"
     emit(Started(f"measuring {model.name}"))
     with Engine(log=library.paths.log / "engine.log") as engine:
         sweeps = _Sweeps(engine, settings, began, request.budget, emit, cancel)
@@ -131,9 +139,20 @@ def tune(
     tuning = Tuning(
         time.time(), n_threads, n_threads_batch, n_ubatch, n_gpu_layers, tuple(sweeps.points)
     )
-    Measurements(Database(library.paths.database)).keep(subject, tuning)
-    seconds = time.monotonic() - began
-    return TuneResult(model.name, subject, machine_name(machine), tuning, settings, seconds)
+    if not_kept is None:
+        try:
+            Measurements(Database(library.paths.database)).keep(subject, tuning)
+        except (LibraryError, StorageError) as error:  # what was measured is shown all the same
+            not_kept = str(error)
+    return TuneResult(
+        model=model.name,
+        subject=subject,
+        machine_name=machine_name(machine),
+        tuning=tuning,
+        planned=settings,
+        seconds=time.monotonic() - began,
+        not_kept=not_kept,
+    )
 
 
 def _others() -> float:

@@ -20,8 +20,10 @@ from localq.errors import (
     storage_errors,
 )
 from localq.events import Emit, Note, Progress, Started, Unit
+from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
 from localq.services.library.locate import locate_gguf
+from localq.services.library.writes_text import check_writes_text
 
 if TYPE_CHECKING:
     from localq.engine.activations import ActivationSums
@@ -82,6 +84,7 @@ def make_imatrix(
 
     began = time.monotonic()
     model = locate_gguf(library, request.model)
+    check_writes_text(model, read_gguf(model.path))
     text = _read_text(request.text)
     target = _target(library, request, model)
     if model.quant not in _PRECISE:
