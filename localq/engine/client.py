@@ -66,6 +66,7 @@ class Engine:
         self._worker: EngineProcess | None = None
         self._loaded: LoadSettings | None = None
         """What `revive` loads again."""
+        self._reviving = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +106,11 @@ class Engine:
 
     def revive(self, *, cancel: threading.Event | None = None) -> bool:
         """Load the same model again where the process has ended by itself; whether it had."""
-        if self._worker is not None or self._loaded is None:
-            return False
-        self.load(self._loaded, cancel=cancel)
-        return True
+        with self._reviving:
+            if self._worker is not None or self._loaded is None:
+                return False
+            self.load(self._loaded, cancel=cancel)
+            return True
 
     def generate(
         self,

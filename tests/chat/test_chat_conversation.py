@@ -20,13 +20,14 @@ import pytest
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.chat.template import ChatTemplate
-from localq.engine.client import Engine, Generation, LoadedModel, SamplingParams
+from localq.engine.client import Generation, LoadedModel, SamplingParams
 from localq.errors import BadFileError, Cancelled, EngineError, NotFoundError, UnsupportedError
 from localq.events import JobEvent, Note, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.paths import Paths
 from localq.services.chat.conversation import Conversation
+from localq.services.hosting.host import HostedModel
 from localq.services.make.quantize import QuantizeRequest, quantize
 from tests.chat.test_chat_template import CHATML
 from tests.engine.test_engine import DEMO, make_gguf, unheard
@@ -452,12 +453,11 @@ def test_the_conversation_outlives_its_engine(story_gguf: Path) -> None:
         talk = partial(conversation.reply, sampling=GREEDY, cancel=threading.Event())
         first = talk("Once upon a time", on_text=unheard)
         said = conversation.messages
-        engine = conversation._engine
-        assert isinstance(engine, Engine)
-        assert engine.pid
+        hosted = conversation._engine
+        assert isinstance(hosted, HostedModel)
+        engine = hosted._engine
 
         def kill(_: str) -> None:
-            assert isinstance(engine, Engine)
             assert engine.pid
             os.kill(engine.pid, signal.SIGKILL)
 

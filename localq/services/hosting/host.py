@@ -53,6 +53,10 @@ class HostedModel:
     ) -> None:
         self.close()
 
+    def revive(self, *, cancel: threading.Event | None = None) -> bool:
+        """As `Engine.revive`, until `close`."""
+        return self._release is not None and self._engine.revive(cancel=cancel)
+
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = True
     ) -> list[int]:

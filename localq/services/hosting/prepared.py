@@ -12,6 +12,7 @@ from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.services.library.locate import locate_gguf
+from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.plan import (
     check_plan,
     load_settings,
@@ -48,11 +49,12 @@ def prepare_model(
     """Find a model of the library, or a .gguf file, and plan it; None: the one used last.
 
     `plan_options` go before those saved for the model. NotFoundError, BadFileError, UsageError (an
-    option makes no sense), UnsupportedError (what it takes cannot be told), EngineError (it cannot
-    fit), Cancelled. With `force` neither of the last two matters.
+    option makes no sense), UnsupportedError (it writes no text, or what it takes cannot be told),
+    EngineError (it cannot fit), Cancelled. `force` loads what cannot fit or be told.
     """
     found = locate_gguf(library, model)
     file = read_gguf(found.path)
+    check_writes_text(found, file)
     plan_options = plan_options or PlanOptions()
     problem: LocalqError | None = None
     try:
