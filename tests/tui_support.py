@@ -222,6 +222,7 @@ class Fakes:
     show_error: Exception | None = None
     remove_error: Exception | None = None
     offer_error: Exception | None = None
+    sizes: dict[QuantType, int] = field(default_factory=dict)
     pulls: Script[PullResult] = field(default_factory=Script)
     quantizations: Script[QuantizeResult] = field(default_factory=Script)
     openings: Script[bool] = field(default_factory=Script)
@@ -260,6 +261,7 @@ class Fakes:
             show=self._show,
             remove=self._remove,
             choices=self._choices,
+            sizes=lambda name: self.sizes,
             pull=lambda spec, emit, cancel: self.pulls.run((spec,), emit, cancel),
             quantize=lambda name, quant, replace, emit, cancel: self.quantizations.run(
                 (name, quant, replace), emit, cancel

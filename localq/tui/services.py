@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -49,6 +49,8 @@ class Services:
     """Models worth pulling on this machine, the recommended one first."""
     pull: Callable[[str | None, Emit, threading.Event], PullResult]
     """Of OWNER/NAME[@REVISION][:QUANT], "demo", or None for whatever is recommended."""
+    sizes: Callable[[str], Mapping[QuantType, int]]
+    """Bytes of the files that can be made of the model with this name, exactly."""
     quantize: Callable[[str, QuantType, bool, Emit, threading.Event], QuantizeResult]
     """Of a model's name, the type to make, and whether to replace a file that is there."""
     open_chat: Callable[[str, Emit, threading.Event], Chat]

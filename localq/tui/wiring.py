@@ -6,7 +6,7 @@ Each is imported when it is first called: the app should be on the screen before
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from localq.events import Emit
@@ -54,6 +54,11 @@ def services_of(library: Library) -> Services:
         request = QuantizeRequest(quant, model=name, force=replace)
         return recorded(QuantizeKind(), library, request, emit, cancel)
 
+    def sizes(name: str) -> Mapping[QuantType, int]:
+        from localq.services.fit.sizes import sizes_to_make
+
+        return sizes_to_make(library, name)
+
     def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
         from localq.services.chat.conversation import Conversation
 
@@ -66,6 +71,7 @@ def services_of(library: Library) -> Services:
         remove=library.remove,
         choices=choices,
         pull=pull,
+        sizes=sizes,
         quantize=quantize,
         open_chat=open_chat,
     )

@@ -46,3 +46,20 @@ def test_what_is_said_of_a_number_of_parameters_is_near_the_truth() -> None:
     llama_8b, size = 8_030_261_248, 4.92 * GB  # of its Q4_K_M
     assert abs(parameters_in(round(size)) / llama_8b - 1) < 0.01
     assert size < memory_of(llama_8b) < 6.5 * GB
+
+
+def test_what_is_said_does_not_contradict_the_list() -> None:
+    """ "The largest that runs" stood above a larger one that runs."""
+
+    def said(total: int) -> dict[str, str]:
+        found = models_that_fit(
+            MODELS, total_memory=total, available_memory=total, free_disk=10**15
+        )
+        return {choice.repo: choice.why for choice in found}
+
+    whys = said(64 * GB)
+    assert whys["o/small"] == "runs comfortably in 64.0 GB of memory"
+    assert whys["o/large"] == "needs about 7.1 GB of memory, a long download"
+    assert whys["o/tiny"] == "needs about 1.1 GB of memory"
+    assert said(16 * GB)["o/large"].endswith("leaves less to other programs")
+    assert said(4 * GB)["o/tiny"] == "the smallest, for 4.0 GB of memory"

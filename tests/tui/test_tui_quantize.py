@@ -77,6 +77,17 @@ class TestChoice:
         assert "✓ in the library" in text
 
     @asynchronous
+    async def test_sizes_are_exact_where_they_are_known(self, fakes: Fakes) -> None:
+        fakes.sizes = {QuantType.Q4_K_M: 105_454_432, QuantType.F16: 270_888_000}
+        async with fakes.running() as pilot:
+            shown = await opened(pilot)
+            await until(pilot, lambda: "105 MB   recommended" in screen_text(pilot.app))
+            text = screen_text(pilot.app)
+            assert shown.query_one(ChoiceList).highlighted == 1
+        assert "~105 MB" not in text
+        assert "~75.7 MB" in text
+
+    @asynchronous
     async def test_escape_makes_nothing(self, fakes: Fakes) -> None:
         async with fakes.running() as pilot:
             await opened(pilot)

@@ -64,8 +64,16 @@ def _choice(
     if total_memory is None:
         why = "the smallest; this machine's memory is not known" if model is best else ""
     elif model is best:
-        size = "largest that runs comfortably" if comfortable else "smallest"
-        why = f"the {size} in {byte_size(total_memory)} of memory"
+        why = (
+            f"runs comfortably in {byte_size(total_memory)} of memory"
+            if comfortable
+            else f"the smallest, for {byte_size(total_memory)} of memory"
+        )
     else:
-        why = f"needs about {byte_size(memory_of(model.parameters))} of memory"
+        needed = memory_of(model.parameters)
+        why = f"needs about {byte_size(needed)} of memory"
+        if model.parameters > best.parameters:
+            # Larger than the recommended one, and offered all the same: what speaks against it.
+            comfort = fits_comfortably(needed, total_memory)
+            why += ", a long download" if comfort else ", and leaves less to other programs"
     return Choice(model.repo, model.parameters, model.download_bytes, why, model is best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -27,6 +27,7 @@ from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.notice import Notice
 
 if TYPE_CHECKING:
+    from localq.formats.types import QuantType
     from localq.library import Model
     from localq.services.make.quantize import QuantizeResult
 
@@ -64,8 +65,26 @@ class QuantizeDialog(JobDialog["QuantizeResult"]):
         types = self.query_one(ChoiceList)
         for choice in CHOICES:
             made = choice.type.name in self._made
-            types.add_option(Option(_prompt(choice, self._source.parameters, made)))
+            types.add_option(Option(_prompt(choice, self._estimate(choice), made)))
         types.highlighted = next(i for i, choice in enumerate(CHOICES) if choice.recommended)
+        sizes, name = self.context.services.sizes, self._source.name
+        self.context.jobs.start(
+            self,
+            lambda say, cancel: sizes(name),
+            done=self._show_sizes,
+            failed=lambda error: None,  # the estimates stay, and say that they are some
+        )
+
+    def _estimate(self, choice: QuantChoice) -> str:
+        return f"~{byte_size(choice.estimated_bytes(self._source.parameters))}"
+
+    def _show_sizes(self, sizes: Mapping[QuantType, int]) -> None:
+        types = self.query_one(ChoiceList)
+        for index, choice in enumerate(CHOICES):
+            if (exact := sizes.get(choice.type)) is not None:
+                made = choice.type.name in self._made
+                prompt = _prompt(choice, byte_size(exact), made)
+                types.replace_option_prompt_at_index(index, prompt)
 
     def focus_choice(self) -> None:
         self.query_one("#source", Static).update(_source_line(self._source))
@@ -119,8 +138,7 @@ def _header() -> Text:
     )
 
 
-def _prompt(choice: QuantChoice, parameters: int, made: bool) -> Text:
-    size = f"~{byte_size(choice.estimated_bytes(parameters))}"
+def _prompt(choice: QuantChoice, size: str, made: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{strings.MADE[0] if made else '':{_MARK}}")
     text.append(f"{choice.type.name:<{_NAME}}", "bold" if choice.recommended else "")
