@@ -88,9 +88,11 @@ def _short(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """As JSON writes it, but texts and lists without their marks."""
+    """As JSON writes it, but texts and lists without their marks, and numbers in few digits."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # as many digits as a float32 has
     return json.dumps(value, ensure_ascii=False, default=str)

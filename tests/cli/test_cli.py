@@ -270,6 +270,7 @@ def test_show_reads_like_json(home: Paths, tmp_path: Path, capsys: Capture) -> N
         "general.architecture": Field(ValueType.STRING, "llama"),
         "general.file_type": Field(ValueType.UINT32, 2),
         "general.flag": Field(ValueType.BOOL, True),
+        "general.epsilon": Field(ValueType.FLOAT32, 1e-5),
         "general.languages": Field(ValueType.ARRAY, ["en", "zh"], ValueType.STRING),
         "tokenizer.ggml.tokens": Field(ValueType.ARRAY, list("abcdefghij"), ValueType.STRING),
     }
@@ -278,6 +279,7 @@ def test_show_reads_like_json(home: Paths, tmp_path: Path, capsys: Capture) -> N
     assert main(["show", str(path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "general.flag true" in shown
+    assert "general.epsilon 1e-05" in shown
     assert "general.languages en, zh" in shown
     assert "tokenizer.ggml.tokens 10 items: a, b, c, …" in shown
     assert main(["show", str(path), "--json"]) == 0
