@@ -28,11 +28,25 @@ _MAX_MADE = 64 * MAX_SIZE
 _ITEM_SIZE = 64  # so a value may have a quarter of a million parts
 # Methods and filters whose result may be as large as the product of what goes in.
 _MULTIPLYING = frozenset(
-    (
-        *("batch", "center", "expandtabs", "format", "format_map", "indent", "join", "ljust"),
-        *("replace", "rjust", "round", "slice", "to_bytes", "translate", "truncate"),
-        *("wordwrap", "zfill"),
-    )
+    [
+        "batch",
+        "center",
+        "expandtabs",
+        "format",
+        "format_map",
+        "indent",
+        "join",
+        "ljust",
+        "replace",
+        "rjust",
+        "round",
+        "slice",
+        "to_bytes",
+        "translate",
+        "truncate",
+        "wordwrap",
+        "zfill",
+    ]
 )
 
 

@@ -48,11 +48,27 @@ _UNNEEDED = ("lipsum", "cycler", "joiner")
 _JINJAS_OWN = frozenset(["_loop_vars", "_block_vars"])  # keywords it adds to calls
 # Filters whose result is a part of what they are given.
 _CHOOSING = frozenset(
-    (
-        *("attr", "count", "d", "default", "dictsort", "first", "items", "last", "length"),
-        *("list", "max", "min", "random", "reject", "rejectattr", "select", "selectattr"),
-        *("sort", "unique"),
-    )
+    [
+        "attr",
+        "count",
+        "d",
+        "default",
+        "dictsort",
+        "first",
+        "items",
+        "last",
+        "length",
+        "list",
+        "max",
+        "min",
+        "random",
+        "reject",
+        "rejectattr",
+        "select",
+        "selectattr",
+        "sort",
+        "unique",
+    ]
 )
 
 

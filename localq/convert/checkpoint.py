@@ -108,9 +108,12 @@ def open_checkpoint(
     if quantization := config.get("quantization_config"):
         tensors = attach_scales(root, quantization, tensors)
     return Checkpoint(
-        *(root, name or root.resolve().name, config, _architecture(root, config)),
-        tensors,
-        read or _read_file,
+        root=root,
+        name=name or root.resolve().name,
+        config=config,
+        architecture=_architecture(root, config),
+        tensors=tensors,
+        read=read or _read_file,
     )
 
 

@@ -125,16 +125,17 @@ class Ggml:
         indexed = self._view(self._mul_mat_id(context, weight, rows, chosen))
         first = self._view(weight)
         found = (
-            *(first.type, first.name, list(first.ne), list(first.nb), first.data, first.buffer),
-            *(_address(plain.src[0]), _address(plain.src[1]), _address(plain.src[2])),
-            *(_address(indexed.src[0]), _address(indexed.src[2])),
-            *(list(plain.ne), self._view(chosen).type, list(self._view(chosen).nb)[:2]),
+            (first.type, first.name, list(first.ne), list(first.nb), first.data, first.buffer),
+            [_address(source) for source in plain.src[:3]],
+            (_address(indexed.src[0]), _address(indexed.src[2])),
+            (list(plain.ne), self._view(chosen).type, list(self._view(chosen).nb)[:2]),
         )
+        data = self._get_data(weight)
         expected = (
-            *(_F32, b"localq probe", [5, 3, 2, 1], [4, 20, 60, 120], self._get_data(weight), None),
-            *(weight, rows, None),
-            *(weight, chosen),
-            *([3, 7, 4, 1], _I32, [4, 28]),
+            (_F32, b"localq probe", [5, 3, 2, 1], [4, 20, 60, 120], data, None),
+            [weight, rows, None],
+            (weight, chosen),
+            ([3, 7, 4, 1], _I32, [4, 28]),
         )
         self.MUL_MAT, self.MUL_MAT_ID = plain.op, indexed.op
         if found != expected or not 0 < plain.op < indexed.op < 64:

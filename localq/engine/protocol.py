@@ -139,12 +139,13 @@ class Measure:
     n_threads_batch: int | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (
-            *(("n_prompt", MAX_CONTEXT), ("n_generate", MAX_CONTEXT)),
-            *(("n_threads", MAX_THREADS), ("n_threads_batch", MAX_THREADS)),
+        for name, least, most in (
+            ("n_prompt", 0, MAX_CONTEXT),
+            ("n_generate", 0, MAX_CONTEXT),
+            ("n_threads", 1, MAX_THREADS),
+            ("n_threads_batch", 1, MAX_THREADS),
         ):
             value = getattr(self, name)
-            least = 1 if "threads" in name else 0
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} is {value}; it must be {least} to {most:,}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from localq.database.connection import damaged
+from localq.database.rows import insert
 from localq.errors import LibraryError, NotFoundError
 from localq.events import Unit
 from localq.jobs.job import Draft, Job, JobProgress, JobState
@@ -78,16 +79,20 @@ class Records:
             self._set(same[-1].id, agreed=draft.agreed)
             return same[-1].id
         now = self.clock()
-        entered = self.connection.execute(
-            "INSERT INTO jobs (kind, title, key, request, agreed, detached, state, created_at,"
-            " updated_at) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
-            (
-                *(draft.kind, _storable(draft.title), _key(draft), draft.request),
-                *(draft.agreed, detached, now, now),
-            ),
-        )
-        assert entered.lastrowid is not None
-        return entered.lastrowid
+        row = {
+            "kind": draft.kind,
+            "title": _storable(draft.title),
+            "key": _key(draft),
+            "request": draft.request,
+            "agreed": draft.agreed,
+            "detached": detached,
+            "state": JobState.QUEUED.value,
+            "created_at": now,
+            "updated_at": now,
+        }
+        number = insert(self.connection, "jobs", row)
+        assert number is not None
+        return number
 
     def reset(self, job_id: int, *, detached: bool) -> None:
         """As if the job had just been entered."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from localq.database.rows import insert
 from localq.errors import BadFileError, Cancelled, LibraryError
 from localq.library.catalogue import Catalogue
 from localq.library.transaction import Transaction
@@ -96,14 +97,16 @@ def put_hash(transaction: Transaction, place: str, known: FileHash) -> None:
     row = transaction.connection.execute("SELECT 1 FROM files WHERE path = ?", (place,))
     if row.fetchone() is None:
         raise LibraryError(f"{place}: removed by another localq just now")
-    transaction.connection.execute(
-        "INSERT OR REPLACE INTO hashes (path, sha256, said_by, size_bytes, mtime_ns, inode,"
-        " verified_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(place, known.sha256, known.said_by.value, known.size_bytes, known.mtime_ns),
-            *(None if known.inode is None else str(known.inode), known.verified_at),
-        ),
-    )
+    fact = {
+        "path": place,
+        "sha256": known.sha256,
+        "said_by": known.said_by.value,
+        "size_bytes": known.size_bytes,
+        "mtime_ns": known.mtime_ns,
+        "inode": None if known.inode is None else str(known.inode),
+        "verified_at": known.verified_at,
+    }
+    insert(transaction.connection, "hashes", fact, replace=True)
 
 
 def verified(sha256: str, said_by: SaidBy, status: os.stat_result, now: float) -> FileHash:

@@ -9,7 +9,24 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OWN", "Model", "ModelFormat", "ModelSource", "Removed"]
+__all__ = ["MODEL_COLUMNS", "OWN", "Model", "ModelFormat", "ModelSource", "Removed"]
+
+MODEL_COLUMNS = (
+    "name",
+    "format",
+    "quant",
+    "architecture",
+    "parameters",
+    "size_bytes",
+    "path",
+    "source_repo",
+    "source_revision",
+    "created_at",
+    "used_at",
+    "note",
+    "external",
+)
+"""Of the table "models": what an entry says of itself."""
 
 _MAX_TEXT = 200
 
@@ -119,7 +136,7 @@ class Model:
     def from_row(
         cls, row: Mapping[str, Any], root: Path, aliases: tuple[str, ...], tags: tuple[str, ...]
     ) -> Model:
-        """The entry that the columns of the table "models" hold, its path under `root`.
+        """The entry that the `MODEL_COLUMNS` of a row hold, its path under `root`.
 
         TypeError, ValueError or KeyError where they hold something else.
         """

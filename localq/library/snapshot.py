@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from localq.database.connection import damaged
+from localq.database.rows import insert
 from localq.errors import LocalqError
-from localq.library.model import Model
+from localq.library.model import MODEL_COLUMNS, Model
 from localq.library.transaction import Transaction
 
 __all__ = ["Snapshot"]
 
 # Each table's columns but the model's number, which another entry may have by then.
-_OF_MODEL = [
-    *("name", "format", "quant", "architecture", "parameters", "size_bytes", "path"),
-    *("source_repo", "source_revision", "created_at", "used_at", "note", "external"),
-]
 _OF_FILE: Mapping[str, list[str]] = {
     "hashes": ["path", "sha256", "said_by", "size_bytes", "mtime_ns", "inode", "verified_at"],
     "adoptions": ["path", "tool", "way", "source"],
@@ -46,7 +43,7 @@ class Snapshot:
         found = transaction.get(name)
         assert found is not None
         (model,) = _rows(
-            transaction.connection, "models", _OF_MODEL, "WHERE key = ?", name.casefold()
+            transaction.connection, "models", MODEL_COLUMNS, "WHERE key = ?", name.casefold()
         )
         facts = {
             table: _rows(
@@ -78,7 +75,7 @@ class Snapshot:
             if len(text) > _MAX_TEXT:
                 raise ValueError("too long")
             document = json.loads(text)
-            model = {column: document["model"][column] for column in _OF_MODEL}
+            model = {column: document["model"][column] for column in MODEL_COLUMNS}
             if not all(isinstance(value, str | int | float | None) for value in model.values()):
                 raise ValueError("no plain values")
             files = {str(path): int(size) for path, size in document["files"].items()}
@@ -110,16 +107,16 @@ class Snapshot:
         from localq.library.labels import put_alias, put_tags
 
         row = {**self.model, "key": self.name.casefold()}
-        number = _insert(transaction.connection, "models", row)
+        number = insert(transaction.connection, "models", row)
         for path, size in self.files.items():
-            _insert(
+            insert(
                 transaction.connection,
                 "files",
                 {"path": path, "model_id": number, "size_bytes": size},
             )
         for table, rows in self.facts.items():
             for fact in rows:
-                _insert(transaction.connection, table, fact)
+                insert(transaction.connection, table, fact)
         for alias in self.aliases:
             put_alias(transaction, self.name, alias)  # not one that means another model by now
         put_tags(transaction, self.name, self.tags)
@@ -128,13 +125,7 @@ class Snapshot:
 
 
 def _rows(
-    connection: sqlite3.Connection, table: str, columns: list[str], where: str, *values: str
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], where: str, *values: str
 ) -> list[dict[str, Any]]:
     found = connection.execute(f"SELECT {', '.join(columns)} FROM {table} {where}", values)
     return [dict(zip(columns, row, strict=True)) for row in found]
-
-
-def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:
-    marks = ", ".join("?" * len(row))
-    text = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"
-    return connection.execute(text, tuple(row.values())).lastrowid

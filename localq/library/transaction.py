@@ -10,24 +10,18 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from localq.database.connection import damaged
-from localq.library.model import Model
+from localq.library.model import MODEL_COLUMNS, Model
 
 __all__ = ["Transaction"]
 
-_READ = (
-    *("name", "format", "quant", "architecture", "parameters", "size_bytes", "path"),
-    *("source_repo", "source_revision", "created_at", "used_at", "note", "external"),
-)
-_SELECT = f"SELECT id, {', '.join(_READ)} FROM models"
-_COLUMNS = (
-    "key, name, format, quant, architecture, parameters, size_bytes, path,"
-    " source_repo, source_revision, created_at, used_at, external"
-)
+_SELECT = f"SELECT id, {', '.join(MODEL_COLUMNS)} FROM models"
 # All but `id` and `note`: what the user said of a model outlives its files.
+_PUT_COLUMNS = ("key", *(column for column in MODEL_COLUMNS if column != "note"))
 _PUT = (
-    f"INSERT INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO models ({', '.join(_PUT_COLUMNS)})"
+    f" VALUES ({', '.join(f':{column}' for column in _PUT_COLUMNS)})"
     " ON CONFLICT (key) DO UPDATE SET "
-    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.replace(" ", "").split(","))
+    + ", ".join(f"{column} = excluded.{column}" for column in _PUT_COLUMNS)
 )
 
 
@@ -95,12 +89,21 @@ class Transaction:
 
         Its aliases, tags and note stay; what was known of its files' content does not.
         """
-        row = (
-            *(model.name.casefold(), model.name, model.format.value, model.quant),
-            *(model.architecture, model.parameters, model.size_bytes, str(place)),
-            *(model.source.repo, model.source.revision, model.created_at, model.used_at),
-            model.external,
-        )
+        row = {
+            "key": model.name.casefold(),
+            "name": model.name,
+            "format": model.format.value,
+            "quant": model.quant,
+            "architecture": model.architecture,
+            "parameters": model.parameters,
+            "size_bytes": model.size_bytes,
+            "path": str(place),
+            "source_repo": model.source.repo,
+            "source_revision": model.source.revision,
+            "created_at": model.created_at,
+            "used_at": model.used_at,
+            "external": model.external,
+        }
         self.connection.execute(_PUT, row)
         (model_id,) = self.connection.execute(
             "SELECT id FROM models WHERE key = ?", (model.name.casefold(),)
@@ -144,7 +147,7 @@ class Transaction:
     def _model(
         self, row: tuple[Any, ...], aliases: tuple[str, ...], tags: tuple[str, ...]
     ) -> Model:
-        columns = dict(zip(_READ, row[1:], strict=True))
+        columns = dict(zip(MODEL_COLUMNS, row[1:], strict=True))
         try:
             return Model.from_row(columns, self.root, aliases, tags)
         except (TypeError, ValueError) as error:

@@ -32,9 +32,34 @@ __all__ = ["TypeCandidate", "Recommendation", "Where", "recommend", "smaller_cla
 Q = QuantType
 
 _BY_QUALITY = (
-    *(Q.IQ1_S, Q.IQ1_M, Q.IQ2_XXS, Q.IQ2_XS, Q.IQ2_S, Q.Q2_K_S, Q.IQ2_M, Q.Q2_K, Q.IQ3_XXS),
-    *(Q.IQ3_XS, Q.Q3_K_S, Q.IQ3_S, Q.IQ3_M, Q.Q3_K_M, Q.Q3_K_L, Q.Q4_0, Q.IQ4_XS, Q.IQ4_NL),
-    *(Q.Q4_1, Q.Q4_K_S, Q.MXFP4_MOE, Q.Q4_K_M, Q.Q5_0, Q.Q5_1, Q.Q5_K_S, Q.Q5_K_M, Q.Q6_K, Q.Q8_0),
+    Q.IQ1_S,
+    Q.IQ1_M,
+    Q.IQ2_XXS,
+    Q.IQ2_XS,
+    Q.IQ2_S,
+    Q.Q2_K_S,
+    Q.IQ2_M,
+    Q.Q2_K,
+    Q.IQ3_XXS,
+    Q.IQ3_XS,
+    Q.Q3_K_S,
+    Q.IQ3_S,
+    Q.IQ3_M,
+    Q.Q3_K_M,
+    Q.Q3_K_L,
+    Q.Q4_0,
+    Q.IQ4_XS,
+    Q.IQ4_NL,
+    Q.Q4_1,
+    Q.Q4_K_S,
+    Q.MXFP4_MOE,
+    Q.Q4_K_M,
+    Q.Q5_0,
+    Q.Q5_1,
+    Q.Q5_K_S,
+    Q.Q5_K_M,
+    Q.Q6_K,
+    Q.Q8_0,
 )
 _LOSSLESS = (Q.F16, Q.BF16, Q.F32)
 _RANKS = {type_: rank for rank, type_ in enumerate((*_BY_QUALITY, *_LOSSLESS))}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localq.database import Database
+from localq.database.rows import insert
 from localq.hardware.profile import HardwareProfile
 from localq.json_codec import from_json, to_json
 from localq.planning.model_shape import TensorLike
@@ -116,19 +117,20 @@ class Measurements:
 
     def add(self, run: Benchmark) -> None:
         """Keep a benchmark; of the oldest, all but a thousand are forgotten."""
+        row = {
+            **to_json(run.subject),
+            "measured_at": run.measured_at,
+            "model": run.model,
+            "machine_name": run.machine_name,
+            "setting": _json(run.setting),
+            "load_seconds": run.load_seconds,
+            "first_token_seconds": run.first_token_seconds,
+            "memory_bytes": run.memory_bytes,
+            "resident_bytes": run.resident_bytes,
+            "tests": _json(run.tests),
+        }
         with self._database.write() as db:
-            db.execute(
-                "INSERT INTO benchmarks (measured_at, model, shape, quant, machine, machine_name,"
-                " engine, setting, load_seconds, first_token_seconds, memory_bytes,"
-                " resident_bytes, tests) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(run.measured_at, run.model, run.subject.shape, run.subject.quant),
-                    *(run.subject.machine, run.machine_name, run.subject.engine),
-                    *(_json(run.setting), run.load_seconds, run.first_token_seconds),
-                    *(run.memory_bytes, run.resident_bytes),
-                    _json(run.tests),
-                ),
-            )
+            insert(db, "benchmarks", row)
             db.execute(
                 "DELETE FROM benchmarks WHERE id NOT IN"
                 " (SELECT id FROM benchmarks ORDER BY id DESC LIMIT ?)",
@@ -150,18 +152,9 @@ class Measurements:
 
     def keep(self, subject: Subject, tuning: Tuning) -> None:
         """Keep a tuning in place of the one there was."""
+        row = {**to_json(subject), **to_json(tuning), "points": _json(tuning.points)}
         with self._database.write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO tunings (shape, quant, machine, engine, measured_at,"
-                " n_threads, n_threads_batch, n_ubatch, n_gpu_layers, points)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(subject.shape, subject.quant, subject.machine, subject.engine),
-                    *(tuning.measured_at, tuning.n_threads, tuning.n_threads_batch),
-                    *(tuning.n_ubatch, tuning.n_gpu_layers),
-                    _json(tuning.points),
-                ),
-            )
+            insert(db, "tunings", row, replace=True)
 
     def tuning(self, subject: Subject) -> Tuning | None:
         """What was found for it, if it was ever tuned."""
@@ -195,8 +188,13 @@ def machine_key(profile: HardwareProfile) -> str:
     """Names what computes: another processor, quota or accelerator makes it another machine."""
     cpu = profile.cpu
     parts = (
-        *(cpu.model, cpu.architecture, cpu.threads, cpu.threads_batch, cpu.allowed_cpus),
-        *(cpu.quota_cpus, sorted((a.name, a.total_bytes or 0) for a in profile.accelerators)),
+        cpu.model,
+        cpu.architecture,
+        cpu.threads,
+        cpu.threads_batch,
+        cpu.allowed_cpus,
+        cpu.quota_cpus,
+        sorted((a.name, a.total_bytes or 0) for a in profile.accelerators),
     )
     return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:_DIGITS]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from localq.database import Database
+from localq.database.rows import insert
 from localq.planning.estimate import MemoryEstimate
 
 __all__ = ["Drift", "LedgerEntry", "MemoryLedger", "MemoryParts"]
@@ -80,17 +81,22 @@ class MemoryLedger:
     def record(self, entry: LedgerEntry, *, wait: float | None = None) -> None:
         """Add an entry; the oldest ones go. `wait`: seconds for other writers."""
         predicted, measured = entry.predicted, entry.measured
-        row = (
-            entry.loaded_at,
-            entry.model,
-            entry.engine,
-            json.dumps(dict(entry.settings), sort_keys=True),
-            *(predicted.weights, predicted.cache, predicted.compute, predicted.overhead or 0),
-            *(measured.weights, measured.cache, measured.compute, measured.overhead),
-        )
-        marks = ", ".join("?" * len(row))
+        row = {
+            "loaded_at": entry.loaded_at,
+            "model": entry.model,
+            "engine": entry.engine,
+            "settings": json.dumps(dict(entry.settings), sort_keys=True),
+            "predicted_weights": predicted.weights,
+            "predicted_cache": predicted.cache,
+            "predicted_compute": predicted.compute,
+            "predicted_overhead": predicted.overhead or 0,
+            "measured_weights": measured.weights,
+            "measured_cache": measured.cache,
+            "measured_compute": measured.compute,
+            "measured_overhead": measured.overhead,
+        }
         with self.database.write(wait) as connection:
-            connection.execute(f"INSERT INTO memory_loads ({_COLUMNS}) VALUES ({marks})", row)
+            insert(connection, "memory_loads", row)
             connection.execute(
                 "DELETE FROM memory_loads WHERE id <= (SELECT max(id) FROM memory_loads) - ?",
                 (_KEPT,),

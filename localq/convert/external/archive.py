@@ -20,7 +20,10 @@ REQUIREMENTS = "requirements/requirements-convert_hf_to_gguf.txt"
 _TREE = ("vendor", "llama.cpp")
 _FILES = frozenset([SCRIPT, "LICENSE", "AUTHORS"])
 _FOLDERS = (
-    *(("conversion",), ("gguf-py",), ("licenses",), ("requirements",)),
+    ("conversion",),
+    ("gguf-py",),
+    ("licenses",),
+    ("requirements",),
     ("models", "templates"),  # chat templates that some conversions put in
 )
 # For checkpoints that bring no tokenizer, as those of Mamba do.

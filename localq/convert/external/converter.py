@@ -52,13 +52,11 @@ def run_converter(
     watcher = _Watcher(emit)
     # The converter fills {ftype} and the like into the name it is given.
     outfile = target.with_name(target.name.replace("{", "{{").replace("}", "}}"))
+    options: list[str | Path] = ["--outtype", OUTPUT_TYPES[type_], "--outfile", outfile]
     complete = False
     try:
         ended = run_child(
-            [
-                *(converter.python, "-s", converter.script, checkpoint),
-                *("--outtype", OUTPUT_TYPES[type_], "--outfile", outfile),
-            ],
+            [converter.python, "-s", converter.script, checkpoint, *options],
             env=python_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
             cwd=converter.script.parent,
             log=log,

@@ -198,7 +198,12 @@ class TensorMapping(RopeSettings):
         if source.scales is not None:
             scales = self._scales(source.scales, info.shape)
         return FilePiece(
-            *(source.path, info.offset, info.dtype, rows, columns, order),
+            path=source.path,
+            offset=info.offset,
+            dtype=info.dtype,
+            file_rows=rows,
+            file_columns=columns,
+            order=order,
             transposed=info.transposed,
             transform=transform,
             scales=scales,
