@@ -38,7 +38,21 @@ def library_folder(api: Any) -> Path:
 
 
 def library(folder: Path, name: str) -> ctypes.CDLL:
-    """One of ggml's libraries beside llama.cpp's own, which are loaded with it. OSError."""
-    names = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll", f"lib{name}.dll")
-    path = next((folder / n for n in names if (folder / n).exists()), folder / names[0])
+    """One of ggml's libraries beside llama.cpp's own, which are loaded with it. OSError.
+
+    It has to be the very file that libllama is linked to, which is named with its version: wheels
+    cannot hold links, so the plain name is a copy, and a second copy would be loaded, with a
+    registry of backends of its own.
+    """
+    versioned = sorted(
+        (*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")), key=_length
+    )
+    plain = (
+        folder / n for n in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll", f"lib{name}.dll")
+    )
+    path = next((path for path in (*versioned, *plain) if path.exists()), folder / f"lib{name}.so")
     return ctypes.CDLL(str(path))
+
+
+def _length(path: Path) -> int:
+    return len(path.name)
