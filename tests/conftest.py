@@ -8,11 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from localq.engine.canary.verdict import engine_verdict
+from localq.engine.mode import MODE_VARIABLE, chosen_mode
 from localq.library import Library
 from localq.paths import Paths
 from tests.hub_server import HubServer, only_this_hub
 
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tried_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The engine is tried once, not in every test's new home; with patience, for tests of all
+    kinds run beside each other."""
+    if chosen_mode() is None:
+        cache = tmp_path_factory.getbasetemp().parent / "engine"
+        verdict = engine_verdict(cache, try_seconds=120)
+        if verdict and verdict.mode:
+            os.environ[MODE_VARIABLE] = str(verdict.mode)
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from importlib import metadata
 from typing import Any, Literal
 
 from localq.engine.bindings import library, library_folder, llama_cpp
+from localq.engine.canary.verdict import engine_environment
+from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.rpc import add_rpc_servers, rpc_servers
+from localq.engine.variants import load_backends
 from localq.errors import EngineError, LocalqError
 from localq.json_codec import from_json, to_json
 
@@ -90,6 +93,7 @@ def ask_engine(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=engine_environment(),
             creationflags=_NO_WINDOW,
         )
     except OSError as error:
@@ -151,10 +155,7 @@ def _report() -> EngineReport:
     api = llama_cpp()
     folder = library_folder(api)
     registry, base = library(folder, "ggml"), library(folder, "ggml-base")
-    if _function(registry, "ggml_backend_reg_count", ctypes.c_size_t)() == 0:
-        # A build whose backends are files of their own has to be told to look for them.
-        load = _function(registry, "ggml_backend_load_all_from_path", None, ctypes.c_char_p)
-        load(os.fsencode(folder))
+    load_backends(api, chosen_mode() or EngineMode())
     api.llama_backend_init()
     count = _function(registry, "ggml_backend_reg_count", ctypes.c_size_t)
     get = _function(registry, "ggml_backend_reg_get", ctypes.c_void_p, ctypes.c_size_t)

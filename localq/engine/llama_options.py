@@ -6,6 +6,7 @@ import ctypes
 from typing import Any
 
 from localq.engine.backends import cpu_buffer_type
+from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.settings import KV_TYPES, LoadSettings
 
 __all__ = ["cache_bytes_at_least", "context_params", "metadata_text", "model_params"]
@@ -28,6 +29,7 @@ def model_params(api: Any, settings: LoadSettings) -> tuple[Any, object]:
     """
     params = api.llama_model_default_params()
     params.n_gpu_layers = settings.n_gpu_layers
+    params.use_extra_bufts = (chosen_mode() or EngineMode()).repack
     if settings.use_mlock or not settings.use_mmap:
         modes = {
             (True, True): api.LLAMA_LOAD_MODE_MMAP_MLOCK,

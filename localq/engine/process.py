@@ -15,6 +15,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
+from localq.engine.canary.verdict import engine_environment
 from localq.engine.protocol import (
     MAX_LINE,
     Cancel,
@@ -211,17 +212,24 @@ def _open_log(log: Path | None) -> tuple[Path, FileIO]:
 def _start(log: FileIO) -> subprocess.Popen[bytes]:
     # -P: the folder the user happens to be in must not lend the engine its modules.
     command = [sys.executable, "-P", "-m", "localq.engine.worker"]
+    environ = engine_environment()
     if sys.platform == "win32":
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env=environ,
             creationflags=subprocess.CREATE_NO_WINDOW,
         )
     # A process group of its own: Ctrl-C in the terminal reaches the client only.
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environ,
+        process_group=0,
     )
 
 

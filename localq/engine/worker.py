@@ -27,6 +27,7 @@ from localq.engine.generation import continue_prompt
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import Interrupted, LlamaError, LlamaModel
 from localq.engine.measuring import measure
+from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.protocol import (
     MAX_LINE,
     Cancel,
@@ -53,6 +54,7 @@ from localq.engine.protocol import (
 from localq.engine.resident import resident_memory
 from localq.engine.rpc import add_rpc_servers, rpc_servers
 from localq.engine.settings import LoadSettings
+from localq.engine.variants import load_backends
 from localq.errors import LocalqError
 
 if TYPE_CHECKING:
@@ -194,11 +196,12 @@ class Worker:
             except (ImportError, OSError, RuntimeError) as error:
                 return Failed(
                     f"llama.cpp cannot be loaded: {error}",
-                    hint="reinstall it: python -m pip install --force-reinstall llama-cpp-python",
+                    hint="localq hardware gives the command that installs it anew",
                 )
             self._log = LogTail(self._api)
-            self._api.llama_backend_init()
             try:
+                load_backends(self._api, chosen_mode() or EngineMode())
+                self._api.llama_backend_init()
                 add_rpc_servers(library_folder(self._api), rpc_servers())
             except LocalqError as error:
                 self._api = None
@@ -276,10 +279,12 @@ def _loaded(model: LlamaModel, settings: LoadSettings, seconds: float) -> Loaded
 
 def _build() -> str:
     name = "llama-cpp-python"
+    mode = chosen_mode() or EngineMode()
+    how = "" if mode == EngineMode() else f" ({mode})"  # which is a matter of speed, too
     try:
-        return f"{name} {version(name)}"
+        return f"{name} {version(name)}{how}"
     except PackageNotFoundError:
-        return name
+        return f"{name}{how}"
 
 
 def _cannot_write(output: Path, error: OSError) -> Failed:

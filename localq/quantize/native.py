@@ -26,7 +26,7 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 _NAMES = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}
-_REPAIR = "reinstall the engine: pip install --force-reinstall --no-cache-dir llama-cpp-python"
+_REPAIR = "localq hardware gives the command that installs the engine anew"
 
 
 @cache

@@ -232,7 +232,7 @@ def test_without_llama_cpp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     )
     with Engine() as engine, pytest.raises(EngineError, match="not installed") as caught:
         engine.load(ANY_MODEL)
-    assert "pip install" in (caught.value.hint or "")
+    assert "localq hardware" in (caught.value.hint or "")  # which knows the right command
 
 
 def test_a_defect_in_the_engine_is_told_and_logged(
