@@ -25,12 +25,12 @@ typedef struct {
     quantize_chunk *ggml;
 } job;
 
-/* Numbers that were left to ggml, or -1 where there is no codec for the job. */
+/* Numbers that were left to ggml, or -1 where ggml has to do all of the job. */
 typedef int64_t encoder(const job *);
 
 encoder encode_avx2, encode_avx512;
 
-typedef struct { uint16_t d; uint8_t qs[16]; } block_q4_0;
+typedef struct { uint16_t d; uint8_t qs[16]; } block_q4_0, block_iq4_nl;
 typedef struct { uint16_t d, m; uint8_t qs[16]; } block_q4_1;
 typedef struct { uint16_t d; uint8_t qh[4], qs[16]; } block_q5_0;
 typedef struct { uint16_t d, m; uint8_t qh[4], qs[16]; } block_q5_1;
@@ -39,4 +39,5 @@ typedef struct { uint8_t scales[16], qs[64]; uint16_t d, dmin; } block_q2_K;
 typedef struct { uint8_t hmask[32], qs[64], scales[12]; uint16_t d; } block_q3_K;
 typedef struct { uint16_t d, dmin; uint8_t scales[12], qs[128]; } block_q4_K;
 typedef struct { uint16_t d, dmin; uint8_t scales[12], qh[32], qs[128]; } block_q5_K;
+typedef struct { uint16_t d, scales_h; uint8_t scales_l[4], qs[128]; } block_iq4_xs;
 typedef struct { uint8_t ql[128], qh[64]; int8_t scales[16]; uint16_t d; } block_q6_K;

@@ -13,15 +13,18 @@ from localq.quantize.codecs import check
 from localq.quantize.codecs.library import Absent, EncoderLibrary, load_library
 from localq.quantize.native import Bytes, Codecs, Floats, load_codecs
 
-__all__ = ["FAST_TYPES", "FAST_WEIGHED", "FastCodecs", "load_fast_codecs"]
+__all__ = ["FAST_TYPES", "FastCodecs", "load_fast_codecs"]
 
 FAST_TYPES = tuple(
-    TensorType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+    TensorType[name]
+    for name in (
+        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"),
+    )
 )
-FAST_WEIGHED = tuple(TensorType[name] for name in ("Q8_0", "Q6_K"))
-"""Those that are encoded here with an importance matrix."""
-
-_WITNESS = dict.fromkeys((TensorType.Q4_1, TensorType.Q5_1, TensorType.Q8_0), TensorType.Q4_0)
+_WITNESS = dict.fromkeys(
+    (TensorType.Q4_1, TensorType.Q5_1, TensorType.Q8_0, TensorType.Q3_K), TensorType.Q4_0
+)
 """Fused multiplications and additions hardly ever change these types' bytes, but those of another
 one, which comes out of the same compiler: they are trusted together."""
 
@@ -99,7 +102,7 @@ class FastCodecs:
         return target[: stored.size // (columns * element_bytes) * type_.row_bytes(columns)]
 
     def _agrees(self, type_: TensorType, *, weighed: bool) -> bool:
-        if type_ not in (FAST_WEIGHED if weighed else FAST_TYPES):
+        if type_ not in FAST_TYPES:
             return False
         numbers = check.numbers()
         weights = check.weights() if weighed else None

@@ -3,10 +3,11 @@
  * Numbers are decoded a batch at a time into the first cache and encoded from there. Blocks whose
  * numbers are out of the range for which the bytes were proven equal to ggml's go to ggml. */
 #include "blocks.h"
-#include "k_quants.h"
+#include "iq4.h"
+#include "signed.h"
 #include "simple.h"
-
-#define BATCH_NUMBERS (BATCH * QK_K)
+#include "weighed.h"
+#include "with_minimum.h"
 
 /* Numbers of this size and more, infinity and NaN are left to ggml. */
 #define TOO_LARGE 1e6f
@@ -44,17 +45,7 @@ static int decode(int source_type, const uint8_t *source, float *x, int count) {
     return decode_as(BF16, source, x, count);
 }
 
-/* ---- types of 32 numbers */
-
-typedef int encode_block(const float *, void *);
-
-INLINE void encode_simple(encode_block *encode, size_t block_bytes, const float *x, uint8_t *out,
-                          int blocks, uint8_t *refused) {
-    for (int i = 0; i < blocks; i++)
-        if (!encode(x + 32 * i, out + i * block_bytes)) refused[i] = 1;
-}
-
-/* ---- all types */
+/* ---- types */
 
 typedef struct {
     int elements;
@@ -68,68 +59,146 @@ static layout layout_of(int type) {
     case Q5_0: return (layout){32, sizeof(block_q5_0)};
     case Q5_1: return (layout){32, sizeof(block_q5_1)};
     case Q8_0: return (layout){32, sizeof(block_q8_0)};
+    case IQ4_NL: return (layout){32, sizeof(block_iq4_nl)};
+    case Q2_K: return (layout){QK_K, sizeof(block_q2_K)};
+    case Q3_K: return (layout){QK_K, sizeof(block_q3_K)};
     case Q4_K: return (layout){QK_K, sizeof(block_q4_K)};
     case Q5_K: return (layout){QK_K, sizeof(block_q5_K)};
     case Q6_K: return (layout){QK_K, sizeof(block_q6_K)};
+    case IQ4_XS: return (layout){QK_K, sizeof(block_iq4_xs)};
     default: return (layout){0, 0};
     }
 }
 
-/* Whether an importance matrix changes what is stored, and there is no codec for that yet. */
-static int wants_ggml(int type, const float *weights) {
-    return weights && type != Q8_0 && type != Q6_K;
+typedef int encode_block(const float *, void *);
+
+INLINE void each_block(batch *b, encode_block *encode, size_t bytes) {
+    for (int i = 0; i < b->blocks; i++)
+        if (!encode(b->x + 32 * i, b->out + i * bytes)) b->refused[i] = 1;
 }
 
-static void encode_batch(int type, batch *b, uint8_t *refused) {
+static void encode_batch(int type, batch *b) {
+    const int weighed = b->weights[0] != NULL;
     switch (type) {
-    case Q4_0: encode_simple(encode_q4_0, 18, b->x, b->out, b->blocks, refused); break;
-    case Q4_1: encode_simple(encode_q4_1, 20, b->x, b->out, b->blocks, refused); break;
-    case Q5_0: encode_simple(encode_q5_0, 22, b->x, b->out, b->blocks, refused); break;
-    case Q5_1: encode_simple(encode_q5_1, 24, b->x, b->out, b->blocks, refused); break;
-    case Q8_0: encode_simple(encode_q8_0, 34, b->x, b->out, b->blocks, refused); break;
+    case Q4_0:
+        if (weighed)
+            encode_weighed_halves(b, 8);
+        else
+            each_block(b, encode_q4_0, sizeof(block_q4_0));
+        break;
+    case Q4_1:
+        if (weighed)
+            encode_weighed_ranges(b, 15);
+        else
+            each_block(b, encode_q4_1, sizeof(block_q4_1));
+        break;
+    case Q5_0:
+        if (weighed)
+            encode_weighed_halves(b, 16);
+        else
+            each_block(b, encode_q5_0, sizeof(block_q5_0));
+        break;
+    case Q5_1:
+        if (weighed)
+            encode_weighed_ranges(b, 31);
+        else
+            each_block(b, encode_q5_1, sizeof(block_q5_1));
+        break;
+    case Q8_0: each_block(b, encode_q8_0, sizeof(block_q8_0)); break;
+    case IQ4_NL: encode_iq4_nl(b); break;
+    case Q2_K: encode_q2_K(b); break;
+    case Q3_K: encode_q3_K(b); break;
     case Q4_K: encode_q4_K(b); break;
     case Q5_K: encode_q5_K(b); break;
     case Q6_K: encode_q6_K(b); break;
+    case IQ4_XS: encode_iq4_xs(b); break;
     }
+}
+
+/* ---- rows */
+
+/* Whether the weights of a number depend on its whole row. */
+static int by_row(const job *work) {
+    return work->weights && (work->type == Q4_0 || work->type == Q4_1 || work->type == Q5_0
+                             || work->type == Q5_1);
+}
+
+/* The mean squares of `count` rows (at most LANES), each summed in order; says whether all their
+ * numbers are small enough. */
+static int row_squares(const job *work, const uint8_t *source, int count, float sigma2[LANES]) {
+    const size_t row_bytes = work->columns * source_bytes(work->source_type);
+    float x[LANES * 32];
+    const float *rows[LANES];
+    floats sum = every(0.0f), columns[32];
+    for (int i = 0; i < LANES; i++) rows[i] = x + 32 * i;
+    memset(x, 0, sizeof x);
+    for (int64_t first = 0; first < work->columns; first += 32) {
+        const uint8_t *at = source + first * source_bytes(work->source_type);
+        for (int i = 0; i < count; i++)
+            if (!decode(work->source_type, at + i * row_bytes, x + 32 * i, 32)) return 0;
+        turn(rows, 32, columns, 1);
+        for (int i = 0; i < 32; i++) sum = sum + columns[i] * columns[i];
+    }
+    store(sigma2, sum / every((float)work->columns));
+    return 1;
+}
+
+/* Rows from `source` to `out`; sigma2 is of each of them, or NULL. Returns as `encoder` does. */
+static int64_t encode_rows(const job *work, const uint8_t *source, uint8_t *out, int64_t rows,
+                           const float *sigma2) {
+    const layout of = layout_of(work->type);
+    const int64_t total = rows * work->columns, in_row = work->columns / of.elements;
+    float x[BATCH_NUMBERS] __attribute__((aligned(64)));
+    int64_t left_to_ggml = 0;
+    batch b;
+
+    memset(x, 0, sizeof x);
+    memset(&b, 0, sizeof b);
+    b.x = x;
+    b.out = out;
+    for (int64_t done = 0; done < total; done += BATCH_NUMBERS) {
+        const int count = total - done < BATCH_NUMBERS ? (int)(total - done) : BATCH_NUMBERS;
+        const int64_t first = done / of.elements;
+        b.blocks = count / of.elements;
+        memset(b.refused, 0, sizeof b.refused);
+        for (int i = 0; i < count; i += QK_K) {
+            const int unit = count - i < QK_K ? count - i : QK_K;
+            if (!decode(work->source_type, source, x + i, unit))
+                memset(b.refused + i / of.elements, 1, (unit + of.elements - 1) / of.elements);
+            source += unit * source_bytes(work->source_type);
+        }
+        if (work->weights)
+            for (int i = 0; i < b.blocks; i++) {
+                b.weights[i] = work->weights + (first + i) % in_row * of.elements;
+                if (sigma2) b.sigma2[i] = sigma2[(first + i) / in_row];
+            }
+        encode_batch(work->type, &b);
+        for (int i = 0; i < b.blocks; i++) {
+            if (!b.refused[i]) continue;
+            if (sigma2) return -1;
+            work->ggml(work->type, x + i * of.elements, b.out + i * of.bytes, 0, 1, of.elements,
+                       b.weights[i]);
+            left_to_ggml += of.elements;
+        }
+        b.out += b.blocks * of.bytes;
+    }
+    return left_to_ggml;
 }
 
 int64_t CODECS_ENCODE(const job *work) {
     const layout of = layout_of(work->type);
-    if (!of.elements || wants_ggml(work->type, work->weights)) return -1;
-    const int64_t total = work->rows * work->columns, in_row = work->columns / of.elements;
     const uint8_t *source = work->source;
-    float x[BATCH_NUMBERS] __attribute__((aligned(64)));
-    int64_t left_to_ggml = 0;
-    batch b = {.x = x, .out = work->target};
-
-    memset(x, 0, sizeof x);
-    for (int64_t done = 0; done < total; done += BATCH_NUMBERS) {
-        const int count = total - done < BATCH_NUMBERS ? (int)(total - done) : BATCH_NUMBERS;
-        uint8_t refused[BATCH_NUMBERS / 32] = {0};
-        const int64_t first = done / of.elements;
-        b.blocks = count / of.elements;
-        for (int i = 0; i < count; i += QK_K) {
-            const int unit = count - i < QK_K ? count - i : QK_K;
-            if (!decode(work->source_type, source, x + i, unit))
-                memset(refused + i / of.elements, 1, (unit + of.elements - 1) / of.elements);
-            source += unit * source_bytes(work->source_type);
-        }
-        if (of.elements == QK_K)
-            for (int i = 0; i < b.blocks; i++) {
-                b.refused[i] = refused[i];
-                b.weights[i] = work->weights
-                                   ? work->weights + (first + i) % in_row * QK_K : NULL;
-            }
-        encode_batch(work->type, &b, refused);
-        for (int i = 0; i < b.blocks; i++)
-            if (of.elements == QK_K ? b.refused[i] : refused[i]) {
-                const float *weights = work->weights
-                                           ? work->weights + (first + i) % in_row * of.elements : NULL;
-                work->ggml(work->type, x + i * of.elements, b.out + i * of.bytes, 0, 1, of.elements,
-                           weights);
-                left_to_ggml += of.elements;
-            }
-        b.out += b.blocks * of.bytes;
+    uint8_t *out = work->target;
+    if (!of.elements) return -1;
+    if (!by_row(work)) return encode_rows(work, source, out, work->rows, NULL);
+    for (int64_t first = 0; first < work->rows; first += LANES) {
+        const int count = work->rows - first < LANES ? (int)(work->rows - first) : LANES;
+        float sigma2[LANES];
+        if (!row_squares(work, source, count, sigma2)
+            || encode_rows(work, source, out, count, sigma2) < 0)
+            return -1;
+        source += count * work->columns * source_bytes(work->source_type);
+        out += count * work->columns / of.elements * of.bytes;
     }
-    return left_to_ggml;
+    return 0;
 }

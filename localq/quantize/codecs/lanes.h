@@ -41,6 +41,8 @@ INLINE mask but_not(mask a, mask b) { return a & (mask)~b; }
 INLINE mask nowhere(void) { return 0; }
 INLINE unsigned lanes_of(mask m) { return m; }
 INLINE floats pick(mask m, floats yes, floats no) { return _mm512_mask_mov_ps(no, m, yes); }
+/* One more in the lanes of m. */
+INLINE ints step(mask m, ints v) { return _mm512_mask_add_epi32(v, m, v, _mm512_set1_epi32(1)); }
 
 INLINE ints plus(ints a, ints b) { return _mm512_add_epi32(a, b); }
 INLINE ints minus(ints a, ints b) { return _mm512_sub_epi32(a, b); }
@@ -68,6 +70,11 @@ INLINE floats load_f16(const uint16_t *p) {
 INLINE float most_across(floats v) { return _mm512_reduce_max_ps(v); }
 INLINE float least_across(floats v) { return _mm512_reduce_min_ps(v); }
 INLINE int most_int_across(ints v) { return _mm512_reduce_max_epi32(v); }
+
+/* Sixteen floats that lanes look up by the lowest four bits of a number. */
+typedef floats table;
+INLINE table table_of(const float values[16]) { return load(values); }
+INLINE floats look_up(table of, ints number) { return _mm512_permutexvar_ps(number, of); }
 
 /* r[i] lane j <-> r[j] lane i */
 INLINE void transpose(floats r[16]) {
@@ -121,6 +128,7 @@ INLINE mask but_not(mask a, mask b) { return _mm256_andnot_ps(b, a); }
 INLINE mask nowhere(void) { return _mm256_setzero_ps(); }
 INLINE unsigned lanes_of(mask m) { return (unsigned)_mm256_movemask_ps(m); }
 INLINE floats pick(mask m, floats yes, floats no) { return _mm256_blendv_ps(no, yes, m); }
+INLINE ints step(mask m, ints v) { return _mm256_sub_epi32(v, _mm256_castps_si256(m)); }
 
 INLINE ints plus(ints a, ints b) { return _mm256_add_epi32(a, b); }
 INLINE ints minus(ints a, ints b) { return _mm256_sub_epi32(a, b); }
@@ -164,6 +172,18 @@ INLINE int most_int_across(ints v) {
     __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+typedef struct {
+    floats low, high;
+} table;
+
+INLINE table table_of(const float values[16]) { return (table){load(values), load(values + 8)}; }
+
+INLINE floats look_up(table of, ints number) {
+    floats low = _mm256_permutevar8x32_ps(of.low, number);
+    floats high = _mm256_permutevar8x32_ps(of.high, number);
+    return pick(from_bits(shift_left(number, 28)), high, low);
 }
 
 INLINE void transpose(floats r[8]) {

@@ -16,21 +16,28 @@
 /* ggml's GROUP_MAX_EPS: a sub-block of smaller numbers counts as zero. */
 #define ZERO_BELOW 1e-15f
 
-/* GROUP sub-blocks of n numbers, one after another, as n rows of one number of each. */
-INLINE void turn(const float *rows, int n, floats columns[][ABREAST]) {
-    EACH_ABREAST for (int first = 0; first < n; first += LANES) {
+/* LANES sub-blocks of n numbers as n vectors of one number of each, `stride` apart. */
+INLINE void turn(const float *const rows[], int n, floats *columns, int stride) {
+    for (int first = 0; first < n; first += LANES) {
         floats square[LANES];
-        for (int i = 0; i < LANES; i++) square[i] = load(rows + (u * LANES + i) * n + first);
+        for (int i = 0; i < LANES; i++) square[i] = load(rows[i] + first);
         transpose(square);
-        for (int i = 0; i < LANES; i++) columns[first + i][u] = square[i];
+        for (int i = 0; i < LANES; i++) columns[(first + i) * stride] = square[i];
     }
 }
 
-/* What was found for each sub-block. L of a number x was nearest_int(iscale * (x - offset)). */
+/* The same of GROUP sub-blocks. */
+INLINE void turn_group(const float *const rows[], int n, floats columns[][ABREAST]) {
+    EACH_ABREAST turn(rows + u * LANES, n, &columns[0][u], ABREAST);
+}
+
+/* What was found for sub-blocks. L of a number x was nearest_int(iscale * (x - offset)). */
 typedef struct {
-    float scale[GROUP], min[GROUP], iscale[GROUP], offset[GROUP];
-    unsigned refused[ABREAST]; /* a bit for each lane whose numbers are out of the proven range */
+    float *scale, *min, *iscale, *offset;
 } found;
+
+/* Rounded to whole numbers otherwise than by wrapping around as ggml's nearest_int does. */
+#define TOO_LARGE_TO_ROUND 4e6f
 
 /* The range of a sub-block's numbers, and how far its minimum may move, within which the products
  * that are rounded stay below 2^22. */
@@ -39,9 +46,11 @@ typedef struct {
 
 /* make_qkx2_quants and make_qkx3_quants, which differ in their steps only.
  *
- * The steps follow one another: the minimum that one finds is what the next subtracts. */
+ * The steps follow one another: the minimum that one finds is what the next subtracts. `outside`
+ * has a bit for each lane whose numbers are out of the proven range. */
 INLINE void make_qkx_quants(int n, int nmax, floats x[][ABREAST], floats w[][ABREAST], float rmin,
-                            float rdelta, int nstep, int use_mad, found *out) {
+                            float rdelta, int nstep, int use_mad, found out,
+                            unsigned outside[ABREAST]) {
     floats min[ABREAST], max[ABREAST], sum_w[ABREAST], sum_x[ABREAST];
     floats scale[ABREAST], best[ABREAST], iscale[ABREAST], won[ABREAST], offset[ABREAST];
     floats narrow[ABREAST], l[32][ABREAST];
@@ -126,12 +135,12 @@ INLINE void make_qkx_quants(int n, int nmax, floats x[][ABREAST], floats w[][ABR
     EACH_ABREAST {
         /* A flat sub-block has L and scale 0; its lane computed without meaning, except that its
          * minimum is still the first. */
-        store(out->scale + u * LANES, pick(flat[u], zero, scale[u]));
-        store(out->iscale + u * LANES, pick(flat[u], zero, won[u]));
+        store(out.scale + u * LANES, pick(flat[u], zero, scale[u]));
+        store(out.iscale + u * LANES, pick(flat[u], zero, won[u]));
         floats last = pick(flat[u], offset[u], min[u]);
-        store(out->min + u * LANES, from_bits(bits(last) ^ bits(every(-0.0f))));
-        store(out->offset + u * LANES, pick(flat[u], zero, offset[u]));
-        out->refused[u] = lanes_of(but_not(refused[u], flat[u]));
+        store(out.min + u * LANES, from_bits(bits(last) ^ bits(every(-0.0f))));
+        store(out.offset + u * LANES, pick(flat[u], zero, offset[u]));
+        outside[u] = lanes_of(but_not(refused[u], flat[u]));
     }
 }
 
@@ -186,4 +195,126 @@ INLINE void make_qx_quants(int n, int nmax, const floats x[], const floats w[], 
     }
     store(out_scale, pick(nothing, zero, scale));
     store(out_iscale, pick(nothing, zero, won));
+}
+
+/* make_q3_quants with do_rmse: L is bettered in place, one number after the other, up to 5 times.
+ *
+ * A lane in which nothing changes once does not change any more. `l` is L without its offset of
+ * nmax. A bit for each lane: `empty` where the sub-block counts as zero and L is 0, `outside` where
+ * its numbers are out of the proven range. */
+INLINE void make_q3_quants(int n, int nmax, floats x[][ABREAST], floats l[][ABREAST],
+                           float *out_scale, unsigned empty[ABREAST], unsigned outside[ABREAST]) {
+    floats zero = every(0.0f), sumlx[ABREAST], suml2[ABREAST];
+    mask nothing[ABREAST], refused[ABREAST];
+    EACH_ABREAST {
+        floats max = zero, amax = zero;
+        for (int i = 0; i < n; i++) {
+            floats ax = size(x[i][u]);
+            max = pick(less(amax, ax), x[i][u], max);
+            amax = most(ax, amax);
+        }
+        nothing[u] = less(amax, every(ZERO_BELOW));
+        refused[u] = nowhere();
+        floats iscale = every((float)-nmax) / pick(nothing[u], every(1.0f), max);
+        sumlx[u] = suml2[u] = zero;
+        for (int i = 0; i < n; i++) {
+            floats w = x[i][u] * x[i][u];
+            l[i][u] = nearest_within(iscale * x[i][u], -nmax, nmax - 1);
+            sumlx[u] = sumlx[u] + w * x[i][u] * l[i][u];
+            suml2[u] = suml2[u] + w * l[i][u] * l[i][u];
+        }
+    }
+    for (int round = 0; round < 5; round++) {
+        mask changed = nowhere();
+        for (int i = 0; i < n; i++) EACH_ABREAST {
+            floats w = x[i][u] * x[i][u], wx = w * x[i][u], old = l[i][u];
+            floats slx = sumlx[u] - wx * old, sl2 = suml2[u] - w * old * old;
+            mask usable = but_not(less(zero, slx), nothing[u]);
+            floats quotient = x[i][u] * sl2 / slx;
+            refused[u] = either(refused[u],
+                                both(usable, not_less(size(quotient), every(TOO_LARGE_TO_ROUND))));
+            floats level = nearest_within(quotient, -nmax, nmax - 1);
+            slx = slx + wx * level;
+            sl2 = sl2 + w * level * level;
+            mask better = less(sumlx[u] * sumlx[u] * sl2, slx * slx * suml2[u]);
+            better = both(both(better, usable), less(zero, sl2));
+            better = but_not(better, equal(level, old));
+            changed = either(changed, better);
+            l[i][u] = pick(better, level, old);
+            sumlx[u] = pick(better, slx, sumlx[u]);
+            suml2[u] = pick(better, sl2, suml2[u]);
+        }
+        if (!lanes_of(changed)) break;
+    }
+    EACH_ABREAST {
+        floats scale = pick(less(zero, suml2[u]), sumlx[u] / suml2[u], zero);
+        store(out_scale + u * LANES, pick(nothing[u], zero, scale));
+        empty[u] = lanes_of(nothing[u]);
+        outside[u] = lanes_of(refused[u]);
+    }
+}
+
+/* The weighed squares of what numbers are off by with this scale. */
+INLINE floats qp_error(int n, int nmax, floats iscale, const floats x[], const floats w[]) {
+    floats scale = every(1.0f) / iscale, error = every(0.0f);
+    for (int i = 0; i < n; i++) {
+        floats diff = x[i] - scale * nearest_within(iscale * x[i], 0, nmax);
+        error = error + w[i] * diff * diff;
+    }
+    return error;
+}
+
+/* make_qp_quants, for scales and minima that are not negative: a super-block in each lane.
+ *
+ * `l` is L. Returns a bit for each lane whose numbers are out of the proven range. */
+INLINE unsigned make_qp_quants(int n, int nmax, const floats x[], const floats w[], floats l[],
+                               floats *out_scale) {
+    floats zero = every(0.0f), max = zero, wx[16];
+    mask refused = nowhere();
+    for (int i = 0; i < n; i++) {
+        max = most(max, x[i]);
+        wx[i] = w[i] * x[i];
+        refused = either(refused, less(x[i], zero));
+        refused = either(refused, not_less(x[i], every(TOO_LARGE_TO_ROUND)));
+    }
+    mask nothing = less(max, every(ZERO_BELOW));
+    max = pick(nothing, every(1.0f), max);
+
+    floats iscale = every((float)nmax) / max, best = qp_error(n, nmax, iscale, x, w);
+    for (int is = -4; is <= 4; is++) {
+        if (is == 0) continue;
+        floats this_iscale = every(0.1f * is + nmax) / max;
+        floats error = qp_error(n, nmax, this_iscale, x, w);
+        mask better = less(error, best);
+        best = pick(better, error, best);
+        iscale = pick(better, this_iscale, iscale);
+    }
+    floats sumlx = zero, suml2 = zero;
+    for (int i = 0; i < n; i++) {
+        l[i] = nearest_within(iscale * x[i], 0, nmax);
+        sumlx = sumlx + wx[i] * l[i];
+        suml2 = suml2 + w[i] * l[i] * l[i];
+    }
+    for (int round = 0; round < 5; round++) {
+        mask changed = nowhere();
+        for (int i = 0; i < n; i++) {
+            floats old = l[i], slx = sumlx - wx[i] * old, sl2 = suml2 - w[i] * old * old;
+            mask usable = but_not(both(less(zero, slx), less(zero, sl2)), nothing);
+            floats quotient = x[i] * sl2 / slx;
+            refused = either(refused, both(usable, not_less(quotient, every(TOO_LARGE_TO_ROUND))));
+            floats level = nearest_within(quotient, 0, nmax);
+            slx = slx + wx[i] * level;
+            sl2 = sl2 + w[i] * level * level;
+            mask better = less(sumlx * sumlx * sl2, slx * slx * suml2);
+            better = but_not(both(better, usable), equal(level, old));
+            changed = either(changed, better);
+            l[i] = pick(better, level, old);
+            sumlx = pick(better, slx, sumlx);
+            suml2 = pick(better, sl2, suml2);
+        }
+        if (!lanes_of(changed)) break;
+    }
+    for (int i = 0; i < n; i++) l[i] = pick(nothing, zero, l[i]);
+    *out_scale = pick(nothing, zero, pick(less(zero, suml2), sumlx / suml2, zero));
+    return lanes_of(refused);
 }
