@@ -11,6 +11,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.made import report_made
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
+from localq.errors import UsageError
 from localq.library import Library
 
 __all__ = ["command"]
@@ -35,6 +36,8 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Write the file here instead of into the library.",
 )
+@click.option("--merge", is_flag=True, help="Of an adapter: merge it into its base model.")
+@click.option("--base", metavar="MODEL", help="Of an adapter: the model it was trained on.")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before downloading the converter.")
 @json_option
@@ -43,6 +46,8 @@ def command(
     type_: str | None,
     converter: str,
     target: Path | None,
+    merge: bool,
+    base: str | None,
     force: bool,
     yes: bool,
     as_json: bool,
@@ -50,15 +55,32 @@ def command(
     """Convert a checkpoint to GGUF in the type it is in, or the one that --to names.
 
     MODEL is a model of the library or a checkpoint folder; without it, the model pulled or used
-    last. --with llama.cpp sets up llama.cpp's own converter the first time: it says what has to
+    last. An adapter's folder becomes a GGUF adapter, or with --merge a model of its own, in any
+    type. --with llama.cpp sets up llama.cpp's own converter the first time: it says what has to
     be downloaded and asks.
     """
     from localq.formats.types import QuantType
     from localq.services.jobs.jobs import recorded
     from localq.services.jobs.kinds.convert import ConvertKind
+    from localq.services.make.adapter import (
+        AdapterRequest,
+        adapter_at,
+        convert_adapter_folder,
+    )
     from localq.services.make.convert import ConvertRequest, ConvertWith
 
     wanted = None if type_ is None else QuantType.parse(type_)
+    if folder := adapter_at(model):
+        of_adapter = AdapterRequest(folder, base, merge, wanted, target, force)
+        with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+            made = convert_adapter_folder(library, of_adapter, emit, cancel)
+        report_made(made, as_json=as_json)
+        return
+    if merge or base:
+        raise UsageError(
+            f"{model or 'the model'} is no adapter's folder",
+            hint="--merge and --base go with a folder that has an adapter_config.json",
+        )
     request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         consent = consent_by(yes=yes)

@@ -22,7 +22,7 @@ from localq.formats.weight_files import (
     find_weight_files,
 )
 
-__all__ = ["Checkpoint", "ReadBytes", "open_checkpoint"]
+__all__ = ["Checkpoint", "ReadBytes", "open_checkpoint", "refuse_adapter"]
 
 ReadBytes = Callable[[Path, int, int], bytes]
 """Of (a shard, an offset, a count): that many of its bytes from there on."""
@@ -92,6 +92,7 @@ def open_checkpoint(
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
     if not is_there(root / "config.json"):
+        refuse_adapter(root)
         raise NotFoundError(
             f"{root}: no config.json in it",
             hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
@@ -114,6 +115,19 @@ def open_checkpoint(
         architecture=_architecture(root, config),
         tensors=tensors,
         read=read or _read_file,
+    )
+
+
+def refuse_adapter(root: Path) -> None:
+    """UnsupportedError where the folder holds an adapter, which is no model."""
+    path = root / "adapter_config.json"
+    if not is_there(path):
+        return
+    base = read_json_object(path).get("base_model_name_or_path")
+    of = f" for {base[:200]}" if isinstance(base, str) and base else ""
+    raise UnsupportedError(
+        f"{root}: is an adapter{of}, not a model",
+        hint=f"localq convert {root} makes a GGUF adapter of it, with --merge a model",
     )
 
 

@@ -165,6 +165,14 @@ def _weights(
             f"{repo} has GGUF files only ({', '.join(sorted(quants))}): say which",
             hint=pull_hint(repo, quants),
         )
+    if config := by_name.get("adapter_config.json"):
+        settings = read_index(config) if read_index else {}
+        base = settings.get("base_model_name_or_path")
+        of = f" for {base[:200]}" if isinstance(base, str) and base else ""
+        raise UnsupportedError(
+            f"{repo} is an adapter{of}, not a model",
+            hint="download its folder, then: localq convert FOLDER --base MODEL [--merge]",
+        )
     raise UnsupportedError(
         f"{repo} has no *.safetensors in it: not a checkpoint that localq can use",
         hint=f"localq search {repo.partition('/')[2]}",

@@ -88,6 +88,14 @@ def test_without_weights_says_what_to_pull_instead() -> None:
         checkpoint("README.md")
 
 
+def test_an_adapter_is_called_one() -> None:
+    files = remote("adapter_config.json", "adapter_model.safetensors", "README.md")
+    with pytest.raises(UnsupportedError, match="is an adapter for org/base, not a model"):
+        choose_checkpoint(
+            "org/name", files, read_index=lambda file: {"base_model_name_or_path": "org/base"}
+        )
+
+
 @pytest.mark.parametrize("path", ["../model.safetensors", "/model.safetensors", "..\\config.json"])
 def test_hostile_paths_are_chosen_so_that_they_get_refused(path: str) -> None:
     assert path in checkpoint("model-x.safetensors", path)

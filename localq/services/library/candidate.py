@@ -172,6 +172,9 @@ def _parts(places: Collection[str], folder: Path) -> set[str]:
 
 def _folder(path: Path) -> ForeignModel:
     if not (path / "config.json").is_file():
+        from localq.convert.checkpoint import refuse_adapter
+
+        refuse_adapter(path)
         ggufs = sorted(path.glob("*.gguf"))
         raise NotFoundError(
             f"{path}: no config.json in it, so no checkpoint",

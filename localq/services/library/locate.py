@@ -19,6 +19,8 @@ __all__ = [
     "locate_source",
 ]
 
+_CONFIGS = ("config.json", "adapter_config.json")
+
 
 def locate(library: Library, text: str) -> Model:
     """A model of either format."""
@@ -111,7 +113,7 @@ def _on_disk(text: str | None) -> Model | None:
     if not text or "\0" in text:
         return None
     path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path refuses "~nobody"
-    if path.is_dir() and (looks_like_path(text) or (path / "config.json").is_file()):
+    if path.is_dir() and (looks_like_path(text) or any((path / c).is_file() for c in _CONFIGS)):
         return _checkpoint(path)
     if path.is_file() and (looks_like_path(text) or path.suffix == ".gguf"):
         return _gguf(path)
