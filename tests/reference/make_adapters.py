@@ -48,7 +48,7 @@ def main() -> None:
             for outtype in ("f32", "f16", "bf16"):
                 out = Path(folder) / "out.gguf"
                 script = args.llama_cpp / "convert_lora_to_gguf.py"
-                options = ["--base", base, "--outtype", outtype, "--outfile", out]
+                options: list[str | Path] = ["--base", base, "--outtype", outtype, "--outfile", out]
                 subprocess.run(
                     [args.python, script, *options, adapter],
                     env={**os.environ, "HF_HUB_OFFLINE": "1"},

@@ -103,7 +103,15 @@ def convert_adapter_folder(
         making.finish()
     entered = None
     if inside:
-        made = enter_gguf(library, repo, type_, model, [file], ModelSource(None, None))
+        made = enter_gguf(
+            library,
+            repo,
+            type_,
+            [target],
+            architecture=model.architecture,
+            parameters=model.parameters,
+            source=ModelSource(None, None),
+        )
         entered = made.name
     seconds = time.monotonic() - began
     return QuantizeResult(entered, target, type_.name, layout.size_bytes, model.parameters, seconds)
