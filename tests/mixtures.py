@@ -25,8 +25,9 @@ from localq.errors import UnsupportedError
 from localq.formats.safetensors import TensorInfo
 from localq.formats.types import QuantType, TensorType
 from localq.quantize.layout import lay_out_quantization
-from localq.quantize.mixture import ModelTraits, TensorShape, choose_types
+from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
+from localq.quantize.tensor_roles import ModelTraits, TensorShape
 
 __all__ = [
     "MIXTURES",

@@ -15,8 +15,9 @@ from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_he
 from localq.formats.rows import TensorSource
 from localq.formats.types import QuantType, TensorType
 from localq.quantize.layout import FileLayout, lay_out, lay_out_quantization
-from localq.quantize.mixture import ModelTraits, TensorShape, choose_types
+from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
+from localq.quantize.tensor_roles import ModelTraits, TensorShape
 
 __all__ = ["Rung", "TypedTensor", "climb"]
 

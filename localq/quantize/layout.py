@@ -14,8 +14,9 @@ from localq.errors import BadFileError
 from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_header
 from localq.formats.rows import TensorSource
 from localq.formats.types import QuantType, TensorType
-from localq.quantize.mixture import ModelTraits, TensorShape, choose_types
+from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
+from localq.quantize.tensor_roles import ModelTraits, TensorShape
 
 if TYPE_CHECKING:
     from localq.quantize.imatrix import Imatrix

@@ -9,112 +9,27 @@ heads, the number of experts and the architecture. The rules here choose exactly
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Container, Sequence
 
 from localq.errors import UnsupportedError, UsageError
-from localq.formats.gguf import Plain
 from localq.formats.types import QuantType, TensorType
 from localq.quantize.options import QuantOptions
+from localq.quantize.tensor_roles import (
+    GLM5_NEXT,
+    VALUES,
+    ModelTraits,
+    Role,
+    TensorShape,
+    is_quantizable,
+    role_of,
+)
 
-__all__ = ["ModelTraits", "TensorShape", "choose_types"]
+__all__ = ["choose_types"]
 
 T = TensorType
 Q = QuantType
 
 
-@dataclass(frozen=True, slots=True)
-class TensorShape:
-    """What the rules need to know of a tensor; `type` is what it is stored as losslessly."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: TensorType
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTraits:
-    """What the rules need to know of the model."""
-
-    architecture: str
-    layers: int
-    experts: int
-    gqa: int
-    """Query heads that share one key and value head."""
-    seventy_b: bool
-    """llama.cpp gives the values of 80-layer models with grouped heads more bits."""
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Plain]) -> ModelTraits:
-        architecture = str(metadata.get("general.architecture", ""))
-
-        def number(key: str) -> int:
-            value = metadata.get(f"{architecture}.{key}", 0)
-            if isinstance(value, list):
-                value = value[0] if value else 0
-            return value if isinstance(value, int) else 0
-
-        layers, heads = number("block_count"), number("attention.head_count")
-        if architecture == "nanbeige":  # goes through its layers several times
-            layers *= number("num_loops") or 1
-        elif architecture == "graniteswitch":  # one more chooses the adapter
-            layers += 1 - number("nextn_predict_layers")
-        kv_heads = number("attention.head_count_kv") or heads
-        return cls(
-            architecture,
-            layers,
-            number("expert_count"),
-            heads // kv_heads if kv_heads else 0,
-            (architecture in ("llama", "llama-embed") and layers == 80 and heads != kv_heads)
-            or (architecture in ("qwen2", "olmo", "deci") and layers == 80)
-            or (architecture == "jais2" and layers == 68),
-        )
-
-
-class _Role(Enum):
-    OUTPUT = auto()
-    EMBEDDING = auto()
-    QKV = auto()
-    KV_B = auto()
-    V = auto()
-    K = auto()
-    Q = auto()
-    ATTENTION_OUTPUT = auto()
-    UP = auto()
-    GATE = auto()
-    DOWN = auto()
-    OTHER = auto()
-
-
-_ROLE_MARKS = (
-    ("attn_qkv.weight", _Role.QKV),
-    ("attn_kv_b.weight", _Role.KV_B),
-    ("attn_v.weight", _Role.V),
-    ("attn_k.weight", _Role.K),
-    ("attn_q.weight", _Role.Q),
-    ("attn_output.weight", _Role.ATTENTION_OUTPUT),
-    ("ffn_up", _Role.UP),
-    ("ffn_gate", _Role.GATE),
-    ("ffn_down", _Role.DOWN),
-)
-_VALUES = frozenset({_Role.V, _Role.QKV, _Role.KV_B})
-
-_KEPT = re.compile(
-    r"_norm\.weight|ffn_gate_inp\.weight|ffn_gate_tid2eid\.weight|altup|laurel"
-    r"|per_layer_model_proj|^position_embd\.weight$|^token_types\.weight$|ssm_conv1d"
-    r"|shortconv\.conv\.weight|indexer\.[kq]_proj\.weight|attn_rel_b\.weight"
-    r"|time_mix_(first|w[012]|v[012]|a[012]|g[12]|decay_w[12]|lerp_fused)\.weight"
-    r"|\.position_embd|sam\.(pos_embd|neck\.|net_)|\.rel_pos|\.patch_(embd|merger)"
-    r"|a\.rvq\.codebook|mm\.a\.code_embd"
-)
-"""Tensors that stay as they are: small, or too delicate."""
-
-_GLM5_NEXT = "glm5-next"
-_GLM5_NEXT_KEPT = re.compile(
-    r"hc_|indexer\.(attn_q_b|attn_k|proj)|indexer_compressor_(gate|ape)"
-    r"|(ssm_[fg]_[ab]|ssm_beta|attn_kv_a_mqa|attn_[kv]_b)\.weight"
-)
 _GLM5_NEXT_EIGHT_BITS = re.compile(r"attn_q_[ab]|nextn\.eh_proj")
 
 _FALLBACKS = {
@@ -152,11 +67,11 @@ def choose_types(
     `weighed` holds the tensors an importance matrix speaks of (None: there is no matrix). Raises
     UnsupportedError where llama.cpp would insist on one.
     """
-    roles = [_role(tensor.name) for tensor in tensors]
+    roles = [role_of(tensor.name) for tensor in tensors]
     rules = _Rules(options, traits, roles, has_imatrix=weighed is not None)
     types = []
     for tensor, role in zip(tensors, roles, strict=True):
-        chosen = rules.choose(tensor, role) if _is_quantizable(tensor, traits) else tensor.type
+        chosen = rules.choose(tensor, role) if is_quantizable(tensor, traits) else tensor.type
         if (
             chosen is not tensor.type
             and _requires_imatrix(role, chosen, options.type)
@@ -172,25 +87,8 @@ def choose_types(
     return types
 
 
-def _role(name: str) -> _Role:
-    if name == "output.weight":
-        return _Role.OUTPUT
-    if name in ("token_embd.weight", "per_layer_token_embd.weight"):
-        return _Role.EMBEDDING
-    return next((role for mark, role in _ROLE_MARKS if mark in name), _Role.OTHER)
-
-
-def _is_quantizable(tensor: TensorShape, traits: ModelTraits) -> bool:
-    dimensions = len(tensor.shape)
-    while dimensions > 1 and tensor.shape[dimensions - 1] == 1:
-        dimensions -= 1
-    if dimensions < 2 or not tensor.name.endswith("weight") or _KEPT.search(tensor.name):
-        return False
-    return traits.architecture != _GLM5_NEXT or not _GLM5_NEXT_KEPT.search(tensor.name)
-
-
-def _requires_imatrix(role: _Role, type_: TensorType, quant: QuantType) -> bool:
-    if role is _Role.OUTPUT or role is _Role.EMBEDDING:
+def _requires_imatrix(role: Role, type_: TensorType, quant: QuantType) -> bool:
+    if role is Role.OUTPUT or role is Role.EMBEDDING:
         return False
     return type_ in _NEEDS_IMATRIX or (type_ is T.Q2_K and quant is Q.Q2_K_S)
 
@@ -202,7 +100,7 @@ class _Rules:
         self,
         options: QuantOptions,
         traits: ModelTraits,
-        roles: Sequence[_Role],
+        roles: Sequence[Role],
         *,
         has_imatrix: bool,
     ) -> None:
@@ -210,20 +108,20 @@ class _Rules:
         self.quant = options.type
         self.traits = traits
         self.has_imatrix = has_imatrix
-        self.tied = _Role.OUTPUT not in roles
+        self.tied = Role.OUTPUT not in roles
         self.falcon = traits.architecture == "falcon"
-        self.values_total = sum(role in _VALUES for role in roles)
+        self.values_total = sum(role in VALUES for role in roles)
         self.values_seen = 0
-        self.seen = {_Role.DOWN: 0, _Role.GATE: 0, _Role.UP: 0}
+        self.seen = {Role.DOWN: 0, Role.GATE: 0, Role.UP: 0}
 
-    def choose(self, tensor: TensorShape, role: _Role) -> TensorType:
+    def choose(self, tensor: TensorShape, role: Role) -> TensorType:
         options, default = self.options, self.quant.default
         rule = next((r for r in options.rules if re.search(r.pattern, tensor.name)), None)
         # Per-layer embeddings are a table of their own, which a rule may name.
         named = rule is not None and tensor.name != "token_embd.weight"
-        if options.embedding_type and role is _Role.EMBEDDING and not named:
+        if options.embedding_type and role is Role.EMBEDDING and not named:
             return self.unchecked(options.embedding_type, tensor)
-        if options.output_type and role is _Role.OUTPUT:
+        if options.output_type and role is Role.OUTPUT:
             return self.unchecked(options.output_type, tensor)
         if not default.is_quantized:
             return default
@@ -240,32 +138,32 @@ class _Rules:
             )
         return type_
 
-    def mixture(self, tensor: TensorShape, role: _Role) -> TensorType:
+    def mixture(self, tensor: TensorShape, role: Role) -> TensorType:
         quant, default, architecture = self.quant, self.quant.default, self.traits.architecture
-        if architecture == _GLM5_NEXT and _GLM5_NEXT_EIGHT_BITS.search(tensor.name):
+        if architecture == GLM5_NEXT and _GLM5_NEXT_EIGHT_BITS.search(tensor.name):
             return T.Q8_0
-        if role is _Role.OUTPUT or (self.tied and role is _Role.EMBEDDING):
+        if role is Role.OUTPUT or (self.tied and role is Role.EMBEDDING):
             return self.options.output_type or self.output(tensor.shape[0])
         if quant is Q.MXFP4_MOE:
             experts = len(tensor.shape) > 2 and tensor.shape[2] > 1
             if architecture == "bailingmoe3":  # whose attention has stacks of matrices too
-                experts = experts and role in (_Role.UP, _Role.GATE, _Role.DOWN)
+                experts = experts and role in (Role.UP, Role.GATE, Role.DOWN)
             return T.MXFP4 if experts else T.Q8_0
-        if role is _Role.EMBEDDING:
+        if role is Role.EMBEDDING:
             return _EMBEDDINGS.get(quant, default)
         if quant in _TINY_IQ:
             return self.tiny_iq(role)
-        if role in _VALUES:
+        if role in VALUES:
             return self.values()
-        if role is _Role.K or role is _Role.Q:
-            if role is _Role.K and self.traits.experts == 8:
+        if role is Role.K or role is Role.Q:
+            if role is Role.K and self.traits.experts == 8:
                 return T.Q8_0
             return {Q.IQ3_XS: T.IQ3_XXS, Q.IQ3_XXS: T.IQ2_S}.get(quant, default)
-        if role is _Role.DOWN:
+        if role is Role.DOWN:
             return self.down(self.layer(tensor.name, role))
-        if role is _Role.ATTENTION_OUTPUT:
+        if role is Role.ATTENTION_OUTPUT:
             return self.attention_output()
-        if role is _Role.GATE or role is _Role.UP:
+        if role is Role.GATE or role is Role.UP:
             layer, layers = self.layer(tensor.name, role), self.traits.layers
             if quant is Q.IQ3_XS and layers // 8 <= layer < 7 * layers // 8:
                 return T.IQ3_XXS
@@ -279,23 +177,23 @@ class _Rules:
             return T.Q5_K
         return T.Q8_0 if default is T.Q8_0 else T.Q6_K
 
-    def tiny_iq(self, role: _Role) -> TensorType:
+    def tiny_iq(self, role: Role) -> TensorType:
         """The types under three bits."""
         quant, traits, default = self.quant, self.traits, self.quant.default
         wide = quant in (Q.IQ2_S, Q.IQ2_M)
-        if role in _VALUES:
+        if role in VALUES:
             self.values_seen += 1
             if traits.gqa >= 4 or traits.experts >= 4:
                 return T.Q4_K
             return T.IQ3_S if wide else T.Q2_K
-        if role is _Role.K and traits.experts == 8:
+        if role is Role.K and traits.experts == 8:
             return T.Q4_K
-        if role is _Role.DOWN:
+        if role is Role.DOWN:
             # Here llama.cpp counts the tensors, not the layers.
             self.seen[role] += 1
             if self.seen[role] - 1 < traits.layers // 8:
                 return T.IQ3_S if wide else T.Q2_K
-        if role is _Role.ATTENTION_OUTPUT:
+        if role is Role.ATTENTION_OUTPUT:
             if traits.experts == 8:
                 return T.Q5_K
             if quant in (Q.IQ1_S, Q.IQ1_M):
@@ -373,7 +271,7 @@ class _Rules:
             return T.Q5_K if quant in _EIGHT_EXPERT_OUTPUT else default
         return _ATTENTION_OUTPUT.get(quant, default)
 
-    def layer(self, name: str, role: _Role) -> int:
+    def layer(self, name: str, role: Role) -> int:
         """The layer a rule goes by: counted, or read from the name where experts come in turns."""
         count = self.seen[role]
         self.seen[role] += 1

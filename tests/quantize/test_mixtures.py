@@ -9,8 +9,9 @@ import pytest
 
 from localq.formats.gguf import Plain
 from localq.formats.types import QuantType, TensorType
-from localq.quantize.mixture import ModelTraits, TensorShape, choose_types
+from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
+from localq.quantize.tensor_roles import ModelTraits, TensorShape
 from tests.mixtures import MIXTURES, Model, convert_headers, fold, read_mixture, unfold
 
 
