@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from localq.display import byte_size
 from localq.errors import BadFileError, Cancelled, UnsupportedError
@@ -86,12 +85,7 @@ class StreamWriter:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         for thread in self._threads:
             thread.join()

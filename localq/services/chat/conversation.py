@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
+from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
 from localq.errors import UnsupportedError
@@ -45,7 +45,7 @@ class ChatEngine(Protocol):
     def close(self) -> None: ...
 
 
-class Conversation:
+class Conversation(Closing):
     """Messages and the loaded model that answers them, which is given back at the end: leave it
     by `with` or `close`. A model with a chat template is talked to in its own format; one without
     continues the text of all messages. Not for several threads at once, but `close` works from
@@ -113,17 +113,6 @@ class Conversation:
                 )
             )
         return cls(hosted, hosted.model, loaded, chat_template, emit=emit, system=system)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Be done with the model; unless others use it, its memory is given back."""

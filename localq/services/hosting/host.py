@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
+from localq.closing import Closing
 from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
 from localq.engine.sampling import SamplingParams
 from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
@@ -30,7 +29,7 @@ class _Place:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class HostedModel:
+class HostedModel(Closing):
     """A loaded model, for one user until `close`; others may use it meanwhile, by turns."""
 
     def __init__(
@@ -41,17 +40,6 @@ class HostedModel:
         self._engine = engine
         self._release: Callable[[], None] | None = release
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def revive(self, *, cancel: threading.Event | None = None) -> bool:
         """As `Engine.revive`, until `close`."""

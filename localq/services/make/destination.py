@@ -12,7 +12,14 @@ from localq.events import Emit, Note
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelSource
 
-__all__ = ["existing_folder", "made_before", "repo_of", "require_space", "target_of"]
+__all__ = [
+    "existing_folder",
+    "made_before",
+    "outside_file",
+    "repo_of",
+    "require_space",
+    "target_of",
+]
 
 _LOCAL_ORGANISATION = "local"
 """Stands for the organisation in the name of what was made from a folder or file on disk."""
@@ -39,9 +46,21 @@ def target_of(
         if target == source.path:
             raise UsageError(f"{source.name} is {type_.name} already")
         return target
+    name = f"{repo.rpartition('/')[2]}-{type_.name}.gguf"
+    target = outside_file(library, output, name)
+    if target.exists():
+        if target.samefile(source.path):
+            raise UsageError(f"{target}: is the input itself", hint="choose another name")
+        if not force:
+            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+    return target
+
+
+def outside_file(library: Library, output: Path, name: str) -> Path:
+    """The GGUF to make outside the library: `output`, or `name` in that folder."""
     target = output.expanduser().absolute()
     if target.is_dir():
-        target /= f"{repo.rpartition('/')[2]}-{type_.name}.gguf"
+        target /= name
     if not target.parent.is_dir():
         raise StorageError(f"{target.parent}: no such folder", hint="make it first")
     if target.suffix != ".gguf":
@@ -51,13 +70,8 @@ def target_of(
     if target.resolve().is_relative_to(library.paths.models.resolve()):
         raise UsageError(
             f"{target}: is inside localq's own library",
-            hint="leave -o out, or choose a place outside",
+            hint="choose a place outside with -o",
         )
-    if target.exists():
-        if target.samefile(source.path):
-            raise UsageError(f"{target}: is the input itself", hint="choose another name")
-        if not force:
-            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
     return target
 
 

@@ -24,6 +24,7 @@ from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
+from localq.services.make.destination import outside_file
 
 if TYPE_CHECKING:
     from localq.engine.activations import ActivationSums
@@ -86,7 +87,10 @@ def make_imatrix(
     model = locate_gguf(library, request.model)
     check_writes_text(model, read_gguf(model.path))
     text = _read_text(request.text)
-    target = _target(library, request, model)
+    name = f"{model.path.stem}-imatrix.gguf"
+    target = outside_file(library, request.output or Path(name), name)
+    if target.exists() and (not request.force or target.samefile(model.path)):
+        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
     if model.quant not in _PRECISE:
         emit(
             Note(
@@ -193,26 +197,6 @@ def _read_text(path: Path) -> str:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
     # The reference drops a line break at the end; so the last token is the same.
     return data.decode("utf-8", "replace").removesuffix("\n")
-
-
-def _target(library: Library, request: ImatrixRequest, model: Model) -> Path:
-    name = f"{model.path.stem}-imatrix.gguf"
-    target = (request.output or Path(name)).expanduser().absolute()
-    if target.is_dir():
-        target /= name
-    if not target.parent.is_dir():
-        raise StorageError(f"{target.parent}: no such folder", hint="make it first")
-    if target.suffix != ".gguf":
-        raise UsageError(
-            f"{target.name}: the output must be named *.gguf", hint=f"try -o {target}.gguf"
-        )
-    if target.resolve().is_relative_to(library.paths.models.resolve()):
-        raise UsageError(
-            f"{target}: is inside localq's own library", hint="choose a place outside with -o"
-        )
-    if target.exists() and (not request.force or target.samefile(model.path)):
-        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
-    return target
 
 
 @contextmanager

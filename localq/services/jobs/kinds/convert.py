@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from localq.events import Emit
 from localq.library import Library
 from localq.services.consent import Consent
 from localq.services.jobs.kinds.making import MakingKind
-from localq.services.jobs.settling import full_name, short_name
+from localq.services.jobs.settling import short_name
 from localq.services.library.locate import locate_convertible
 from localq.services.make.convert import ConvertRequest, ConvertWith, convert
 from localq.services.make.destination import target_of
@@ -36,9 +35,6 @@ class ConvertKind(MakingKind[ConvertRequest]):
 
     def title(self, request: ConvertRequest) -> str:
         return f"convert {short_name(request.model)}"
-
-    def settled(self, library: Library, request: ConvertRequest) -> ConvertRequest:
-        return replace(request, model=full_name(library, request.model, library.find_checkpoint))
 
     def check(self, library: Library, request: ConvertRequest) -> None:
         locate_convertible(library, request.model)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from localq.errors import LocalqError
 from localq.library import Library
 from localq.services.jobs.kind import JobKind
+from localq.services.jobs.settling import full_name
 from localq.services.jobs.unfinished import drop_unfinished
-from localq.services.make.quantize import QuantizeResult
+from localq.services.make.convert import ConvertRequest
+from localq.services.make.quantize import QuantizeRequest, QuantizeResult
 
 __all__ = ["MakingKind"]
 
-Request = TypeVar("Request")
+Request = TypeVar("Request", QuantizeRequest, ConvertRequest)
 
 
 class MakingKind(JobKind[Request, QuantizeResult]):
@@ -24,6 +27,9 @@ class MakingKind(JobKind[Request, QuantizeResult]):
 
     def made(self, result: QuantizeResult) -> str:
         return result.name or str(result.path)
+
+    def settled(self, library: Library, request: Request) -> Request:
+        return replace(request, model=full_name(library, request.model, library.find_checkpoint))
 
     def folders(self, library: Library, request: Request) -> set[Path]:
         return {self.target(library, request).parent}

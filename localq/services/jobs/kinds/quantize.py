@@ -10,7 +10,7 @@ from localq.events import Emit
 from localq.library import Library
 from localq.services.consent import Consent
 from localq.services.jobs.kinds.making import MakingKind
-from localq.services.jobs.settling import full_name, short_name
+from localq.services.jobs.settling import short_name
 from localq.services.make.quantize import (
     QuantizeRequest,
     QuantizeResult,
@@ -37,9 +37,6 @@ class QuantizeKind(MakingKind[QuantizeRequest]):
 
     def title(self, request: QuantizeRequest) -> str:
         return f"quantize {short_name(request.model)} to {request.type.name}"
-
-    def settled(self, library: Library, request: QuantizeRequest) -> QuantizeRequest:
-        return replace(request, model=full_name(library, request.model, library.find_checkpoint))
 
     def check(self, library: Library, request: QuantizeRequest) -> None:
         source_and_target(library, request)
