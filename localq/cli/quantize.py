@@ -17,7 +17,8 @@ from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
 from localq.errors import StorageError, UsageError
 from localq.library import Library
-from localq.services.make.quantize import Preflight, QuantizeRequest, preflight
+from localq.services.make.preflight import Preflight, preflight
+from localq.services.make.quantize import QuantizeRequest
 
 __all__ = ["command"]
 
@@ -119,7 +120,7 @@ def command(
 
 
 def _by_recipe() -> QuantizeRequest:
-    from localq.services.make.quantize import request_by_recipe
+    from localq.services.make.quantize_request import request_by_recipe
     from localq.services.pull.pull import recipe_here
 
     recipe = recipe_here()

@@ -37,7 +37,8 @@ from localq.paths import Paths
 from localq.quantize.native import load_codecs
 from localq.quantize.options import TypeRule
 from localq.quantize.output import OutputFile
-from localq.services.make.quantize import QuantizeRequest, QuantizeResult, preflight, quantize
+from localq.services.make.preflight import preflight
+from localq.services.make.quantize import QuantizeRequest, QuantizeResult, quantize
 from tests.checkpoints import read_safetensors, write_safetensors
 
 DEMO = Path(localq.__file__).parent / "demo" / "stories260K"

@@ -11,12 +11,8 @@ from localq.library import Library
 from localq.services.consent import Consent
 from localq.services.jobs.kinds.making import MakingKind
 from localq.services.jobs.settling import short_name
-from localq.services.make.quantize import (
-    QuantizeRequest,
-    QuantizeResult,
-    quantize,
-    source_and_target,
-)
+from localq.services.make.quantize import QuantizeRequest, QuantizeResult, quantize
+from localq.services.make.quantize_plan import source_and_target
 
 __all__ = ["QuantizeKind"]
 
