@@ -44,6 +44,7 @@ _VERBS: Mapping[str, _Verb] = {
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
+    "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),
     "alias": _Verb("alias", "Give a model another name."),
     "tag": _Verb("tag", "Add and take away a model's tags."),
     "note": _Verb("note", "Write down something about a model."),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from localq.hardware.installation import Installer
 from localq.hardware.machine import Machine
 from localq.hardware.profile import Accelerator, Device, Finding, HardwareProfile
 from localq.hardware.system import is_translated
 
-__all__ = ["engine_problem", "findings"]
+__all__ = ["engine_fault", "engine_problem", "findings"]
 
 # Accelerator.vendor -> the backends of ggml that drive it, the best first.
 _BACKENDS = {
@@ -33,6 +33,12 @@ _HIDING = {
     "CUDA": ("CUDA_VISIBLE_DEVICES",),
     "ROCm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
     "Vulkan": ("GGML_VK_VISIBLE_DEVICES",),
+}
+_CMAKE_OPTIONS = {
+    "CUDA": "-DGGML_CUDA=on",
+    "ROCm": "-DGGML_HIP=on",
+    "Vulkan": "-DGGML_VULKAN=on",
+    "SYCL": "-DGGML_SYCL=on",
 }
 _NO_DRIVER = ("nouveau", "nova_core", "vfio-pci", None)
 _ROCM = "/opt/rocm/.info/version"
@@ -69,6 +75,12 @@ def engine_problem(message: str, installer: Installer) -> Finding:
             otherwise=installer.wheel("cpu"),
         )
     return Finding(message, installer.build(), installer.wheel("cpu"))
+
+
+def engine_fault(problem: str, installer: Installer, backends: Collection[str]) -> Finding:
+    """An engine, built for `backends`, that does not work on this processor as it was built."""
+    options = _options(backends)
+    return Finding(problem, installer.build(options), None if options else installer.wheel("cpu"))
 
 
 def _gpu_findings(
@@ -186,22 +198,18 @@ def _cpu_findings(
         missing = [name for name in missing if name not in installer.leaves_out]
     if not missing:
         return
-    options = " ".join(
-        option
-        for backend, option in (
-            ("CUDA", "-DGGML_CUDA=on"),
-            ("ROCm", "-DGGML_HIP=on"),
-            ("Vulkan", "-DGGML_VULKAN=on"),
-            ("SYCL", "-DGGML_SYCL=on"),
-        )
-        if backend in engine.backends
-    )
     much = "much" if _ESSENTIAL.intersection(missing) else "somewhat"
     text = (
         f"The processor has {', '.join(missing)}, which the installed engine was built without:"
         f" one compiled on this machine would be {much} faster where the processor does the work."
     )
-    yield Finding(text, None if compiled_anyway else installer.build(options))
+    command = None if compiled_anyway else installer.build(_options(engine.backends))
+    yield Finding(text, command)
+
+
+def _options(backends: Collection[str]) -> str:
+    """What keeps an engine's backends when it is compiled anew."""
+    return " ".join(option for name, option in _CMAKE_OPTIONS.items() if name in backends)
 
 
 def _names(gpus: list[Accelerator]) -> str:

@@ -20,6 +20,7 @@ __all__ = ["CHECKS", "Check", "CheckContext", "Diagnosis", "DoctorResult", "Prob
 
 CHECKS: Mapping[str, str] = {
     # name -> module:function; in the order in which they run, for one may clear the way for others
+    "engine": "localq.services.doctor.engine:broken",
     "database": "localq.services.doctor.database:damage",
     "unfinished moves": "localq.services.doctor.trash:unfinished",
     "trash": "localq.services.doctor.trash:lost",

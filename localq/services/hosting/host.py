@@ -13,6 +13,7 @@ from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
 from localq.events import Emit, Note, Started, ignore
 from localq.library import Library, Model
 from localq.services.hosting.prepared import PreparedModel
+from localq.services.machine.engine import warn_about_engine
 
 __all__ = ["HostedModel", "ModelHost"]
 
@@ -113,6 +114,7 @@ class ModelHost:
         try:
             if place.loaded is None or place.engine.pid is None:  # or its process died since
                 emit(Started(f"loading {prepared.model.name}"))
+                warn_about_engine(self._library.paths, emit)
                 place.loaded = place.engine.load(prepared.settings, cancel=cancel)
                 problem = prepared.problem or place.engine.log_problem
                 if problem := problem or self._keep_record(prepared, place.loaded):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import queue
-import sys
 import threading
 from dataclasses import dataclass, replace
-from functools import cache
 
-from localq.engine.devices import EngineReport, ask_engine, engine_version
+from localq.engine.devices import EngineReport, ask_engine
 from localq.errors import Cancelled, EngineError, StorageError
 from localq.events import Emit, Progress, Started
 from localq.hardware.advice import engine_problem
-from localq.hardware.compiler import compiler_flags
 from localq.hardware.detect import detect, with_engine
 from localq.hardware.disk import disk_space, measure_disk
-from localq.hardware.installation import Installer
 from localq.hardware.machine import LocalMachine, Machine
 from localq.hardware.profile import Device, EngineBuild, Finding, HardwareProfile, QuantizeCodecs
 from localq.paths import Paths
+from localq.services.machine.engine import engine_finding, installer_for
 
 __all__ = [
     "HardwareRequest",
@@ -99,20 +95,13 @@ def machine_profile(cancel: threading.Event | None = None) -> HardwareProfile:
 def _together(
     machine: Machine, profile: HardwareProfile, answer: EngineReport | EngineError
 ) -> HardwareProfile:
-    version = engine_version()
-    installer = Installer(
-        python=sys.executable,
-        has_pip=importlib.util.find_spec("pip") is not None,
-        os=machine.os,
-        architecture=machine.architecture,
-        engine_version=version,
-        compiler_flags=cache(compiler_flags),
-    )
+    installer = installer_for(machine)
     if isinstance(answer, EngineError):
         problem = engine_problem(answer.message, installer)
         return with_engine(machine, profile, None, (), installer, (problem,))
-    engine, devices = engine_facts(answer, version)
-    return with_engine(machine, profile, engine, devices, installer)
+    engine, devices = engine_facts(answer, installer.engine_version)
+    fault = engine_finding(Paths.from_environment(), installer, engine.backends)
+    return with_engine(machine, profile, engine, devices, installer, (fault,) if fault else ())
 
 
 def engine_facts(

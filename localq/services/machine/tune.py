@@ -28,6 +28,7 @@ from localq.planning.offload_plan import PlanOptions
 from localq.planning.tuner import Contest, thread_candidates, ubatch_candidates
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
+from localq.services.machine.engine import open_engine
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
 
@@ -129,7 +130,7 @@ def tune(
         if not request.force:
             not_kept = "other programs were busy; run it again when they are done, or with --force"
     emit(Started(f"measuring {model.name}"))
-    with Engine(log=library.paths.log / "engine.log") as engine:
+    with open_engine(library.paths, emit) as engine:
         sweeps = _Sweeps(engine, settings, began, request.budget, emit, cancel)
         sweeps.load(settings)
         n_threads = sweeps.threads(thread_candidates(cpu), cpu.threads)

@@ -134,12 +134,13 @@ def _observe(
     cancel: threading.Event,
 ) -> int:
     """Read the text chunk by chunk and write the sums to `output`; the number of tokens read."""
-    from localq.engine.client import Engine, LoadSettings
+    from localq.engine.client import LoadSettings
     from localq.hardware import cpu_threads
+    from localq.services.machine.engine import open_engine
 
     n_ctx = request.n_ctx
     emit(Started(f"{model.name} reads {request.text.name}"))
-    with Engine(log=library.paths.log / "engine.log") as engine:
+    with open_engine(library.paths, emit) as engine:
         settings = LoadSettings(
             model.path, n_ctx=n_ctx, n_threads=cpu_threads(), n_batch=min(n_ctx, _BATCH)
         )

@@ -1,0 +1,73 @@
+"""`localq engine check`"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from localq.cli import output
+from localq.cli.options import json_option
+from localq.errors import EngineError
+from localq.paths import Paths
+
+if TYPE_CHECKING:
+    from localq.services.machine.engine import EngineCheck
+
+__all__ = ["command", "lines"]
+
+
+@click.group()
+def command() -> None:
+    """llama.cpp as it is installed here."""
+
+
+@command.command(short_help="Show how the engine was tried, and what came of it.")
+@click.option("--again", is_flag=True, help="Try it now, whatever is known.")
+@json_option
+def check(again: bool, as_json: bool) -> None:
+    """Show how a small model with known answers fared on this processor: as the engine was built,
+    and, where that did not work, in safer ways. The first that works is used for every model.
+
+    This happens by itself before an engine is first used, and after every change of engine,
+    processor or system. Exit code 1 if nothing works.
+    """
+    from localq.services.machine.engine import check_engine
+
+    found = check_engine(Paths.from_environment(), again=again)
+    if as_json:
+        output.json_document(found)
+    else:
+        for line in lines(found):
+            output.line(line)
+    if found.mode is None:
+        text = found.finding.text if found.finding else "the engine could not be tried"
+        raise EngineError(text)
+
+
+def lines(found: EngineCheck) -> Iterator[str]:
+    """The check for people."""
+    version = f"llama-cpp-python {found.version}" if found.version else "none is installed"
+    yield f"{'engine':<12} {version}"
+    if verdict := found.verdict:
+        yield f"{'libraries':<12} {verdict.libraries}"
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(verdict.checked_at))
+        yield f"{'checked':<12} {when}"
+        for one in verdict.tries:
+            detail = f"{one.outcome}: {one.detail}"
+            yield f"  {one.mode:<22} {detail}, {one.seconds:.1f} s"
+    if found.mode:
+        how = " (LOCALQ_ENGINE_MODE says so)" if found.chosen else ""
+        yield f"{'loaded':<12} {_LOADED.get(found.mode, found.mode)}{how}"
+    if found.finding:
+        yield ""
+        yield f"! {found.finding.text}"
+        if found.finding.command:
+            yield f"  try: {found.finding.command}"
+        if found.finding.otherwise:
+            yield f"   or: {found.finding.otherwise}"
+
+
+_LOADED = {"default": "as it was built"}
