@@ -29,7 +29,9 @@ def profile_of(name: str) -> HardwareProfile:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recorded_machine_is_seen_as_it_is(name: str) -> None:
     expected = json.loads((FOLDER / name / "expected.json").read_text())
-    assert json.loads(json.dumps(output.to_json(profile_of(name)))) == expected
+    seen = json.loads(json.dumps(output.to_json(profile_of(name))))
+    assert seen.pop("codecs") is None  # those that are installed here are none of the machine's
+    assert seen == expected
 
 
 def test_there_are_many_kinds_of_machines() -> None:
