@@ -109,14 +109,18 @@ Contents = dict[str, dict[str, str]]
 class Scenario:
     """A command to be killed. `before` are commands that prepare its home; `{source}` is
     a folder with a checkpoint outside the library. `moot`: given once more, the command may find
-    nothing to do, and says so in one of these ways."""
+    nothing to do, and says so in one of these ways. `then` is given instead of the same command
+    after the kill, and brings about what it always does, however far the killed one came."""
 
     verb: str
     command: tuple[str, ...]
     before: tuple[tuple[str, ...], ...] = ()
     moot: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
 
 
+_PULL = ("pull", _REPO)
+_RM = ("rm", "--yes", _REPO)
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.verb: scenario
     for scenario in (
@@ -128,7 +132,13 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(
             "import-move", ("import", "--move", "{source}/big"), moot=("no such", "no checkpoint")
         ),
-        Scenario("rm", ("rm", "--yes", _REPO), (("pull", _REPO),), moot=("no model",)),
+        Scenario("rm", _RM, (_PULL,), moot=("no model",)),
+        Scenario("rm-now", (*_RM, "--now"), (_PULL,), moot=("no model",)),
+        Scenario("rm-pull", _RM, (_PULL,), then=_PULL),
+        Scenario("restore", ("restore", _REPO), (_PULL, _RM), moot=("in the trash",)),
+        Scenario("restore-pull", ("restore", _REPO), (_PULL, _RM), then=_PULL),
+        Scenario("restore-rm", ("restore", _REPO), (_PULL, _RM), then=_RM, moot=("no model",)),
+        Scenario("trash-empty", ("trash", "empty", "--yes"), (_PULL, _RM)),
     )
 }
 
@@ -146,6 +156,8 @@ class Usual:
     steps: int
     before: Contents
     after: Contents
+    trash: tuple[str, ...]
+    """The models in the trash after it."""
 
 
 class Lab:
@@ -170,13 +182,16 @@ class Lab:
             began = time.monotonic()
             self._succeed(home, scenario.command)
             seconds.append(time.monotonic() - began)
+            if scenario.then:
+                self._succeed(home, scenario.then)
             after = self._contents(home)
+            trash = self._trash(home)
             self._look_for_remains(home)
             shutil.rmtree(home)
         home = self._copy(prepared, f"{scenario.verb}-usual-steps")
         steps = self._step(home, scenario.command, 0)
         shutil.rmtree(home)
-        return Usual(prepared, sorted(seconds)[runs // 2], steps, before, after)
+        return Usual(prepared, sorted(seconds)[runs // 2], steps, before, after, trash)
 
     def round(self, scenario: Scenario, usual: Usual, seed: str) -> list[str]:
         """Kill the command once or twice and look at what is there; the moments of the kills.
@@ -197,8 +212,9 @@ class Lab:
                     kills.append(f"at step {step} of {usual.steps}")
                     self._step(home, scenario.command, step)
                 self._look_at_models(home, usual)
-                self._look_at_health(home)
-                self._look_at_models(home, usual)
+                if chance.random() < 0.5:  # else the next command itself has to cope
+                    self._look_at_health(home)
+                    self._look_at_models(home, usual)
             resume = chance.random() < 0.5
             self._finish(home, scenario, usual, resume=resume)
         except Found as found:
@@ -221,12 +237,14 @@ class Lab:
         if resume and interrupted:
             command: tuple[str, ...] = ("jobs", "resume", str(interrupted[-1].id))
         else:
-            command = scenario.command
+            command = scenario.then or scenario.command
         done = self._run(home, command)
         if done.returncode and not any(words in done.stderr for words in scenario.moot):
             raise Found(f"localq {' '.join(command)} fails then: {done.stderr.strip()}")
         if (contents := self._contents(home)) != usual.after:
             raise Found(f"the second run made {_differences(contents, usual.after)}")
+        if (trash := self._trash(home)) != usual.trash and not scenario.then:
+            raise Found(f"in the trash: {trash} instead of {usual.trash}")
         self._look_for_remains(home, jobs=done.returncode == 0)
         self._look_at_health(home, repair=False)
 
@@ -296,6 +314,12 @@ class Lab:
             raise Found(f"localq list fails: {done.stderr.strip()}")
         listed = json.loads(done.stdout)
         return {model["name"]: _hashes(home, Path(model["path"])) for model in listed}
+
+    def _trash(self, home: Path) -> tuple[str, ...]:
+        entries = Library(_paths(home)).trash.entries()
+        if unsettled := [f"{e.model.name} is {e.state}" for e in entries if e.state != "kept"]:
+            raise Found(f"in the trash: {', '.join(unsettled)}")
+        return tuple(entry.model.name for entry in entries)
 
     def _succeed(self, home: Path, command: Sequence[str]) -> None:
         done = self._run(home, command)

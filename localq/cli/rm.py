@@ -30,10 +30,11 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
     `localq restore` brings them back; `localq trash empty` gives their space back. Of a model
     whose files lie outside localq's folder only the entry goes: such files are never touched.
     """
-    from localq.services.library.remove import plan_removal, remove
+    from localq.services.library.remove import end_interrupted, plan_removal, remove
 
     with Library() as library:
-        plans, frees = plan_removal(library, models)
+        ended, left = ([], models) if dry_run else end_interrupted(library, models, now=now)
+        plans, frees = plan_removal(library, left)
         if not as_json:
             for plan in plans:
                 for sharer in () if plan.model.external else plan.sharers[:_SHOWN]:
@@ -51,14 +52,15 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
                 output.narrate(_frees(frees, now=now))
             return
         names = ", ".join(plan.model.name for plan in plans)
-        if now:
+        if now and plans:
             question = f"delete {names} for good ({byte_size(frees)})?"
             if not consent_by(yes=yes)(question):
                 raise Cancelled("stopped; nothing was removed")
-        elif not yes and sys.stdin.isatty():
+        elif plans and not yes and sys.stdin.isatty():
             size = byte_size(sum(plan.model.size_bytes for plan in plans))
             click.confirm(f"remove {printable(names)} ({size})?", abort=True, err=True)
-        removed = remove(library, [plan.model.name for plan in plans], now=now)
+        removed = [*ended, *remove(library, [plan.model.name for plan in plans], now=now)]
+        frees += sum(one.frees_bytes for one in ended)
     if as_json:
         output.json_document({"removed": removed, "frees_bytes": frees, "deleted": now})
         return

@@ -4,13 +4,15 @@ Files are renamed within the models folder's disk, so nothing is copied. What a 
 when it died is told by the entry's state, which is stored before any file moves:
 
     in the catalogue -> MOVING -> KEPT -> EMPTYING -> gone
-                          ^        |
-                          |        v
-                          +---- RESTORING -> in the catalogue
+              |           ^        |         ^
+              |           |        v         |
+              |           +---- RESTORING -> | -> in the catalogue
+              +-> DISCARDING ----------------+
 
-MOVING and RESTORING are both ended by moving the files into the trash (`settle`), EMPTYING by
-deleting them (`empty`). All of it happens under the catalogue's write lock, so whoever comes first
-ends it, and a second one finds nothing left to do.
+`settle` ends what a dead process began: MOVING and RESTORING by moving all files into the trash,
+DISCARDING and EMPTYING by deleting them. All of it happens under the catalogue's write lock, so
+whoever comes first ends it, and a second one finds nothing left to do. Every verb that adds or
+removes a model settles first; what only reads takes the files where they are.
 """
 
 from __future__ import annotations
@@ -39,11 +41,17 @@ _TRIES = 20
 class TrashState(StrEnum):
     MOVING = "moving"
     """On the way into the trash: some files may still lie where they were."""
+    DISCARDING = "discarding"
+    """As MOVING, and to be deleted at once then."""
     KEPT = "kept"
     RESTORING = "restoring"
     """On the way back: some files may be there again, but the model is not yet."""
     EMPTYING = "emptying"
     """Being deleted: some files may be gone."""
+
+
+_ON_THE_WAY = (TrashState.MOVING, TrashState.DISCARDING, TrashState.RESTORING)
+"""States in which files may lie in either place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,17 @@ class Trash:
             ).fetchall()
         return [self._entry(*row) for row in rows]
 
+    def by_home(self) -> dict[Path, list[Path]]:
+        """For each place in the models folder the files in the trash that lay there."""
+        found: dict[Path, list[Path]] = {}
+        for entry in self.entries():
+            folder = self.store.trash_folder(entry.id)
+            for file in entry.files:
+                if file.is_relative_to(folder):
+                    home = self.store.root / file.relative_to(folder)
+                    found.setdefault(home, []).append(file)
+        return found
+
     def find(self, text: str) -> TrashEntry:
         """The entry with this number, or the latest of the model that this name means."""
         entries = self.entries()
@@ -92,9 +111,9 @@ class Trash:
                 f"no {text!r} in the trash", hint="localq trash lists what is there"
             ) from None
 
-    def put(self, name: str) -> Removed:
-        """Move the model of exactly this name into the trash; one that is external, or whose files
-        are all gone, is forgotten.
+    def put(self, name: str, *, discard: bool = False) -> Removed:
+        """Move the model of exactly this name into the trash, or `discard` it: delete it for good.
+        One that is external, or whose files are all gone, is forgotten.
 
         LibraryError where a file lies elsewhere; StorageError, and all as it was, where one
         cannot be moved.
@@ -108,15 +127,19 @@ class Trash:
             if model.external or not any(map(os.path.lexists, self.store.owned(places))):
                 transaction.delete(model.name)
                 return Removed(model, None, 0)
-            number = self._enter(transaction, Snapshot.take(transaction, model.name))
+            state = TrashState.DISCARDING if discard else TrashState.MOVING
+            number = self._enter(transaction, Snapshot.take(transaction, model.name), state=state)
             self.store.trashed(number, places)
             transaction.delete(model.name)
         try:
-            self._settle(number)
+            self._gather(number)
         except LocalqError:
             self._undo(number)
             raise
-        return Removed(model, number, freed_by_deleting(self.store.trashed(number, places)))
+        removed = Removed(model, number, freed_by_deleting(self.store.trashed(number, places)))
+        if discard:
+            self._finish_emptying(number)
+        return removed
 
     def put_files(self, places: Sequence[str], name: str) -> int:
         """Move files that no entry has into the trash, as a model called `name`.
@@ -130,7 +153,7 @@ class Trash:
                     raise LibraryError(f"{place}: belongs to {owner}")
             number = self._enter(transaction, self._unknown(places, files, name))
             self.store.trashed(number, places)
-        self._settle(number)
+        self._gather(number)
         return number
 
     def adopt(self, number: int, places: Sequence[str]) -> None:
@@ -187,57 +210,71 @@ class Trash:
                     assert model is not None
                 return model
             except LocalqError:
-                self._settle(entry.id)
+                self._gather(entry.id)
                 raise
         raise LibraryError(f"{entry.model.name}: another localq is working on it; try again")
 
     def empty(self, entries: Iterable[TrashEntry]) -> int:
         """Delete these for good; the bytes the disk got back. Killed, it goes on the next time."""
-        chosen: list[tuple[int, list[Path]]] = []
-        self.settle()
-        with self.catalogue.write() as transaction:
-            for entry in entries:
+        chosen: list[int] = []
+        files: list[Path] = []
+        for entry in entries:
+            self._gather(entry.id)
+            with self.catalogue.write() as transaction:
                 if self._state(transaction, entry.id) is None:
                     continue
                 places = list(self._snapshot(transaction, entry.id).files)
-                chosen.append((entry.id, self.store.trashed(entry.id, places)))
+                files += self.store.trashed(entry.id, places)
                 self._set(transaction, entry.id, TrashState.EMPTYING)
-        freed = freed_by_deleting(file for _, files in chosen for file in files)
-        for number, files in chosen:
-            self.store.delete(files)
-            with self.catalogue.write() as transaction:
-                self._delete(transaction, number)
+            chosen.append(entry.id)
+        freed = freed_by_deleting(files)
+        for number in chosen:
+            self._finish_emptying(number)
         return freed
 
     def unsettled(self) -> list[TrashEntry]:
-        """Entries that a process is moving just now, or was when it died."""
-        return [e for e in self.entries() if e.state in (TrashState.MOVING, TrashState.RESTORING)]
+        """Entries that a process is moving or deleting just now, or was when it died."""
+        return [entry for entry in self.entries() if entry.state is not TrashState.KEPT]
 
-    def settle(self) -> int:
-        """End what dead processes began, by moving it into the trash; how many entries that was."""
+    def settle(self) -> list[TrashEntry]:
+        """End what dead processes began; the entries, as they were found."""
         found = self.unsettled()
         for entry in found:
-            self._settle(entry.id)
-        return len(found)
+            self._gather(entry.id)
+            self._finish_emptying(entry.id)
+        return found
 
-    def _settle(self, number: int) -> None:
+    def _gather(self, number: int) -> None:
+        """Have all files of an entry that is on the way in the trash."""
         with self.catalogue.write() as transaction:
-            if self._state(transaction, number) in (TrashState.MOVING, TrashState.RESTORING):
-                places = list(self._snapshot(transaction, number).files)
-                for source, target, place in zip(
-                    self.store.owned(places),
-                    self.store.trashed(number, places),
-                    places,
-                    strict=True,
-                ):
-                    another = transaction.owner(self.store.relative(source)) is not None
-                    if os.path.lexists(source) and not os.path.lexists(target) and not another:
-                        self.store.move(source, self.store.trash_folder(number) / place)
-                self._set(transaction, number, TrashState.KEPT)
+            state = self._state(transaction, number)
+            if state not in _ON_THE_WAY:
+                return
+            places = list(self._snapshot(transaction, number).files)
+            for source, target, place in zip(
+                self.store.owned(places), self.store.trashed(number, places), places, strict=True
+            ):
+                another = transaction.owner(self.store.relative(source)) is not None
+                if os.path.lexists(source) and not os.path.lexists(target) and not another:
+                    self.store.move(source, self.store.trash_folder(number) / place)
+            discard = state is TrashState.DISCARDING
+            self._set(transaction, number, TrashState.EMPTYING if discard else TrashState.KEPT)
+
+    def _finish_emptying(self, number: int) -> None:
+        """Delete what is left of an entry that is being deleted; nothing for others."""
+        with self.catalogue.read() as reading:
+            if reading is None or self._state(reading, number) is not TrashState.EMPTYING:
+                return
+            files = self.store.trashed(number, list(self._snapshot(reading, number).files))
+        self.store.delete(files)
+        with self.catalogue.write() as transaction:
+            self._delete(transaction, number)
 
     def _undo(self, number: int) -> None:
         """Make a removal that failed halfway not have happened."""
         with self.catalogue.write() as transaction:
+            if self._state(transaction, number) is None:
+                return  # another process ended it
             snapshot = self._snapshot(transaction, number)
             places = list(snapshot.files)
             for source, place in zip(self.store.trashed(number, places), places, strict=True):
@@ -274,9 +311,13 @@ class Trash:
         return snapshot
 
     def _enter(
-        self, transaction: Transaction, snapshot: Snapshot, number: int | None = None
+        self,
+        transaction: Transaction,
+        snapshot: Snapshot,
+        number: int | None = None,
+        state: TrashState = TrashState.MOVING,
     ) -> int:
-        row = (number, snapshot.name.casefold(), TrashState.MOVING, self.clock())
+        row = (number, snapshot.name.casefold(), state, self.clock())
         entered = transaction.connection.execute(
             "INSERT INTO trash (id, key, state, removed_at, entry) VALUES (?, ?, ?, ?, ?)",
             (*row, snapshot.encode()),
@@ -308,10 +349,18 @@ class Trash:
     def _entry(self, number: int, state: str, removed_at: float, text: str) -> TrashEntry:
         database = self.catalogue.database.path
         snapshot = Snapshot.decode(text, database)
+        known = self._known_state(state)
+        files = self.store.trashed(number, snapshot.files)
+        if known in _ON_THE_WAY:
+            homes = [self.store.root / place for place in snapshot.files]
+            files = [
+                file if os.path.lexists(file) or not os.path.lexists(home) else home
+                for file, home in zip(files, homes, strict=True)
+            ]
         return TrashEntry(
             id=number,
             model=snapshot.as_model(self.store.root, database),
-            state=self._known_state(state),
+            state=known,
             removed_at=float(removed_at),
-            files=tuple(self.store.trashed(number, snapshot.files)),
+            files=tuple(files),
         )

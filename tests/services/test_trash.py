@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import struct
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from localq.errors import LibraryError, NotFoundError, UsageError
 from localq.library import Library
 from localq.library.adoptions import Adoption, Way
 from localq.library.disk import disk_bytes, freed_by_deleting, parse_extents
-from localq.library.store import TRASH
+from localq.library.store import TRASH, Store
 from localq.library.trash import TrashState
 from localq.paths import Paths
 from localq.services.library.remove import empty_trash, parse_age, plan_removal, remove, restore
@@ -284,3 +285,100 @@ def test_nothing_enters_the_library_in_the_trashs_place(home: Paths) -> None:
             library.checkpoint_folder(repo)
     with pytest.raises(LibraryError, match="in the trash"):
         library.admit(home.data / "x", home.models / ".trash" / "1" / "x")
+
+
+class Killed(BaseException):
+    """What nothing in localq expects."""
+
+
+def killed_after(moves: int, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Do something that ends, as by a kill, after so many files were moved."""
+    move, left = Store.move, moves
+
+    def counted(self: Store, source: Path, target: Path) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        move(self, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "move", counted)
+        with pytest.raises(Killed):
+            do()
+
+
+VERBS = ("restore", "rm", "rm --now", "trash empty", "add")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("moves", [0, 1])
+@pytest.mark.parametrize("cut_off", ["rm", "rm --now", "restore"])
+def test_whatever_comes_after_a_kill_succeeds(
+    home: Paths, monkeypatch: pytest.MonkeyPatch, cut_off: str, moves: int, verb: str
+) -> None:
+    library = Library()
+    model = stored(library, "org/model")
+    if cut_off == "restore":
+        library.remove("model")
+        killed_after(moves, monkeypatch, lambda: restore(library, ["model"]))
+    else:
+        now = cut_off == "rm --now"
+        killed_after(moves, monkeypatch, lambda: remove(library, ["model"], now=now))
+    gone = cut_off == "rm --now"
+    assert library.models() == []
+    if verb == "restore":
+        if gone:  # it was to be deleted for good, and now is
+            with pytest.raises(NotFoundError, match="in the trash"):
+                restore(library, ["model"])
+        else:
+            assert restore(library, ["model"])[0].name == "org/model"
+            assert {path.name for path in model.path.iterdir()} == {
+                "config.json",
+                "model.safetensors",
+            }
+    elif verb == "add":  # as pull, quantize and import do: settle, then put the files there
+        library.trash.settle()
+        stored(library, "org/model")
+        assert all(file.is_file() for file in library.files(model))
+    elif verb == "trash empty":
+        asked = empty_trash(library, dry_run=True)
+        assert asked.freed_bytes == 20
+        assert empty_trash(library) == asked
+        assert list(home.models.rglob("*")) == []
+    else:
+        (removed,) = remove(library, ["model"], now=verb == "rm --now")
+        assert removed.model.name == "org/model"
+        if gone or verb == "rm --now":
+            assert list(home.models.rglob("*")) == []
+            assert library.trash.entries() == []
+    states = {entry.state for entry in library.trash.entries()}
+    assert states <= {TrashState.KEPT}
+
+
+def test_rm_now_goes_on_with_what_it_was_deleting(
+    home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    stored(library, "org/model")
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise Killed
+
+        patch.setattr(Store, "delete", killed)
+        with pytest.raises(Killed):
+            remove(library, ["model"], now=True)
+    assert [removed.model.name for removed in remove(library, ["model"], now=True)] == ["org/model"]
+    assert list(home.models.rglob("*")) == []
+    assert library.trash.entries() == []
+
+
+def test_rm_of_what_is_in_the_trash_says_so(home: Paths) -> None:
+    library = Library()
+    stored(library, "org/model")
+    remove(library, ["model"])
+    with pytest.raises(NotFoundError, match="in the trash") as caught:
+        remove(library, ["org/model"])
+    assert caught.value.hint
+    assert "localq restore org/model" in caught.value.hint

@@ -63,11 +63,11 @@ def _model_folder(library: Library, path: Path) -> Path:
 def _orphans(library: Library) -> list[Path]:
     root = library.paths.models
     owned = {path for sizes in library.all_sizes().values() for path in sizes}
-    moving = {
-        library.paths.models / file.relative_to(root / TRASH / str(entry.id))
-        for entry in library.trash.unsettled()
-        for file in entry.files
-    }
+    moving: set[Path] = set()
+    for entry in library.trash.unsettled():
+        trash = root / TRASH / str(entry.id)
+        for file in entry.files:
+            moving.add(root / file.relative_to(trash) if file.is_relative_to(trash) else file)
     found: list[Path] = []
     for here, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name != TRASH)

@@ -88,6 +88,8 @@ def import_models(
     listing = request.dry_run or (
         request.tool is not None and not (request.names or request.everything)
     )
+    if not listing:
+        library.trash.settle()  # what a killed removal left in the way
     imported: list[Imported] = []
     skipped: list[Skipped] = []
     alone = len(request.paths) == 1

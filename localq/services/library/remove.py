@@ -11,6 +11,7 @@ from localq.errors import NotFoundError, UsageError
 from localq.library import Library, Model
 from localq.library.disk import freed_by_deleting
 from localq.library.model import Removed
+from localq.library.names import find
 from localq.library.sharing import Sharer, sharers
 from localq.library.trash import TrashEntry
 
@@ -18,6 +19,7 @@ __all__ = [
     "Emptied",
     "Removal",
     "empty_trash",
+    "end_interrupted",
     "parse_age",
     "plan_removal",
     "remove",
@@ -43,6 +45,43 @@ class Emptied:
     freed_bytes: int
 
 
+def end_interrupted(
+    library: Library, names: Sequence[str], *, now: bool = False
+) -> tuple[list[Removed], list[str]]:
+    """End what a dead process was moving or deleting, before anything else is done.
+
+    Returns the models among `names` that are removed by that, as if this had removed them (`now`:
+    for good), and the names that are still to be removed.
+    """
+    settled = library.trash.settle()
+    removed: list[Removed] = []
+    left: list[str] = []
+    for name in names:
+        try:
+            library.find(name)
+        except NotFoundError:
+            entry = _meant(settled, name)
+            if entry is None:
+                left.append(name)
+                continue
+            kept = [one for one in library.trash.entries() if one.id == entry.id]
+            frees = freed_by_deleting(file for one in kept for file in one.files)
+            if now:
+                library.trash.empty(kept)
+            removed.append(Removed(entry.model, entry.id, frees))
+        else:
+            left.append(name)
+    return removed, left
+
+
+def _meant(entries: Sequence[TrashEntry], name: str) -> TrashEntry | None:
+    by_name = {entry.model.name: entry for entry in entries}
+    try:
+        return by_name[find([entry.model for entry in entries], name).name]
+    except NotFoundError:
+        return None
+
+
 def plan_removal(library: Library, names: Sequence[str]) -> tuple[list[Removal], int]:
     """What removing these models would do, and the bytes that emptying gives back in all."""
     models = {model.name: model for model in map(library.find_removable, names)}
@@ -56,16 +95,14 @@ def plan_removal(library: Library, names: Sequence[str]) -> tuple[list[Removal],
 
 def remove(library: Library, names: Sequence[str], *, now: bool = False) -> list[Removed]:
     """Move models into the trash, all or (where one is not there) none; `now` deletes them."""
-    models = {model.name: model for model in map(library.find_removable, names)}
-    removed = [library.trash.put(name) for name in models]
-    if now:
-        mine = {one.trash_id for one in removed}
-        library.trash.empty([e for e in library.trash.entries() if e.id in mine])
-    return removed
+    ended, left = end_interrupted(library, names, now=now)
+    models = {model.name: model for model in map(library.find_removable, left)}
+    return [*ended, *(library.trash.put(name, discard=now) for name in models)]
 
 
 def restore(library: Library, names: Sequence[str]) -> list[Model]:
     """Bring models back from the trash."""
+    library.trash.settle()
     entries = {entry.id: entry for entry in map(library.trash.find, names)}
     return [library.trash.restore(entry) for entry in entries.values()]
 
@@ -90,7 +127,9 @@ def empty_trash(
     models = tuple(entry.model for entry in chosen)
     if dry_run:
         return Emptied(models, freed_by_deleting(file for e in chosen for file in e.files))
-    return Emptied(models, library.trash.empty(chosen))
+    freed = library.trash.empty(chosen)
+    library.trash.settle()
+    return Emptied(models, freed)
 
 
 def parse_age(text: str) -> float:
