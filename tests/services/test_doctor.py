@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from filelock import FileLock
 from localq.errors import Cancelled
 from localq.events import JobEvent, Note, ignore
 from localq.library import Library
+from localq.library.hashes import SaidBy
 from localq.library.store import TRASH
 from localq.partials import partial_path
 from localq.paths import Paths
@@ -411,3 +414,58 @@ def test_killed_at_random_moments_the_library_recovers(
     for path in (shards[0], folder):  # the work can be done again
         import_models(library, ImportRequest(paths=(path,)), ignore, threading.Event())
     assert {"local/base", "local/big:Q4_0"} <= {model.name for model in library.models()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+@pytest.mark.parametrize("how", ["its folder is gone", "its folder is empty", "its link dangles"])
+def test_models_of_a_disk_that_is_not_connected_are_kept(
+    home: Paths, tmp_path: Path, how: str
+) -> None:
+    library = Library()
+    disk = tmp_path / "disk"
+    if how == "its link dangles":
+        disk.mkdir()
+        home.data.mkdir(parents=True)
+        home.models.symlink_to(disk, target_is_directory=True)
+        imported(gguf(tmp_path / "tiny.gguf"), name="org/tiny")
+    else:
+        path = gguf(disk / "tiny.gguf")
+        model = replace(entry("org/tiny:Q4_0", path=path), external=True)
+        library.add(model, [path])
+    library.labels.add_alias("org/tiny:Q4_0", "mine")
+    library.labels.set_note("org/tiny:Q4_0", "for work")
+    disk.rename(tmp_path / "away")
+    if how == "its folder is empty":
+        disk.mkdir()
+    result = look(repair=True)
+    (found,) = [one for one in result.findings if one.check == "missing files"]
+    assert (found.repairable, found.repaired) == (False, False)
+    assert "connect the disk" in found.remedy
+    assert library.find("mine").note == "for work"
+    if disk.is_dir():
+        disk.rmdir()
+    (tmp_path / "away").rename(disk)
+    assert look().healthy
+
+
+def test_the_trash_of_a_disk_that_is_not_connected_is_kept(home: Paths, tmp_path: Path) -> None:
+    imported(gguf(tmp_path / "tiny.gguf"), name="org/tiny")
+    library = Library()
+    library.remove("tiny")
+    home.models.rename(tmp_path / "away")
+    (found,) = look(repair=True).findings
+    assert "connect the disk" in found.remedy
+    (tmp_path / "away").rename(home.models)
+    assert library.trash.restore(library.trash.find("tiny")).path.is_file()
+
+
+def test_a_size_that_drifted_from_a_promised_content_is_damage(home: Paths, tmp_path: Path) -> None:
+    path = imported(gguf(tmp_path / "tiny.gguf"), name="org/tiny")
+    library = Library()
+    digest = sha256(path.read_bytes()).hexdigest()
+    library.add(library.find("tiny"), [path], {path: digest}, SaidBy.MADE)
+    with path.open("ab") as file:
+        file.write(b"more")
+    (found,) = look(repair=True).findings
+    assert (found.check, found.repaired) == ("sizes", False)
+    assert not verify(library, ("tiny",), ignore, threading.Event()).good

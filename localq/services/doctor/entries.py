@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from localq.errors import LocalqError
 from localq.library import Library, Model
+from localq.library.hashes import SaidBy
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.library.headers import parameters_of
 from localq.services.library.verify import mend
 
-__all__ = ["drifted", "missing"]
+__all__ = ["drifted", "holds_anything", "missing"]
 
 
 def missing(context: CheckContext) -> Iterator[Problem]:
@@ -28,6 +29,13 @@ def missing(context: CheckContext) -> Iterator[Problem]:
         if len(gone) == len(files):
             where = "where it lay" if model.external else "in its place"
             first = gone[0] if gone else model.path
+            if lost := _lost_folder(library, model):
+                yield Problem(
+                    f"{model.name}: nothing of it is {where}, and {lost} is empty or not there",
+                    "keeps it: connect the disk it is on; if that is gone for good: "
+                    f"localq rm {model.name}",
+                )
+                continue
             yield Problem(
                 f"{model.name}: nothing of it is {where}: {first}",
                 "forgets it",
@@ -37,6 +45,24 @@ def missing(context: CheckContext) -> Iterator[Problem]:
             yield Problem(
                 f"{model.name}: {gone[0]} is gone" + _more(len(gone)), mend(library, model)
             )
+
+
+def _lost_folder(library: Library, model: Model) -> Path | None:
+    """The folder whose absence explains that the model's files are gone: that of a disk which is
+    not connected looks so, not that of a file which was deleted."""
+    top = model.path.parent if model.external else library.paths.models
+    for link in (model.path, *model.path.parents):
+        if link.is_symlink() and not link.exists():
+            return link
+    return None if holds_anything(top) else top
+
+
+def holds_anything(folder: Path) -> bool:
+    """Whether anything is in the folder."""
+    try:
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return False
 
 
 def drifted(context: CheckContext) -> Iterator[Problem]:
@@ -53,7 +79,7 @@ def drifted(context: CheckContext) -> Iterator[Problem]:
             continue
         first = wrong[0]
         problem = f"{first}: has {real[first]:,} bytes, not {files[first]:,}" + _more(len(wrong))
-        if _reads(model):
+        if not _was_promised(library, model, wrong) and _reads(model):
             yield Problem(
                 problem,
                 "the file reads well: enters the sizes as they are",
@@ -61,6 +87,13 @@ def drifted(context: CheckContext) -> Iterator[Problem]:
             )
         else:
             yield Problem(problem, mend(library, model))
+
+
+def _was_promised(library: Library, model: Model, files: Sequence[Path]) -> bool:
+    """Whether what a file should hold is known from where it was made: then it is damaged."""
+    known = library.hashes.of_model(model.name)
+    said = [known[place].said_by for file in files if (place := library.place(file)) in known]
+    return SaidBy.HUB in said or SaidBy.MADE in said
 
 
 def _enter(library: Library, model: Model, sizes: Mapping[Path, int | None]) -> None:

@@ -11,6 +11,7 @@ from localq.library.filenames import component_problem
 from localq.library.store import TRASH
 from localq.library.trash import TrashState
 from localq.services.doctor.doctor import CheckContext, Problem
+from localq.services.doctor.entries import holds_anything
 
 __all__ = ["lost", "unfinished"]
 
@@ -27,11 +28,11 @@ def unfinished(context: CheckContext) -> Iterator[Problem]:
                     "moves all of it into the trash, from where localq restore brings it back",
                     lambda: _settle(context),
                 )
-            case TrashState.EMPTYING:
+            case TrashState.EMPTYING | TrashState.DISCARDING:
                 yield Problem(
                     f"{name}: was being deleted for good when localq was stopped",
                     "deletes the rest",
-                    partial(_empty, context, entry.id),
+                    lambda: _settle(context),
                 )
 
 
@@ -42,6 +43,14 @@ def lost(context: CheckContext) -> Iterator[Problem]:
     """Entries whose files are gone, and files that no entry knows."""
     library = context.library
     entries = library.trash.entries()
+    root = library.paths.models
+    if entries and not holds_anything(root):
+        yield Problem(
+            f"{root}: is empty or not there, and so is the trash in it",
+            "keeps what the trash listed: connect the disk it is on; if that is gone for good: "
+            "localq trash empty",
+        )
+        return
     known: set[Path] = set()
     for entry in entries:
         known.update(entry.files)
