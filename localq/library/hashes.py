@@ -31,6 +31,8 @@ class SaidBy(StrEnum):
 
     HUB = "hub"
     """The Hub's listing; the file was compared with it when it came."""
+    MADE = "made"
+    """localq wrote the file, and hashed it as it did."""
     NAME = "name"
     """Another tool that names its files by their content; to be believed once compared."""
     RECORDED = "recorded"

@@ -17,6 +17,7 @@ from localq.errors import BadFileError, Cancelled, UnsupportedError
 from localq.quantize.arrival import Arrivals, FileGroup
 from localq.quantize.blocks import cut
 from localq.quantize.encoder import Buffers, Encoder
+from localq.quantize.file_hash import FileHash
 from localq.quantize.journal import Journal
 from localq.quantize.layout import FileLayout
 from localq.quantize.output import OutputFile
@@ -67,6 +68,7 @@ class StreamWriter:
         ]
         self._arrivals = Arrivals(blocks, self._numbers.keys() - self.finished, budget)
         self._encoder = Encoder(layout, self._arrivals)
+        self._hashing = FileHash(path, layout.size_bytes, [block.offset for block in blocks])
         self._refuse_hoard()
         self._threads = [
             threading.Thread(target=self._work, name=f"quantize-{i}", daemon=True)
@@ -81,6 +83,7 @@ class StreamWriter:
         except BaseException:
             self._output.close()
             raise
+        self._hashing.__enter__()
         for thread in self._threads:
             thread.start()
         return self
@@ -89,6 +92,7 @@ class StreamWriter:
         self.stop()
         for thread in self._threads:
             thread.join()
+        self._hashing.__exit__()
         self._output.close()
 
     @property
@@ -110,15 +114,19 @@ class StreamWriter:
         BadFileError where its numbers are NaN or infinite.
         """
         self._arrivals.wait(unit)
+        for number in unit.blocks:
+            self._hashing.wrote(number)
         self._output.flush()
         self._journal.add(self._numbers[shard] for shard in unit.files)
 
-    def finish(self) -> None:
-        """Return when all is written, after every unit was settled; raises a `failure`."""
+    def finish(self) -> str:
+        """The file's SHA-256, when all is written, after every unit was settled; raises a
+        `failure`."""
         try:
             self._arrivals.wait_all()
         except Cancelled:
             raise self.failure or Cancelled() from None
+        return self._hashing.finish()
 
     def begin_flush(self) -> None:
         """Let the disk begin on what was written."""
@@ -139,6 +147,8 @@ class StreamWriter:
                     # Perhaps only a damaged transfer: whoever checks the file will know.
                     self._arrivals.done(number, suspect=error)
                 else:
+                    if not block.spans:  # of no file, so nobody will settle it
+                        self._hashing.wrote(number)
                     self._arrivals.done(number)
         except BaseException as error:
             self.failure = self.failure or error

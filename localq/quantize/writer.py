@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 
 from localq.errors import Cancelled, storage_errors
@@ -19,6 +20,7 @@ from localq.events import Emit, Progress
 from localq.formats.rows import MappedFiles
 from localq.quantize.blocks import cut, source_files
 from localq.quantize.encoder import Buffers, Encoder
+from localq.quantize.file_hash import FileHash
 from localq.quantize.journal import Journal
 from localq.quantize.layout import FileLayout
 from localq.quantize.output import OutputFile
@@ -40,8 +42,10 @@ def write_file(
     before: int = 0,
     total: int = 0,
     stage: str = "quantizing",
-) -> None:
-    """Write the file at `path`; it is complete when this returns.
+    hashed: bool = False,
+) -> str | None:
+    """Write the file at `path`; it is complete when this returns. Returns its SHA-256 if that is
+    to be `hashed`, which is done on the way.
 
     With a journal, tensors that it and a file at `path` already hold are kept. Emits Progress in
     bytes of output: of `total` if this is one of several files, `before` being done. Raises
@@ -53,9 +57,13 @@ def write_file(
         encoder = Encoder(layout, files)
         done = journal.resume(path, layout.size_bytes, len(layout.tensors)) if journal else set()
         files.open(sorted(source_files(layout)))
-        with OutputFile(path, layout.size_bytes) as output:
+        with OutputFile(path, layout.size_bytes) as output, ExitStack() as stack:
             output.write(layout.header, 0)
-            work = _Work(layout, done, encoder, output, cancel)
+            hashing = None
+            if hashed:
+                offsets = [block.offset for block in cut(layout, without=done)]
+                hashing = stack.enter_context(FileHash(path, layout.size_bytes, offsets))
+            work = _Work(layout, done, encoder, output, cancel, hashing)
             flushed = time.monotonic()
             with ThreadPoolExecutor(threads, thread_name_prefix="quantize") as pool:
                 running = {pool.submit(work.run) for _ in range(threads)}
@@ -77,7 +85,9 @@ def write_file(
                 raise Cancelled(
                     "stopped; the same command goes on from here" if journal else "stopped"
                 )
+            sha256 = hashing.finish() if hashing else None
         emit(Progress(stage, before + layout.size_bytes, total))
+    return sha256
 
 
 def _note(journal: Journal, work: _Work, output: OutputFile) -> None:
@@ -97,8 +107,10 @@ class _Work:
         encoder: Encoder,
         output: OutputFile,
         cancel: threading.Event,
+        hashing: FileHash | None,
     ) -> None:
-        self._blocks = cut(layout, without=done)
+        self._blocks = enumerate(cut(layout, without=done))
+        self._hashing = hashing
         self._lock = threading.Lock()
         self._encoder = encoder
         self._output = output
@@ -122,11 +134,14 @@ class _Work:
         buffers = Buffers()
         while not (self._stopped or self._cancel.is_set()):
             with self._lock:
-                block = next(self._blocks, None)
-            if block is None:
+                following = next(self._blocks, None)
+            if following is None:
                 return
+            number, block = following
             data = self._encoder.encode(block, buffers)
             self._output.write(data, block.offset)
+            if self._hashing is not None:
+                self._hashing.wrote(number)
             with self._lock:
                 self.written += len(data)
                 self._left[block.number] -= block.elements

@@ -25,7 +25,7 @@ from localq.formats.types import TensorType
 from localq.hardware import Memory
 from localq.library import Library, ModelFormat, ModelSource
 from localq.paths import Paths
-from localq.services.library.verify import verify
+from localq.services.library.verify import Verdict, verify
 from localq.services.pull.pull import PullRequest, PullResult, choices, pull, recipe_here
 from tests.checkpoints import (
     SMOLLM2_CONFIG,
@@ -520,3 +520,28 @@ def test_a_download_that_fails_is_no_reason_for_the_demo(
     with pytest.raises(HubError, match="451"):
         run(library)
     assert library.models() == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "README.md", "model-00001-of-00002.safetensors"])
+def test_an_edit_after_the_pull_is_seen(library: Library, repo: Repo, name: str) -> None:
+    path = run(library, "org/tiny").model.path / name
+    assert len(library.hashes.of_model("org/tiny")) == len(served(repo))
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    (check,) = verify(library, ("org/tiny",), ignore, threading.Event()).models
+    assert [(one.path, one.verdict) for one in check.files if not one.verdict.good] == [
+        (path, Verdict.CHANGED)
+    ]
+
+
+def test_what_is_in_the_trash_is_not_fetched_again(
+    library: Library, repo: Repo, hub: HubServer
+) -> None:
+    run(library, "org/tiny")
+    library.remove("org/tiny")
+    hub.sent.clear()
+    result = run(library, "org/tiny")
+    assert result.downloaded_bytes == 0
+    assert on_disk(result.model.path) == served(repo)
+    assert verify(library, ("org/tiny",), ignore, threading.Event()).good

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from localq.errors import (
 from localq.events import JobEvent, Note, Progress, Started, ignore
 from localq.formats.types import QuantType
 from localq.library import Library, ModelSource
+from localq.library.hashes import SaidBy
 from localq.paths import Paths
 from localq.services.make import making
 from localq.services.pull.pull import PullRequest, pull
@@ -82,6 +84,8 @@ def test_quantized_while_it_comes(
     assert {bar.stage for bar in bars} == {"downloading and quantizing"}
     assert bars[-1].done == bars[-1].total == shards
     assert not [event for event in events if isinstance(event, Note)]
+    (known,) = library.hashes.all().values()
+    assert (known.sha256, known.said_by) == (sha256(expected).hexdigest(), SaidBy.MADE)
 
 
 @pytest.mark.parametrize(("family", "type_"), QUICK_FAMILIES.items(), ids=QUICK_FAMILIES)
@@ -90,7 +94,10 @@ def test_every_kind_of_tensor(
 ) -> None:
     folder = write_family(tmp_path / "tiny", family, material)
     hub.add_repo("org/tiny", folder)
-    assert run(library, type_).model.path.read_bytes() == quantized(library, folder, type_)
+    expected = quantized(library, folder, type_)
+    assert run(library, type_).model.path.read_bytes() == expected
+    (known,) = library.hashes.all().values()
+    assert known.sha256 == sha256(expected).hexdigest()
 
 
 @pytest.mark.slow

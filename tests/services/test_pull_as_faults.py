@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def while_streaming(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Spoil:
     """Have faults happen in the next run, from the moment on when the headers are known."""
     waiting: list[Fault] = []
 
-    def write(*args: Any, **options: Any) -> int:
+    def write(*args: Any, **options: Any) -> arriving.Arrived:
         hub.faults[:] = waiting
         hub.sent.clear()
         waiting.clear()
@@ -335,7 +336,10 @@ def test_numbers_that_became_none_on_the_way(
     while_streaming(FlipByte(SECOND, at=at))
     result = run(library, QuantType.BF16)
     assert eventually(lambda: hub.sent[SECOND] == 2 * size(checkpoint, SECOND))
-    assert result.model.path.read_bytes() == quantized(library, checkpoint, QuantType.BF16)
+    expected = quantized(library, checkpoint, QuantType.BF16)
+    assert result.model.path.read_bytes() == expected
+    (known,) = library.hashes.all().values()
+    assert known.sha256 == sha256(expected).hexdigest()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ from localq.events import JobEvent, Note, Progress, ignore
 from localq.formats.gguf import read_gguf
 from localq.formats.types import QuantType, TensorType
 from localq.library import Library
+from localq.library.hashes import SaidBy
 from localq.paths import Paths
 from localq.quantize.native import load_codecs
 from localq.quantize.options import TypeRule
 from localq.quantize.output import OutputFile
+from localq.services.library.verify import Verdict, verify
 from localq.services.make.preflight import preflight
 from localq.services.make.quantize import QuantizeRequest, QuantizeResult, quantize
 from tests.checkpoints import read_safetensors, write_safetensors
@@ -525,3 +528,38 @@ def test_unaligned_sources_decode_the_same(type_: TensorType) -> None:
     target = np.empty(type_.row_bytes(320), np.uint8)
     straight = codecs.encode(type_, numbers, target, 320).tobytes()
     assert codecs.encode(type_, decoded, target, 320).tobytes() == straight
+
+
+@pytest.mark.parametrize("split", [None, 100_000])
+def test_damage_after_the_making_is_seen(home: Paths, checkpoint: Path, split: int | None) -> None:
+    request = QuantizeRequest(QuantType.Q4_0, str(checkpoint), split_bytes=split)
+    result = run(request)
+    assert result.name is not None
+    library = Library(home)
+    model = library.find(result.name)
+    files = library.files(model)
+    known = library.hashes.of_model(model.name)
+    assert [known[library.place(file)].sha256 for file in files] == [
+        sha256(file.read_bytes()).hexdigest() for file in files
+    ]
+    with files[-1].open("r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-5, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 1]))
+    (check,) = verify(library, (model.name,), ignore, threading.Event()).models
+    assert [one.verdict for one in check.files if not one.verdict.good] == [Verdict.CHANGED]
+
+
+def test_a_run_that_went_on_knows_the_hash_of_all(
+    home: Paths, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = QuantizeRequest(QuantType.Q8_0, str(checkpoint))
+    with monkeypatch.context() as patch:
+        cancel = interrupted_after(20, patch)
+        with pytest.raises(Cancelled):
+            run(request, cancel=cancel)
+    result = run(request)
+    (known,) = Library(home).hashes.all().values()
+    assert known.sha256 == sha256(result.path.read_bytes()).hexdigest()
+    assert known.said_by is SaidBy.MADE

@@ -77,6 +77,7 @@ def _with_llama_cpp(
     consent: Consent,
 ) -> QuantizeResult:
     from localq.formats.gguf import read_gguf
+    from localq.library.hashes import hash_file
     from localq.partials import finish, partial_path, sweep_partials
 
     began = time.monotonic()
@@ -92,6 +93,8 @@ def _with_llama_cpp(
         if made is not None:
             return QuantizeResult.of_made(made)
 
+    if inside:
+        library.trash.settle()  # what a killed removal left here is not to be written over
     with storage_errors(target):
         sweep_partials(target.parent)
         there = next(folder for folder in target.parents if folder.is_dir())
@@ -101,6 +104,7 @@ def _with_llama_cpp(
             convert_with_llama_cpp(library, source, type_, partial, emit, cancel, consent)
             file = read_gguf(partial)
             size = partial.stat().st_size
+            sha256 = hash_file(partial, cancel) if inside else ""
             finish(partial, target, replace=request.force or inside)
         finally:
             partial.unlink(missing_ok=True)
@@ -111,7 +115,7 @@ def _with_llama_cpp(
             library,
             repo,
             type_,
-            [target],
+            {target: sha256},
             architecture=file.architecture,
             parameters=file.parameters,
             source=source.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -85,6 +85,7 @@ def make_whole(
         begun.append(Unfinished(file.layout, file.path, partial, journal))
     with storage_errors(files[0].path):
         if inside:
+            library.trash.settle()  # what a killed removal left here is not to be written over
             folder.mkdir(parents=True, exist_ok=True)
         sweep_partials(folder)
         with _Lock(library.paths.cache / "locks", begun[0].partial):
@@ -119,13 +120,16 @@ def enter_gguf(
     library: Library,
     repo: str,
     type_: QuantType,
-    paths: Sequence[Path],
+    files: Mapping[Path, str],
     *,
     architecture: str,
     parameters: int,
     source: ModelSource,
 ) -> Model:
-    """Enter the files that were made of `repo` into the library."""
+    """Enter the files that were made of `repo`, with their SHA-256, into the library."""
+    from localq.library.hashes import SaidBy
+
+    paths = list(files)
     entry = Model.new(
         f"{repo}:{type_.name}",
         ModelFormat.GGUF,
@@ -136,7 +140,7 @@ def enter_gguf(
         size_bytes=sum(path.stat().st_size for path in paths),
         source=source,
     )
-    return library.add(entry, paths)
+    return library.add(entry, paths, files, SaidBy.MADE)
 
 
 class _Lock:

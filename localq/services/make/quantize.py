@@ -56,14 +56,14 @@ def quantize(
         emit(Started(f"{source.name} -> {request.type.name}"))
         for warning in plan.model.warnings:
             emit(Note(warning, warning=True))
-        _write(library, request, plan, emit, cancel)
+        hashes = _write(library, request, plan, emit, cancel)
     name = None
     if request.output is None:
         name = enter_gguf(
             library,
             plan.repo,
             request.type,
-            [file.path for file in plan.files],
+            hashes,
             architecture=plan.model.architecture,
             parameters=plan.model.parameters,
             source=plan.source.source,
@@ -105,16 +105,18 @@ def _write(
     plan: QuantizePlan,
     emit: Emit,
     cancel: threading.Event,
-) -> None:
+) -> dict[Path, str]:
+    """Returns the SHA-256 of the files that go into the library."""
     from localq.hardware import cpu_threads
     from localq.quantize.writer import write_file
 
     inside = request.output is None
     done = 0
+    hashes: dict[Path, str] = {}
     # The catalogue was asked; a file in the library it does not know is left from a crash.
     with make_whole(library, plan.files, inside=inside, replace=request.force or inside) as making:
         for file in making.files:
-            write_file(
+            sha256 = write_file(
                 file.partial,
                 file.layout,
                 threads=cpu_threads(),
@@ -123,6 +125,10 @@ def _write(
                 journal=file.journal,
                 before=done,
                 total=plan.size_bytes,
+                hashed=inside,
             )
+            if sha256 is not None:
+                hashes[file.final] = sha256
             done += file.layout.size_bytes
         making.finish()
+    return hashes

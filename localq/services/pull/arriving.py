@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localq.errors import BadFileError, Cancelled, HubError, storage_errors
 from localq.events import Emit, Note
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from localq.services.make.making import Unfinished
     from localq.services.pull.remote import RemoteCheckpoint
 
-__all__ = ["write_as_it_arrives"]
+__all__ = ["Arrived", "write_as_it_arrives"]
 
 _AT_ONCE = 2
 """Files on their way together: one fills the pauses of the other."""
+
+
+class Arrived(NamedTuple):
+    """The bytes that came over the network, and the SHA-256 of the file that was written."""
+
+    moved_bytes: int
+    sha256: str
 
 
 def write_as_it_arrives(
@@ -34,11 +41,11 @@ def write_as_it_arrives(
     cancel: threading.Event,
     *,
     policy: RetryPolicy | None = None,
-) -> int:
+) -> Arrived:
     """Write the quantized file; every shard was verified when this returns.
 
     Shards that the journal holds are not fetched again. Emits Progress in bytes of the shards.
-    Returns the bytes that came over the network. Raises Cancelled, StorageError, HubError for a
+    Raises Cancelled, StorageError, HubError for a
     shard that arrives damaged twice, BadFileError for weights that are NaN or infinite.
     """
     from localq.hardware import cpu_threads
@@ -69,7 +76,7 @@ def write_as_it_arrives(
                         raise Cancelled("stopped; the same command goes on from here")
                     _raise_failure(units, writer)
                 _raise_failure(units, writer)
-                writer.finish()
+                sha256 = writer.finish()
             finally:
                 # Whoever waits for bytes, or for room for them, is let go.
                 monitor.stop()
@@ -77,7 +84,7 @@ def write_as_it_arrives(
                 for unit in units:
                     unit.cancel()
         monitor.tell(finished=True)
-    return arriving.moved.done
+    return Arrived(arriving.moved.done, sha256)
 
 
 def _raise_failure(units: list[Future[None]], writer: StreamWriter) -> None:

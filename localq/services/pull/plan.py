@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from localq.events import Emit, Note
@@ -12,7 +12,7 @@ from localq.formats.gguf_split import shard_paths
 from localq.hub.choose import choose_checkpoint
 from localq.hub.choose_gguf import choose_gguf, choose_mmproj, is_quant
 from localq.hub.selection import Selection
-from localq.hub.source import DigestKind, RemoteFile, Source
+from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec, is_commit
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelFormat, ModelSource
@@ -30,6 +30,7 @@ class Plan:
 
     `place` is the model's path; `shards` are the files of a GGUF's language model, none for a
     checkpoint. Some files of a checkpoint may lie in the folder `kept`, since it was looked at.
+    `trashed` are files in the trash, by the places they had.
     """
 
     name: str
@@ -39,18 +40,11 @@ class Plan:
     files: Mapping[Path, RemoteFile]
     shards: tuple[Path, ...] = ()
     kept: Path | None = None
+    trashed: Mapping[Path, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
         return sum(file.size for file in self.files.values())
-
-    def sha256(self) -> dict[Path, str]:
-        """What the Hub says of those files' content that it names by SHA-256."""
-        return {
-            path: file.digest.hex
-            for path, file in self.files.items()
-            if file.digest.kind is DigestKind.SHA256
-        }
 
     def staged(self, folder: Path, final: Path) -> Path:
         """Where the file that is to be `final` waits in the staging folder."""
@@ -73,9 +67,10 @@ class Plan:
         return all(size_of(path) == file.size for path, file in self.files.items())
 
     def twins(self, final: Path) -> Iterator[Path]:
-        """Files of the library that may be `final` already: an older revision's, or the same
-        picture encoder beside another quantization."""
+        """Files of the library that may be `final` already: an older revision's, one in the trash,
+        or the same picture encoder beside another quantization."""
         yield final
+        yield from self.trashed.get(final, ())
         if _ENCODER in final.name:
             yield from sorted(self.root.glob(f"*{_ENCODER}*.gguf"))
 
@@ -116,7 +111,15 @@ def plan_checkpoint(
     refuse_unsafe_names(source.repo, [file.path for file in chosen.files])
     files = {folder / file.path: file for file in chosen.files}
     kept = kept_folder(library.paths, source.repo, source.revision)
-    return Plan(source.repo, folder, folder, _origin(source), files, kept=kept)
+    return Plan(
+        source.repo,
+        folder,
+        folder,
+        _origin(source),
+        files,
+        kept=kept,
+        trashed=library.trash.by_home(),
+    )
 
 
 def plan_gguf(
@@ -135,7 +138,15 @@ def plan_gguf(
         files[single.with_name(f"{single.stem}{_ENCODER}{ending}.gguf")] = encoder.file
     refuse_unsafe_names(source.repo, [file.path for file in files.values()])
     name = f"{source.repo}:{chosen.label}"
-    return Plan(name, single.parent, shards[0], _origin(source), files, shards)
+    return Plan(
+        name,
+        single.parent,
+        shards[0],
+        _origin(source),
+        files,
+        shards,
+        trashed=library.trash.by_home(),
+    )
 
 
 def size_of(path: Path) -> int | None:

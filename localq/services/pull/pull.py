@@ -15,7 +15,7 @@ from localq.library import Library, Model
 from localq.services.pull.plan import Plan, plan_checkpoint, plan_gguf
 from localq.services.pull.remote import as_published, forget_remote
 from localq.services.pull.source import DEMO, Choice, choices, find_source, recipe_here
-from localq.services.pull.stage import stage
+from localq.services.pull.stage import contents, stage
 
 __all__ = [
     "DEMO",
@@ -61,6 +61,7 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
 
     What has arrived when it stops for any reason is kept, and continued the next time.
     """
+    library.trash.settle()  # before anything in the library's folders is relied on
     prepared = prepare(library, request, emit, cancel)
     if isinstance(prepared, Model):
         return _already_there(library, prepared)
@@ -77,12 +78,13 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
         except (BadFileError, UnsupportedError, NotFoundError):
             shutil.rmtree(folder, ignore_errors=True)  # verified: another try brings the same
             raise
+        hashes = contents(plan, folder, cancel)
         for final in plan.files:
             if final in staged.kept:
                 plan.staged(folder, final).unlink()
             else:
                 library.admit(plan.staged(folder, final), final, replace=True)
-        entered = library.add(model, list(plan.files), plan.sha256())
+        entered = library.add(model, list(plan.files), hashes)
     forget_remote(library.paths, source.repo, source.revision)
     return PullResult(entered, staged.moved_bytes, already_there=False)
 

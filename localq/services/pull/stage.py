@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from localq.errors import storage_errors
+from localq.errors import HubError, storage_errors
 from localq.events import Emit
+from localq.hub.backoff import stop_if
 from localq.hub.fetch import fetch_all, matches
 from localq.hub.folder import FolderSource
-from localq.hub.source import RemoteFile, Source
+from localq.hub.source import DigestKind, RemoteFile, Source
 from localq.hub.staging import refuse_full_disk
 from localq.services.pull.plan import Plan, size_of
 
-__all__ = ["Staged", "present_bytes", "stage"]
+__all__ = ["Staged", "contents", "present_bytes", "stage"]
 
 _ELSEWHERE = "let LOCALQ_HOME name another folder"
+_CHUNK = 1 << 20
 _QUICKLY_HASHED = 64 << 20
 """A preview reads files up to this size to see whether they are right."""
 
@@ -69,6 +72,33 @@ def stage(
         fetch_all(source, missing, emit=emit, cancel=cancel, stage="copying")
         return Staged(0, frozenset(kept))
     return Staged(fetch_all(source, missing, emit=emit, cancel=cancel), frozenset(kept))
+
+
+def contents(plan: Plan, folder: Path, cancel: threading.Event) -> dict[Path, str]:
+    """The SHA-256 of the plan's files, which are all in `folder`, by their places.
+
+    The Hub names large files by it; small ones, which it names as Git does, are read once more
+    and compared with that name. HubError where one has become another since it came.
+    """
+    found: dict[Path, str] = {}
+    for final, file in plan.files.items():
+        if file.digest.kind is DigestKind.SHA256:
+            found[final] = file.digest.hex
+            continue
+        named, sha256 = file.digest.hasher(file.size), hashlib.sha256()
+        staged = plan.staged(folder, final)
+        with storage_errors(staged, _ELSEWHERE), staged.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                stop_if(cancel)
+                named.update(chunk)
+                sha256.update(chunk)
+        if named.hexdigest() != file.digest.hex:
+            raise HubError(
+                f"{file.path}: was changed by someone while it was pulled",
+                hint="run the same command again",
+            )
+        found[final] = sha256.hexdigest()
+    return found
 
 
 def present_bytes(

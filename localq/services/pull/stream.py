@@ -81,6 +81,7 @@ def pull_as(
             hint=f"name the checkpoint alone: localq pull {spec.repo} "
             f"--as {request.type.name.lower()}",
         )
+    library.trash.settle()  # before anything in the library's folders is relied on
     source = _resolve(library, request, spec, emit, cancel, policy)
     if isinstance(source, Model):
         library.touch(source.name)
@@ -115,19 +116,21 @@ def pull_as(
     with make_whole(
         library, [file], inside=True, replace=True, worth_keeping=_WORTH_KEEPING
     ) as making:
-        moved = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
+        arrived = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
         making.finish()
         model = enter_gguf(
             library,
             source.repo,
             request.type,
-            [file.path],
+            {file.path: arrived.sha256},
             architecture=remote.model.architecture,
             parameters=remote.model.parameters,
             source=origin,
         )
     forget_remote(library.paths, source.repo, source.revision)
-    return PullAsResult(model, remote.fetched_bytes + moved, False, time.monotonic() - began)
+    return PullAsResult(
+        model, remote.fetched_bytes + arrived.moved_bytes, False, time.monotonic() - began
+    )
 
 
 def _resolve(
