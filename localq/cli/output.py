@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +18,7 @@ from localq.errors import LocalqError
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["error", "json_document", "line", "narrate", "stream", "table", "warn"]
+__all__ = ["error", "json_document", "line", "narrate", "path", "stream", "table", "warn"]
 
 
 def use_utf8() -> None:
@@ -30,6 +32,11 @@ def use_utf8() -> None:
 def line(text: str) -> None:
     """A line of the result."""
     click.echo(printable(text))
+
+
+def path(place: Path) -> None:
+    """A path as the system knows it, byte for byte: what reads it opens it."""
+    click.echo(str(place) if os.name == "nt" else os.fsencode(place))
 
 
 def stream(text: str) -> None:
@@ -65,7 +72,8 @@ def json_document(value: object) -> None:
     click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2).encode(*_UTF8))
 
 
-_UTF8 = ("utf-8", "replace")
+# Of a path that is not UTF-8 the odd bytes become \\udcXX, from which a reader can tell them.
+_UTF8 = ("utf-8", "backslashreplace")
 
 
 def to_json(value: object) -> Any:
@@ -76,6 +84,8 @@ def to_json(value: object) -> Any:
     def scalar(value: object) -> Any:
         if isinstance(value, Enum):
             return value.value
+        if isinstance(value, Path):  # the same text in every locale
+            return os.fsencode(value).decode("utf-8", "surrogateescape")
         if isinstance(value, float) and value - value != 0:
             return None  # JSON has neither NaN nor infinity
         return json_scalar(value)

@@ -13,17 +13,19 @@ __all__ = ["command"]
 
 @click.command()
 @optional_model
+@click.option("--checkpoint", is_flag=True, help="The checkpoint's folder, though quantized.")
 @json_option
-def command(model: str | None, as_json: bool) -> None:
+def command(model: str | None, checkpoint: bool, as_json: bool) -> None:
     """Print the absolute path of MODEL and nothing else, for scripts and LangChain.
 
     Where MODEL has been quantized that is the GGUF used last, else the checkpoint's folder.
     """
-    from localq.services.library.locate import locate_path
+    from localq.services.library.locate import locate_checkpoint_folder, locate_path
 
     with Library() as library:
-        path = locate_path(library, model)
+        find = locate_checkpoint_folder if checkpoint else locate_path
+        path = find(library, model)
     if as_json:
         output.json_document({"path": path})
     else:
-        click.echo(str(path))
+        output.path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -44,8 +45,11 @@ def damaged(path: Path, problem: str) -> LibraryError:
 def _connect(path: Path, mode: str, seconds: float) -> sqlite3.Connection:
     # As a URI, because only so SQLite can be told not to make the file.
     absolute = path.absolute().as_posix()
-    for character in "%?#":  # all that sqlite.org/uri.html gives a meaning; % must come first
-        absolute = absolute.replace(character, f"%{ord(character):02x}")
+    # All that sqlite.org/uri.html gives a meaning, and bytes that may be no UTF-8.
+    absolute = "".join(
+        chr(byte) if byte < 0x80 and byte not in b"%?#" else f"%{byte:02x}"
+        for byte in os.fsencode(absolute)
+    )
     root = "file://" if absolute.startswith("/") else "file:///"
     connection = sqlite3.connect(
         f"{root}{absolute}?mode={mode}",

@@ -20,7 +20,7 @@ from localq.paths import Paths
 
 if TYPE_CHECKING:
     from localq.library.adoptions import Adoption, Adoptions
-    from localq.library.hashes import Hashes
+    from localq.library.hashes import Hashes, SaidBy
     from localq.library.labels import Labels
     from localq.library.trash import Trash
 
@@ -56,32 +56,38 @@ class Library:
 
     def get(self, name: str) -> Model | None:
         """The model of exactly this full name, whatever its capitals."""
-        wanted = name.casefold()
-        return next((model for model in self.models() if model.name.casefold() == wanted), None)
+        with self._catalogue.read() as transaction:
+            return transaction.get(name) if transaction else None
 
     def find(self, name: str) -> Model:
         """The model `name` means; see `localq.library.names` for what may be left out.
 
         NotFoundError, or LibraryError where the name may mean several.
         """
-        with self._catalogue.read() as transaction:
-            if transaction is not None:
-                whole = names.in_full(name)
-                if found := transaction.get(whole) or transaction.get_by_alias(whole):
-                    return found
-        return names.find(self.models(), name)
+        return self._meant(name, lambda models: names.find(models, name))
 
     def find_gguf(self, name: str | None) -> Model:
         """The GGUF `name` means, of several quantizations the one used last; None: of all."""
-        return names.find_gguf(self.models(), name)
+        return self._meant(name, lambda models: names.find_gguf(models, name))
 
     def find_checkpoint(self, name: str | None) -> Model:
         """The checkpoint `name` means, or the named GGUF was made from; None: of the last used."""
-        return names.find_checkpoint(self.models(), name)
+        return self._meant(name, lambda models: names.find_checkpoint(models, name))
+
+    def _meant(self, name: str | None, choose: Callable[[Sequence[Model]], Model]) -> Model:
+        """What `choose` takes of those that the name could mean; of all, where that is none, for
+        then it says what else there is."""
+        if name is not None:
+            with self._catalogue.read() as transaction:
+                close = transaction.candidates(name) if transaction else []
+            with suppress(NotFoundError):
+                return choose(close)
+        return choose(self.models())
 
     def last_used(self) -> Model | None:
         """The model pulled, made or used last."""
-        return names.newest(self.models())
+        with self._catalogue.read() as transaction:
+            return transaction.newest() if transaction else None
 
     def touch(self, name: str) -> LocalqError | None:
         """Mark a model as used now; why not, where the library cannot be written within a moment:
@@ -127,6 +133,7 @@ class Library:
         model: Model,
         files: Sequence[Path],
         hashes: Mapping[Path, str] | None = None,
+        said_by: SaidBy | None = None,
         *,
         adopted: Mapping[Path, Adoption] | None = None,
     ) -> Model:
@@ -134,7 +141,9 @@ class Library:
 
         An entry of the same name gives way, but for what the user said of it; files of it that the
         new one lacks are deleted. `hashes` are SHA-256 of files that were just compared with them,
-        `adopted` says where files came from. The files of an external model lie outside instead.
+        or written, and `said_by` who knows them (the Hub); `adopted` says where files came from.
+        The files of an external model lie outside instead.
+
         LibraryError for files that are missing, in the wrong place or another model's, and for
         entries that contradict themselves. Returns the entry as it now stands.
         """
@@ -152,7 +161,7 @@ class Library:
                     raise LibraryError(f"{self.paths.models / file}: belongs to {owner}")
             stale = self._outdated(transaction, model, {str(file) for file in sizes})
             transaction.put(model, place, sizes)
-            self._note_facts(transaction, model, hashes or {}, adopted or {})
+            self._note_facts(transaction, model, hashes or {}, said_by, adopted or {})
             entered = transaction.get(model.name)
             assert entered is not None
             with suppress(StorageError):  # in use: rather a file too many than no new entry
@@ -171,6 +180,7 @@ class Library:
         transaction: Transaction,
         model: Model,
         hashes: Mapping[Path, str],
+        said_by: SaidBy | None,
         adopted: Mapping[Path, Adoption],
     ) -> None:
         if not hashes and not adopted:
@@ -180,7 +190,7 @@ class Library:
 
         for path, sha256 in hashes.items():
             place = str(self._store.place(path, outside=model.external))
-            known = verified(sha256, SaidBy.HUB, path.lstat(), self._clock())
+            known = verified(sha256, said_by or SaidBy.HUB, path.lstat(), self._clock())
             put_hash(transaction, place, known)
         for path, adoption in adopted.items():
             put_adoption(
@@ -197,6 +207,13 @@ class Library:
                     f"{name!r} is a path; localq removes only models of its library",
                     hint="localq list shows their names",
                 ) from None
+            if any(
+                entry.model.name.casefold() == names.in_full(name) for entry in self.trash.entries()
+            ):
+                raise NotFoundError(
+                    f"no model named {name!r} any more: it is in the trash",
+                    hint=f"localq restore {name} brings it back, localq trash empty deletes it",
+                ) from None
             raise
 
     def remove(self, name: str) -> Removed:
@@ -205,6 +222,7 @@ class Library:
         LibraryError, and nothing moved, where `name` is a path or a file lies elsewhere.
         StorageError where a file cannot be moved: the model stays, and can be removed again.
         """
+        self.trash.settle()
         return self.trash.put(self.find_removable(name).name)
 
     def files(self, model: Model) -> list[Path]:

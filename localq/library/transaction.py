@@ -11,6 +11,7 @@ from typing import Any
 
 from localq.database.connection import damaged
 from localq.library.model import MODEL_COLUMNS, Model
+from localq.library.names import in_full
 
 __all__ = ["Transaction"]
 
@@ -34,12 +35,29 @@ class Transaction:
     root: Path
     """The models folder, which all paths are relative to."""
 
-    def models(self) -> list[Model]:
-        """All entries, by name."""
-        aliases = self._labels("SELECT model_id, alias FROM aliases ORDER BY key")
-        tags = self._labels("SELECT model_id, tag FROM tags ORDER BY tag")
-        rows = self.connection.execute(f"{_SELECT} ORDER BY key")
+    def models(self, where: str = "1", *values: str) -> list[Model]:
+        """The entries for which the condition `where` holds (all), by name."""
+        chosen = f"WHERE model_id IN (SELECT id FROM models WHERE {where})"
+        aliases = self._labels(f"SELECT model_id, alias FROM aliases {chosen} ORDER BY key", values)
+        tags = self._labels(f"SELECT model_id, tag FROM tags {chosen} ORDER BY tag", values)
+        rows = self.connection.execute(f"{_SELECT} WHERE {where} ORDER BY key", values)
         return [self._model(row, aliases.get(row[0], ()), tags.get(row[0], ())) for row in rows]
+
+    def candidates(self, name: str) -> list[Model]:
+        """All entries that `name` could mean by any reading of `localq.library.names`, and those
+        of the same source; of a large library it reads only these."""
+        bases: list[str] = []
+        for spelled in dict.fromkeys((name.casefold(), in_full(name))):
+            base = spelled.partition(":")[0]
+            called = self.get_by_alias(spelled) or self.get_by_alias(base)
+            bases += [base, *([called.name.casefold().partition(":")[0]] if called else [])]
+        alike = " OR ".join(f"instr(key, ?{number})" for number in range(1, len(bases) + 1))
+        same = f"source_repo IN (SELECT source_repo FROM models WHERE {alike})"
+        return self.models(f"({alike} OR {same})", *bases)
+
+    def newest(self) -> Model | None:
+        """The entry pulled, made or used last."""
+        return self._one(f"{_SELECT} ORDER BY used_at DESC, created_at DESC, name DESC LIMIT 1")
 
     def get(self, name: str) -> Model | None:
         """The entry of exactly this name, whatever its capitals."""
@@ -127,8 +145,8 @@ class Transaction:
             {"now": now, "key": name.casefold()},
         )
 
-    def _one(self, query: str, key: str) -> Model | None:
-        row = self.connection.execute(query, (key,)).fetchone()
+    def _one(self, query: str, *values: str) -> Model | None:
+        row = self.connection.execute(query, values).fetchone()
         if row is None:
             return None
         mine = (row[0],)
@@ -138,9 +156,9 @@ class Transaction:
         tags = self.connection.execute("SELECT tag FROM tags WHERE model_id = ? ORDER BY tag", mine)
         return self._model(row, tuple(a for (a,) in aliases), tuple(t for (t,) in tags))
 
-    def _labels(self, query: str) -> dict[int, tuple[str, ...]]:
+    def _labels(self, query: str, values: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
         found: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
-        for model_id, text in self.connection.execute(query):
+        for model_id, text in self.connection.execute(query, values):
             found[model_id] += (text,)
         return found
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from localq.cli.columns import lay_out, width_of
 from localq.cli.main import main
 from localq.library import Library
 from localq.paths import Paths
-from tests.small_models import gguf, split_gguf
+from tests.small_models import checkpoint, gguf, split_gguf
 
 Capture = pytest.CaptureFixture[str]
 
@@ -31,6 +34,49 @@ def test_the_path_of_what_is_gone(tiny: str, home: Paths, capsys: Capture) -> No
     assert main(["path", tiny]) == 1
     said = capsys.readouterr()
     assert (said.out, f"its file is gone: {path}" in said.err) == ("", True)
+
+
+def program(home: Paths, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "localq", *arguments],
+        env={**os.environ, "LOCALQ_HOME": os.fspath(home.data.parent), **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+@pytest.mark.parametrize("variables", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "POSIX"}])
+def test_a_path_is_printed_byte_for_byte(tmp_path: Path, variables: dict[str, str]) -> None:
+    home = Paths.from_environment({"LOCALQ_HOME": os.fsdecode(bytes(tmp_path) + b"/h\xff\xc3\xa9")})
+    done = program(home, "import", "--copy", str(gguf(tmp_path / "tiny.gguf")), **variables)
+    assert done.returncode == 0, done.stderr
+    done = program(home, "path", "tiny", **variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == os.fsencode(Library(home).find("tiny").path) + b"\n"
+    assert Path(os.fsdecode(done.stdout[:-1])).read_bytes()[:4] == b"GGUF"
+    done = program(home, "path", "tiny", "--json", **variables)
+    assert Path(json.loads(done.stdout)["path"]) == Library(home).find("tiny").path
+
+
+def test_the_path_of_a_checkpoint_that_was_quantized(
+    home: Paths, tmp_path: Path, capsys: Capture
+) -> None:
+    base = str(checkpoint(tmp_path / "base"))
+    assert main(["import", "--copy", base, "--name", "org/base"]) == 0
+    made = str(gguf(tmp_path / "made.gguf"))
+    assert main(["import", "--copy", made, "--name", "org/base:Q4_0"]) == 0
+    capsys.readouterr()
+    library = Library(home)
+    for arguments, name in (
+        (["org/base"], "org/base:Q4_0"),
+        (["org/base", "--checkpoint"], "org/base"),
+        (["base", "--checkpoint"], "org/base"),
+        (["org/base:Q4_0", "--checkpoint"], "org/base"),
+        (["--checkpoint"], "org/base"),
+    ):
+        assert main(["path", *arguments]) == 0
+        assert capsys.readouterr().out == f"{library.find(name).path}\n"
 
 
 def said_json(capsys: Capture) -> dict[str, object]:

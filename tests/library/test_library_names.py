@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import PurePosixPath
 
-from localq.errors import LibraryError, NotFoundError
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localq.errors import LibraryError, LocalqError, NotFoundError
+from localq.library import Library, Model, ModelSource
 from localq.library.names import find, find_checkpoint, find_gguf, looks_like_path, newest
+from localq.paths import Paths
 from tests.library.test_library_model import entry
 
 SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -173,3 +182,80 @@ def test_newest_takes_use_over_creation() -> None:
 def test_paths_are_told_from_names(text: str) -> None:
     assert looks_like_path(text)
     assert not any(looks_like_path(model.name) for model in MODELS)
+
+
+NAMES = ["a", "b", "a-b", "ab", "demo", "stories260k", "Gemma", "gemma-3", "q4_0"]
+QUANTS = ["", ":Q4_0", ":Q8_0", ":f16"]
+written = st.builds(
+    lambda org, name, quant: f"{org}{name}{quant}",
+    st.sampled_from(["", "a/", "b/", "demo/", "ab/"]),
+    st.sampled_from([*NAMES, ""]),
+    st.sampled_from([*QUANTS, ":"]),
+)
+in_library = st.builds(
+    lambda org, name, quant: f"{org}{name}{quant}",
+    st.sampled_from(["", "a/", "b/", "demo/", "ab/"]),
+    st.sampled_from(NAMES),
+    st.sampled_from(QUANTS),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    names=st.lists(in_library, min_size=1, max_size=8, unique_by=str.casefold),
+    aliases=st.dictionaries(st.sampled_from([*NAMES, "x", "a:b"]), st.integers(0, 7), max_size=3),
+    repos=st.lists(st.sampled_from([None, "a/ab", "b/b"]), min_size=8, max_size=8),
+    name=written,
+)
+def test_a_look_up_that_reads_a_few_finds_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    names: list[str],
+    aliases: dict[str, int],
+    repos: list[str | None],
+    name: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("home")
+    library = Library(Paths.from_environment({"LOCALQ_HOME": str(folder)}))
+    with library._catalogue.write() as transaction:
+        for number, full in enumerate(names):
+            model = replace(entry(full, used=number % 3), source=ModelSource(repos[number], None))
+            transaction.put(model, PurePosixPath(f"{number}"), {})
+    for alias, number in aliases.items():
+        with suppress(LocalqError):
+            library.labels.add_alias(names[number % len(names)], alias)
+    models = library.models()
+    assert library.last_used() == newest(models)
+    for quick, slow in (
+        (library.find, find),
+        (library.find_gguf, find_gguf),
+        (library.find_checkpoint, find_checkpoint),
+    ):
+        assert said_by(lambda quick=quick: quick(name)) == said_by(  # type: ignore[misc]
+            lambda slow=slow: slow(models, name)  # type: ignore[misc]
+        )
+
+
+def said_by(look_up: Callable[[], Model]) -> object:
+    try:
+        return look_up()
+    except LocalqError as error:
+        return type(error), error.message, error.hint
+
+
+def test_of_many_models_a_look_up_reads_a_few(home: Paths) -> None:
+    library = Library(home)
+    with library._catalogue.write() as transaction:
+        for number in range(2000):
+            repo = f"org{number % 37}/model-{number}-Instruct"
+            model = replace(entry(f"{repo}:Q4_0"), source=ModelSource(repo, None))
+            transaction.put(model, PurePosixPath(f"{number}"), {})
+    with library._catalogue.read() as transaction_:
+        assert transaction_ is not None
+        for name in (
+            "org10/model-1194-Instruct:Q4_0",
+            "model-1194-instruct",
+            "MODEL-1194-Instruct:q4_0",
+        ):
+            assert [m.name for m in transaction_.candidates(name)] == [
+                "org10/model-1194-Instruct:Q4_0"
+            ]

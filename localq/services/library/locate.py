@@ -13,6 +13,7 @@ from localq.library.names import looks_like_path
 __all__ = [
     "locate",
     "locate_checkpoint",
+    "locate_checkpoint_folder",
     "locate_convertible",
     "locate_gguf",
     "locate_path",
@@ -96,12 +97,19 @@ def locate_path(library: Library, text: str | None) -> Path:
         return model.path
 
 
+def locate_checkpoint_folder(library: Library, text: str | None) -> Path:
+    """The folder of a checkpoint: of that which a GGUF was made from, where it names one."""
+    model = locate_checkpoint(library, text)
+    _refuse_gone(model)
+    return model.path
+
+
 def _refuse_gone(model: Model) -> None:
     is_file = model.format.is_file
     if not (model.path.is_file() if is_file else model.path.is_dir()):
         raise NotFoundError(
             f"{model.name}: its {'file' if is_file else 'folder'} is gone: {model.path}",
-            hint=f"forget it with: localq rm {model.name}",
+            hint=f"connect its disk, or forget it with: localq rm {model.name}",
         )
 
 
