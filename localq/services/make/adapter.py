@@ -93,21 +93,22 @@ def convert_adapter_folder(
     emit(Started(f"{name} with {source.name} -> {type_.name}" if request.merge else name))
     with make_whole(library, [file], inside=inside, replace=request.force or inside) as making:
         (one,) = making.files
-        write_file(
+        sha256 = write_file(
             *(one.partial, layout),
             threads=cpu_threads(),
             emit=emit,
             cancel=cancel,
             journal=one.journal,
+            hashed=inside,
         )
         making.finish()
     entered = None
-    if inside:
+    if sha256 is not None:
         made = enter_gguf(
             library,
             repo,
             type_,
-            [target],
+            {target: sha256},
             architecture=model.architecture,
             parameters=model.parameters,
             source=ModelSource(None, None),
