@@ -2,7 +2,8 @@
 
     eval "$(python3 packaging/engine_flags.py)"    # then compile llama-cpp-python as usual
 
-Prints nothing where the compiler and the processor get on with each other.
+Another processor may be named, as gcc's -march names it. Prints nothing where the compiler and the
+processor get on with each other.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from localq.hardware.compiler import compiler_flags
 
 
-def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def build_environment(environ: Mapping[str, str], processor: str = "native") -> dict[str, str]:
     """The variables to set for a build, with what they hold already in front."""
-    flags = compiler_flags(environ)
+    flags = compiler_flags(environ, processor)
     if not flags:
         return {}
     return {
@@ -30,5 +31,5 @@ def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, value in build_environment(os.environ).items():
+    for name, value in build_environment(os.environ, *sys.argv[1:2]).items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")

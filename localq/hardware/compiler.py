@@ -39,13 +39,16 @@ void probe()
 """
 
 
-def compiler_flags(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+def compiler_flags(
+    environ: Mapping[str, str] = os.environ, processor: str = "native"
+) -> tuple[str, ...]:
     """Options for C and C++ without which the engine compiled here would crash; mostly none.
 
-    `environ` names the compiler as it does for CMake. Takes 20 ms where there is a compiler.
+    `processor` is what it is compiled for, in the words of gcc's -march. `environ` names the
+    compiler as it does for CMake. Takes 20 ms where there is a compiler.
     """
     compiler = compilers(environ)[1]
-    assembly = run_compiler(compiler, ("-O2", "-march=native", "-S", "-o", "-"), _PROBE)
+    assembly = run_compiler(compiler, ("-O2", f"-march={processor}", "-S", "-o", "-"), _PROBE)
     if assembly is None or "ldtilecfg" not in assembly or _NUMBER in assembly:
         return ()
     return WITHOUT_AMX

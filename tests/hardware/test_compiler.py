@@ -93,6 +93,17 @@ def test_the_compiler_here_does_what_it_is_said_to(tmp_path: Path) -> None:
     assert bool(compiler_flags()) == (code != 0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="paths with backslashes")
+def test_another_processor_may_be_asked_about(tmp_path: Path) -> None:
+    script = tmp_path / "compiler.py"
+    script.write_text(
+        "import sys\nsys.stdin.read()\nprint('-march=sapphirerapids' in sys.argv and 'ldtilecfg')"
+    )
+    environ = {"CXX": shlex.join((sys.executable, str(script)))}
+    assert compiler_flags(environ) == ()
+    assert compiler_flags(environ, "sapphirerapids") == WITHOUT_AMX
+
+
 def breaks_amx() -> tuple[str, ...]:
     return WITHOUT_AMX
 
