@@ -162,7 +162,7 @@ def test_the_check_accepts_what_is_equal(
 def fused(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoders whose compiler was allowed to fuse multiplications with additions."""
     target = tmp_path_factory.mktemp("fused") / build.FILE_NAME
-    return build.build(target, extra_flags=("-ffp-contract=fast", "-mfma", "-O1"))
+    return build.build(target, extra_flags=("-ffp-contract=fast", "-mfma", "-O2"))
 
 
 @pytest.mark.parametrize("weighed", [False, True], ids=["plain", "weighed"])
