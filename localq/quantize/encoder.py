@@ -66,20 +66,23 @@ class Encoder:
         """
         piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
         rows = read_rows(self._files, piece, block.first, block.rows)
-        _require_finite(block, piece.dtype, rows)
         if piece.dtype == type_.name and piece.transform is None:
+            _require_finite(block, piece.dtype, rows)
             return rows.data
         dtype, stored = piece.dtype, rows
         if piece.scales is not None or piece.transform is not None:
+            _require_finite(block, piece.dtype, rows)
             dtype, stored = "F32", self._computed(block, rows, buffers).view(np.uint8)
         weights = block.tensor.weights
         if weights is not None:
             weights = weights[block.weights : block.weights + columns]
         encoded = buffers.encoded(block.rows * type_.row_bytes(columns))
         data = self._fast.encode(type_, dtype, stored, encoded, columns, weights)
-        if data is None:
-            numbers = self._codecs.decode(dtype, stored, buffers.floats(block.elements))
-            data = self._codecs.encode(type_, numbers, encoded, columns, weights)
+        if data is not None:
+            return data.data
+        _require_finite(block, dtype, stored)
+        numbers = self._codecs.decode(dtype, stored, buffers.floats(block.elements))
+        data = self._codecs.encode(type_, numbers, encoded, columns, weights)
         if type_ is not TensorType.F32:
             _require_finite(block, type_.name, data, made=True)
         return data.data

@@ -12,7 +12,7 @@ __all__ = ["NUMBERS", "UNUSUAL", "WEIGHTS", "as_bf16"]
 Floats = npt.NDArray[np.float32]
 _Make = Callable[[np.random.Generator, int], npt.NDArray[np.floating]]
 
-_LARGEST = 9.9e5
+_LARGEST = 6e4  # about what float16 holds, in which scales and minima are stored
 
 
 def as_bf16(numbers: Floats) -> npt.NDArray[np.uint16]:
@@ -137,6 +137,7 @@ def _now_and_then(value: float) -> _Make:
 
 UNUSUAL: Mapping[str, _Make] = {
     "huge": lambda rng, n: 1e6 * _bell(rng, n),
+    "large now and then": _now_and_then(1.2e6),
     "huge now and then": _now_and_then(3e38),
     "infinity": _now_and_then(float("inf")),
     "-infinity": _now_and_then(float("-inf")),

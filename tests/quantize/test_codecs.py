@@ -14,6 +14,7 @@ from localq.formats.types import TensorType
 from localq.quantize.codecs import build, check, library
 from localq.quantize.codecs.fast import FAST_TYPES, FastCodecs
 from localq.quantize.codecs.library import Absent, EncoderLibrary, InstructionSet, load_library
+from localq.quantize.finite import row_not_finite
 from localq.quantize.native import Bytes, Codecs, load_codecs
 from tests.quantize.number_families import NUMBERS, UNUSUAL, WEIGHTS, as_bf16
 
@@ -69,11 +70,14 @@ def by_us(
         weights,
         load_codecs().quantize_address,
     )
-    if left is None:
+    if left >= 0:
+        return room, left
+    theirs = by_engine(type_, np.ascontiguousarray(stored, np.float32), weights)
+    if left == library.NOT_FINITE:
+        assert row_not_finite(type_.name, theirs, theirs.size) is not None
+    else:
         assert weights is not None
-        values = np.ascontiguousarray(stored, np.float32)
-        return by_engine(type_, values, weights), elements
-    return room, left
+    return theirs, elements
 
 
 def differing(type_: TensorType, ours: Bytes, theirs: Bytes) -> int:
@@ -113,11 +117,21 @@ def test_the_same_bytes_with_an_importance_matrix(
 def test_unusual_numbers_are_left_to_the_engine(
     encoders: EncoderLibrary, type_: TensorType
 ) -> None:
+    """Those that are none, or too large for the type, are refused, and all others encoded."""
+    engine, all_left = load_codecs().quantize_address, 0
     for name, numbers in families(4, 4 * COLUMNS, UNUSUAL):
-        ours, left = by_us(encoders, type_, numbers)
-        assert differing(type_, ours, by_engine(type_, numbers)) == 0, name
-        if name in ("NaN", "infinity", "huge now and then"):
-            assert 0 < left < numbers.size, name
+        ours = np.zeros(type_.row_bytes(numbers.size), np.uint8)
+        left = encoders.encode(type_, "F32", numbers.view(np.uint8), ours, COLUMNS, None, engine)
+        theirs = by_engine(type_, numbers)
+        finite = (
+            np.isfinite(numbers).all() and row_not_finite(type_.name, theirs, ours.size) is None
+        )
+        assert (left == library.NOT_FINITE) == (not finite), name
+        if finite:
+            assert differing(type_, ours, theirs) == 0, name
+            assert 0 <= left <= numbers.size, name
+            all_left += left
+    assert all_left > 0
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 11])
@@ -215,7 +229,7 @@ def test_what_was_left_to_the_engine_is_counted(encoders: EncoderLibrary) -> Non
     fast.prepare(TensorType.Q4_K, weighed=False)
     fast.left_to_engine = 0
     numbers = np.ones(4 * COLUMNS, np.float32)
-    numbers[COLUMNS] = np.inf
+    numbers[COLUMNS] = 1.2e6
     room = np.empty(TensorType.Q4_K.row_bytes(numbers.size), np.uint8)
     data = fast.encode(TensorType.Q4_K, "F32", numbers.view(np.uint8), room, COLUMNS)
     assert data is not None

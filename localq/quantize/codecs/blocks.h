@@ -25,7 +25,12 @@ typedef struct {
     quantize_chunk *ggml;
 } job;
 
-/* Numbers that were left to ggml, or -1 where ggml has to do all of the job. */
+/* What becomes of a job: how many numbers were left to ggml, or one of these. */
+enum {
+    LEFT_ALL = -1,   /* ggml has to do all of it */
+    NOT_FINITE = -2, /* it holds NaN or infinity, or numbers too large for the type: nothing is done */
+};
+
 typedef int64_t encoder(const job *);
 
 encoder encode_avx2, encode_avx512;

@@ -19,7 +19,7 @@ static unsigned saved_registers(void) {
 }
 
 /* To be raised whenever `job` or a function changes: an older library is not called then. */
-EXPORT int localq_codecs_version(void) { return 1; }
+EXPORT int localq_codecs_version(void) { return 2; }
 
 /* The best instruction set for encode: 0 none, 1 AVX2 (with F16C), 2 AVX-512 (F, BW, DQ, VL). */
 EXPORT int localq_codecs_best(void) {
@@ -33,11 +33,11 @@ EXPORT int localq_codecs_best(void) {
     return AVX2;
 }
 
-/* Encode with one of the instruction sets; see `encoder`. */
+/* Encode with one of the instruction sets, and say what became of it. */
 EXPORT int64_t localq_codecs_encode(int set, const job *work) {
     switch (set) {
     case AVX2: return encode_avx2(work);
     case AVX512: return encode_avx512(work);
-    default: return -1;
+    default: return LEFT_ALL;
     }
 }

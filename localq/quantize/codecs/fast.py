@@ -67,7 +67,9 @@ class FastCodecs:
         weights: Floats | None = None,
     ) -> Bytes | None:
         """Whole rows of `columns` numbers, stored as `dtype`, in the type: the filled part of
-        `target`. None where the engine has to do it."""
+        `target`. None where the engine has to do it: also where not all are finite numbers, or
+        some are too large for the type; what is returned needs no such check.
+        """
         if not self._trusted.get((type_, weights is not None)):
             return None
         return self._encode(type_, dtype, stored, target, columns, weights)
@@ -95,7 +97,7 @@ class FastCodecs:
             return None
         engine = self._engine.quantize_address
         left = self._library.encode(type_, dtype, stored, target, columns, weights, engine)
-        if left is None:
+        if left < 0:
             return None
         self.left_to_engine += left
         element_bytes = 4 if dtype == "F32" else 2

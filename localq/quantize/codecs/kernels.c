@@ -9,8 +9,10 @@
 #include "weighed.h"
 #include "with_minimum.h"
 
-/* Numbers of this size and more, infinity and NaN are left to ggml. */
-#define TOO_LARGE 1e6f
+/* The bits of 1e6: numbers of this size and more are left to ggml. */
+#define TOO_LARGE 0x49742400
+
+#define INFINITE 0x7f800000
 
 /* Bytes that are fetched before they are needed: processors stop fetching ahead by themselves at
  * the end of each page. */
@@ -18,7 +20,8 @@
 
 INLINE int source_bytes(int source_type) { return source_type == F32 ? 4 : 2; }
 
-/* `count` numbers (a multiple of 32) of one unit; says whether all are small enough. */
+/* `count` numbers (a multiple of 32); returns the bits of the largest size among them, which are
+ * those of infinity or more where not all are numbers. */
 INLINE int decode_as(int source_type, const uint8_t *source, float *x, int count) {
     ints largest = every_int(0);
     for (int i = 0; i < count; i += 32) {
@@ -30,13 +33,12 @@ INLINE int decode_as(int source_type, const uint8_t *source, float *x, int count
                 v = load_f16((const uint16_t *)source + j);
             else
                 v = from_bits(shift_left(load_u16((const uint16_t *)source + j), 16));
-            /* As whole numbers, because NaN is larger than all others then. */
             largest = most_int(largest, bits(size(v)));
             store(x + j, v);
         }
         __builtin_prefetch(source + i * source_bytes(source_type) + AHEAD);
     }
-    return most_int_across(largest) < most_int_across(bits(every(TOO_LARGE)));
+    return most_int_across(largest);
 }
 
 static int decode(int source_type, const uint8_t *source, float *x, int count) {
@@ -50,24 +52,37 @@ static int decode(int source_type, const uint8_t *source, float *x, int count) {
 typedef struct {
     int elements;
     size_t bytes;
+    int scales, scale_at; /* how many f16 scales are in a block, side by side, and where */
 } layout;
 
 static layout layout_of(int type) {
     switch (type) {
-    case Q4_0: return (layout){32, sizeof(block_q4_0)};
-    case Q4_1: return (layout){32, sizeof(block_q4_1)};
-    case Q5_0: return (layout){32, sizeof(block_q5_0)};
-    case Q5_1: return (layout){32, sizeof(block_q5_1)};
-    case Q8_0: return (layout){32, sizeof(block_q8_0)};
-    case IQ4_NL: return (layout){32, sizeof(block_iq4_nl)};
-    case Q2_K: return (layout){QK_K, sizeof(block_q2_K)};
-    case Q3_K: return (layout){QK_K, sizeof(block_q3_K)};
-    case Q4_K: return (layout){QK_K, sizeof(block_q4_K)};
-    case Q5_K: return (layout){QK_K, sizeof(block_q5_K)};
-    case Q6_K: return (layout){QK_K, sizeof(block_q6_K)};
-    case IQ4_XS: return (layout){QK_K, sizeof(block_iq4_xs)};
-    default: return (layout){0, 0};
+    case Q4_0: return (layout){32, sizeof(block_q4_0), 1, offsetof(block_q4_0, d)};
+    case Q4_1: return (layout){32, sizeof(block_q4_1), 2, offsetof(block_q4_1, d)};
+    case Q5_0: return (layout){32, sizeof(block_q5_0), 1, offsetof(block_q5_0, d)};
+    case Q5_1: return (layout){32, sizeof(block_q5_1), 2, offsetof(block_q5_1, d)};
+    case Q8_0: return (layout){32, sizeof(block_q8_0), 1, offsetof(block_q8_0, d)};
+    case IQ4_NL: return (layout){32, sizeof(block_iq4_nl), 1, offsetof(block_iq4_nl, d)};
+    case Q2_K: return (layout){QK_K, sizeof(block_q2_K), 2, offsetof(block_q2_K, d)};
+    case Q3_K: return (layout){QK_K, sizeof(block_q3_K), 1, offsetof(block_q3_K, d)};
+    case Q4_K: return (layout){QK_K, sizeof(block_q4_K), 2, offsetof(block_q4_K, d)};
+    case Q5_K: return (layout){QK_K, sizeof(block_q5_K), 2, offsetof(block_q5_K, d)};
+    case Q6_K: return (layout){QK_K, sizeof(block_q6_K), 1, offsetof(block_q6_K, d)};
+    case IQ4_XS: return (layout){QK_K, sizeof(block_iq4_xs), 1, offsetof(block_iq4_xs, d)};
+    default: return (layout){0};
     }
+}
+
+/* Whether the scales of `blocks` blocks are finite. */
+static int finite_scales(layout of, const uint8_t *out, int blocks) {
+    int fine = 1;
+    for (int i = 0; i < blocks; i++)
+        for (int k = 0; k < of.scales; k++) {
+            uint16_t scale;
+            memcpy(&scale, out + i * of.bytes + of.scale_at + 2 * k, 2);
+            fine &= (scale & 0x7c00) != 0x7c00;
+        }
+    return fine;
 }
 
 typedef int encode_block(const float *, void *);
@@ -123,24 +138,27 @@ static int by_row(const job *work) {
                              || work->type == Q5_1);
 }
 
-/* The mean squares of `count` rows (at most LANES), each summed in order; says whether all their
- * numbers are small enough. */
+/* The mean squares of `count` rows (at most LANES), each summed in order. Returns 0, or what
+ * becomes of the job if their numbers are too large. */
 static int row_squares(const job *work, const uint8_t *source, int count, float sigma2[LANES]) {
     const size_t row_bytes = work->columns * source_bytes(work->source_type);
     float x[LANES * 32];
     const float *rows[LANES];
     floats sum = every(0.0f), columns[32];
+    int largest = 0;
     for (int i = 0; i < LANES; i++) rows[i] = x + 32 * i;
     memset(x, 0, sizeof x);
     for (int64_t first = 0; first < work->columns; first += 32) {
         const uint8_t *at = source + first * source_bytes(work->source_type);
-        for (int i = 0; i < count; i++)
-            if (!decode(work->source_type, at + i * row_bytes, x + 32 * i, 32)) return 0;
+        for (int i = 0; i < count; i++) {
+            const int size = decode(work->source_type, at + i * row_bytes, x + 32 * i, 32);
+            largest = size > largest ? size : largest;
+        }
         turn(rows, 32, columns, 1);
         for (int i = 0; i < 32; i++) sum = sum + columns[i] * columns[i];
     }
     store(sigma2, sum / every((float)work->columns));
-    return 1;
+    return largest >= INFINITE ? NOT_FINITE : largest >= TOO_LARGE ? LEFT_ALL : 0;
 }
 
 /* Rows from `source` to `out`; sigma2 is of each of them, or NULL. Returns as `encoder` does. */
@@ -163,7 +181,9 @@ static int64_t encode_rows(const job *work, const uint8_t *source, uint8_t *out,
         memset(b.refused, 0, sizeof b.refused);
         for (int i = 0; i < count; i += QK_K) {
             const int unit = count - i < QK_K ? count - i : QK_K;
-            if (!decode(work->source_type, source, x + i, unit))
+            const int largest = decode(work->source_type, source, x + i, unit);
+            if (largest >= INFINITE) return NOT_FINITE;
+            if (largest >= TOO_LARGE)
                 memset(b.refused + i / of.elements, 1, (unit + of.elements - 1) / of.elements);
             source += unit * source_bytes(work->source_type);
         }
@@ -175,11 +195,12 @@ static int64_t encode_rows(const job *work, const uint8_t *source, uint8_t *out,
         encode_batch(work->type, &b);
         for (int i = 0; i < b.blocks; i++) {
             if (!b.refused[i]) continue;
-            if (sigma2) return -1;
+            if (sigma2) return LEFT_ALL;
             work->ggml(work->type, x + i * of.elements, b.out + i * of.bytes, 0, 1, of.elements,
                        b.weights[i]);
             left_to_ggml += of.elements;
         }
+        if (!finite_scales(of, b.out, b.blocks)) return NOT_FINITE;
         b.out += b.blocks * of.bytes;
     }
     return left_to_ggml;
@@ -189,14 +210,14 @@ int64_t CODECS_ENCODE(const job *work) {
     const layout of = layout_of(work->type);
     const uint8_t *source = work->source;
     uint8_t *out = work->target;
-    if (!of.elements) return -1;
+    if (!of.elements) return LEFT_ALL;
     if (!by_row(work)) return encode_rows(work, source, out, work->rows, NULL);
     for (int64_t first = 0; first < work->rows; first += LANES) {
         const int count = work->rows - first < LANES ? (int)(work->rows - first) : LANES;
         float sigma2[LANES];
-        if (!row_squares(work, source, count, sigma2)
-            || encode_rows(work, source, out, count, sigma2) < 0)
-            return -1;
+        int64_t result = row_squares(work, source, count, sigma2);
+        if (!result) result = encode_rows(work, source, out, count, sigma2);
+        if (result < 0) return result;
         source += count * work->columns * source_bytes(work->source_type);
         out += count * work->columns / of.elements * of.bytes;
     }

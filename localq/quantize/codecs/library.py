@@ -14,12 +14,25 @@ from localq.errors import UsageError
 from localq.formats.types import TensorType
 from localq.quantize.codecs.build import FILE_NAME
 
-__all__ = ["CODECS_VARIABLE", "Absent", "EncoderLibrary", "InstructionSet", "load_library"]
+__all__ = [
+    "CODECS_VARIABLE",
+    "Absent",
+    "EncoderLibrary",
+    "InstructionSet",
+    "LEFT_ALL",
+    "NOT_FINITE",
+    "load_library",
+]
 
 CODECS_VARIABLE = "LOCALQ_CODECS"
 
+LEFT_ALL = -1
+"""Nothing was encoded: the engine has to do it."""
+NOT_FINITE = -2
+"""Nothing was encoded: there is NaN or infinity, or a number too large for the type."""
+
 _SOURCE_TYPES = {"F32": 0, "F16": 1, "BF16": 30}
-_VERSION = 1  # localq_codecs_version of dispatch.c
+_VERSION = 2  # localq_codecs_version of dispatch.c
 _MISSING = "localq's own were not compiled when it was installed"
 _COMPILE = "compile them: python -m localq.quantize.codecs.build"
 
@@ -76,15 +89,15 @@ class EncoderLibrary:
         columns: int,
         weights: npt.NDArray[np.float32] | None,
         ggml: int,
-    ) -> int | None:
+    ) -> int:
         """Encode whole rows of `columns` numbers stored as `dtype` into `target`.
 
         `ggml` is the address of ggml_quantize_chunk, to which blocks of unusual numbers are left:
-        returned is how many numbers those were, or None where there is no such encoder.
+        returned is how many numbers those were, or LEFT_ALL or NOT_FINITE.
         """
         source_type = _SOURCE_TYPES.get(dtype)
         if source_type is None:
-            return None
+            return LEFT_ALL
         rows = source.size // (columns * (4 if dtype == "F32" else 2))
         job = _Job(
             type_.ggml_id,
@@ -96,8 +109,7 @@ class EncoderLibrary:
             None if weights is None else weights.ctypes.data,
             ggml,
         )
-        left: int = self._encode(self.instructions, ctypes.byref(job))
-        return None if left < 0 else left
+        return int(self._encode(self.instructions, ctypes.byref(job)))
 
 
 def load_library(path: Path | None = None) -> EncoderLibrary:
