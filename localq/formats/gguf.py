@@ -1,6 +1,7 @@
 """GGUF files: a reader that trusts nothing, and the header as bytes.
 
-Spec: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Version 2 and 3, little-endian.
+Spec: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Version 2 and 3, little-endian;
+`stand_in` knows the others.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 from localq.errors import BadFileError
 from localq.formats.readable import Readable
+from localq.formats.stand_in import LOOKED_AT, gguf_stand_in, piece, version_problem
 from localq.formats.types import QuantType, TensorType
 
 __all__ = [
@@ -145,14 +148,38 @@ def read_gguf(path: Path) -> GGUFFile:
     """
     try:
         with path.open("rb") as file:
-            return parse_gguf(file, path, path.stat().st_size)
+            found = parse_gguf(file, path, path.stat().st_size)
+            _refuse_joined(found, file)
     except OSError as error:
         raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+    return found
 
 
 def parse_gguf(file: Readable, path: Path, size: int) -> GGUFFile:
     """As `read_gguf`, of a file of `size` bytes of which only the header is read."""
-    return _Reader(path, file, size).read()
+    try:
+        return _Reader(path, file, size).read()
+    except BadFileError as error:
+        if found := piece(path.name):
+            raise BadFileError(path, found.problem, hint=found.hint) from error
+        raise
+
+
+def _refuse_joined(gguf: GGUFFile, file: BinaryIO) -> None:
+    """BadFileError for several files one behind the other, which is not how shards are joined."""
+    field = gguf.fields.get("general.alignment")
+    alignment = field.value if field and isinstance(field.value, int) else ALIGNMENT
+    end = max((tensor.offset + tensor.nbytes for tensor in gguf.tensors), default=gguf.size_bytes)
+    for place in dict.fromkeys((end, align(end, alignment))):
+        file.seek(min(place, gguf.size_bytes))
+        if file.read(len(_MAGIC)) == _MAGIC:
+            raise BadFileError(
+                gguf.path,
+                "holds several GGUF files, one behind the other, as cat joins them",
+                offset=place,
+                hint="take the files as they were, NAME-00001-of-0000N.gguf and so on, which need "
+                "no joining",
+            )
 
 
 class _Reader:
@@ -163,12 +190,12 @@ class _Reader:
         self.position = 0
 
     def read(self) -> GGUFFile:
-        if self.size < 24 or self.take(4) != _MAGIC:
-            self.position = 0
-            raise self.bad("not a GGUF file")
-        version = self.number(ValueType.UINT32)
-        if version not in (2, 3):
-            raise self.bad(f"GGUF version {version} is not one that localq reads")
+        beginning = self.file.read(4)
+        if beginning != _MAGIC:
+            raise self.no_gguf(beginning + self.file.read(LOOKED_AT))
+        self.position = 4
+        if found := version_problem(self.take(4)):
+            raise BadFileError(self.path, found.problem, hint=found.hint)
         tensor_count = self.count(ValueType.UINT64, least_bytes=8 + 4 + 4 + 8)
         field_count = self.count(ValueType.UINT64, least_bytes=8 + 4 + 1)
         fields: dict[str, Field] = {}
@@ -180,6 +207,12 @@ class _Reader:
         start = align(self.position, alignment)
         tensors = tuple(self.tensor(entry, start, alignment) for entry in table)
         return GGUFFile(self.path, fields, tensors, self.size)
+
+    def no_gguf(self, beginning: bytes) -> BadFileError:
+        found = gguf_stand_in(beginning)
+        if found is None:
+            return self.bad("not a GGUF file")
+        return BadFileError(self.path, found.problem, hint=found.hint)
 
     def bad(self, problem: str) -> BadFileError:
         return BadFileError(

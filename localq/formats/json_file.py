@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localq.errors import BadFileError, NotFoundError
+from localq.formats.stand_in import LOOKED_AT, stand_in
 
 __all__ = ["parse_json_object", "read_json_array", "read_json_object"]
 
@@ -51,6 +52,8 @@ def _parse(data: bytes, path: Path, offset: int) -> Any:
     try:
         return json.loads(data.decode("utf-8"))
     except json.JSONDecodeError as error:
+        if found := stand_in(data[:LOOKED_AT]):
+            raise BadFileError(path, found.problem, hint=found.hint) from None
         raise BadFileError(
             path, f"not valid JSON: {error.msg}", offset=offset + error.pos
         ) from None

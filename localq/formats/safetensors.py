@@ -15,6 +15,7 @@ from pathlib import Path
 from localq.errors import BadFileError
 from localq.formats.json_file import parse_json_object
 from localq.formats.readable import Readable
+from localq.formats.stand_in import LOOKED_AT, stand_in
 
 __all__ = [
     "DTYPE_BYTES",
@@ -79,6 +80,8 @@ def read_safetensors_header(path: Path) -> tuple[TensorInfo, ...]:
 def parse_safetensors_header(file: Readable, path: Path, size: int) -> tuple[TensorInfo, ...]:
     """As `read_safetensors_header`, of a file of `size` bytes of which only these are read."""
     prefix = file.read(8)
+    if prefix[:1] in (b"v", b"<") and (found := stand_in(prefix + file.read(LOOKED_AT))):
+        raise BadFileError(path, found.problem, hint=found.hint)
     if len(prefix) < 8:
         raise BadFileError(path, f"not a safetensors file: {size} bytes long", offset=0)
     header_bytes = int.from_bytes(prefix, "little")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.safetensors import DTYPE_BYTES, TensorInfo
+from localq.formats.stand_in import LOOKED_AT, stand_in
 from localq.formats.torch_pickle import PickledTensor, PickleError, read_pickle
 from localq.formats.zip_archive import StoredEntry, read_stored_entries
 
@@ -59,9 +60,11 @@ def read_torch_header(path: Path) -> tuple[TensorInfo, ...]:
 def _refuse_legacy(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(LOOKED_AT)
     except OSError as error:
         raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+    if found := stand_in(start):
+        raise BadFileError(path, found.problem, hint=found.hint)
     if start[:1] == b"\x80":
         raise UnsupportedError(
             f"{path}: a bare pickle, as PyTorch wrote before its release 1.6", hint=_HINT

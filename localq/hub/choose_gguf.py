@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from localq.errors import HubError, NotFoundError, UsageError
+from localq.errors import HubError, NotFoundError, UnsupportedError, UsageError
+from localq.formats.stand_in import piece
 from localq.hub.shards import missing_shards, without_shard
 from localq.hub.source import RemoteFile
 from localq.hub.spec import ModelSpec
@@ -64,7 +65,7 @@ def choose_gguf(spec: ModelSpec, files: Sequence[RemoteFile]) -> ChosenGguf:
         assert spec.quant is not None
         found = _of_quant(spec.quant, models) or _of_label(spec.quant, models)
         if found is None:
-            raise _no_such_quant(spec, gguf_quants(files))
+            raise _in_pieces(spec, files) or _no_such_quant(spec, gguf_quants(files))
         stem = found
         label = spec.quant if is_quant(spec.quant) else _label(stem, models)
     if missing := missing_shards([file.path for file in models[stem]]):
@@ -146,6 +147,19 @@ def _label(stem: str, stems: Iterable[str]) -> str:
 def _type(file: RemoteFile) -> str:
     found = _QUANT.findall(without_shard(file.path))
     return str(found[-1]).upper() if found else ""
+
+
+def _in_pieces(spec: ModelSpec, files: Iterable[RemoteFile]) -> UnsupportedError | None:
+    """The quantization is there, but cut into pieces by bytes, which no reader of GGUF takes."""
+    pieces = [(file.path, found) for file in files if (found := piece(_name(file)))]
+    for path, found in sorted(pieces, key=lambda item: item[0]):
+        if _of_quant(spec.quant or "", [path]):
+            return UnsupportedError(
+                f"{spec.repo} has {spec.quant} in pieces only, which localq does not join: "
+                f"{path} {found.problem}",
+                hint=f"choose another quantization; or download the pieces and {found.hint}",
+            )
+    return None
 
 
 def _no_such_quant(spec: ModelSpec, quants: list[str]) -> NotFoundError:
