@@ -244,7 +244,10 @@ _F8_E4M3 = np.array(
     [(m / 8 if e == 0 else 1 + m / 8) * 2.0 ** (max(e, 1) - 7) for e in range(16) for m in range(8)]
 )[:126]
 """All sizes of 8-bit floats but the two largest, by their bits."""
-_DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1}
+_DTYPE_BYTES = {
+    **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1},
+    **{"I8": 1, "U8": 1, "I32": 4, "I64": 8},
+}
 
 
 def _encode(values: FloatArray, dtype: str) -> bytes:

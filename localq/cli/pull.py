@@ -96,8 +96,12 @@ def command(
     if as_json:
         output.json_document(result)
         return
-    if result.already_there:
+    if result.already_there and result.compared:
         output.narrate("complete and unchanged; nothing to download")
+    elif result.already_there:
+        output.narrate(
+            f"all files are there, by their sizes; localq verify {result.model.name} reads them"
+        )
     output.line(result.model.name)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from localq.convert.float8 import attach_scales
+from localq.convert.quantized import refuse_unannounced
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError, NotFoundError, UnsupportedError
 from localq.formats.json_file import read_json_object
@@ -22,7 +23,7 @@ from localq.formats.weight_files import (
     find_weight_files,
 )
 
-__all__ = ["Checkpoint", "ReadBytes", "open_checkpoint", "refuse_adapter"]
+__all__ = ["Checkpoint", "ReadBytes", "open_checkpoint", "read_config", "refuse_adapter"]
 
 ReadBytes = Callable[[Path, int, int], bytes]
 """Of (a shard, an offset, a count): that many of its bytes from there on."""
@@ -89,15 +90,7 @@ def open_checkpoint(
     need to be there, and `read` gets at their bytes. Raises NotFoundError for a folder that is
     none, BadFileError for a damaged one, UnsupportedError for one that is already quantized.
     """
-    if not root.is_dir():
-        raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
-    if not is_there(root / "config.json"):
-        refuse_adapter(root)
-        raise NotFoundError(
-            f"{root}: no config.json in it",
-            hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
-        )
-    config = read_json_object(root / "config.json")
+    config, architecture = read_config(root)
     tensors: dict[str, SourceTensor] = {}
     headers = shards if shards is not None else {path: _header(path) for path in _shards(root)}
     for shard in sorted(headers):
@@ -108,11 +101,13 @@ def open_checkpoint(
     _refuse_missing(root, headers, tensors)
     if quantization := config.get("quantization_config"):
         tensors = attach_scales(root, quantization, tensors)
+    else:
+        refuse_unannounced(root, tensors)
     return Checkpoint(
         root=root,
         name=name or root.resolve().name,
         config=config,
-        architecture=_architecture(root, config),
+        architecture=architecture,
         tensors=tensors,
         read=read or _read_file,
     )
@@ -131,13 +126,26 @@ def refuse_adapter(root: Path) -> None:
     )
 
 
-def _architecture(root: Path, config: Mapping[str, Any]) -> str:
+def read_config(root: Path) -> tuple[Mapping[str, Any], str]:
+    """What config.json in the folder `root` says, and the architecture it names.
+
+    NotFoundError for a folder that is no checkpoint, BadFileError for a config that is none.
+    """
+    if not root.is_dir():
+        raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
+    if not is_there(root / "config.json"):
+        refuse_adapter(root)
+        raise NotFoundError(
+            f"{root}: no config.json in it",
+            hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
+        )
+    config = read_json_object(root / "config.json")
     architectures = config.get("architectures")
     if not (
         isinstance(architectures, list) and architectures and isinstance(architectures[0], str)
     ):
         raise BadFileError(root / "config.json", "names no model architecture")
-    return architectures[0]
+    return config, architectures[0]
 
 
 def _shards(root: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from localq.convert.quantized import already_quantized, holds_packed_weights
 from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.safetensors import TensorInfo
@@ -41,10 +42,16 @@ def attach_scales(
 ) -> dict[str, SourceTensor]:
     """The tensors without the factors, each 8-bit one knowing its own.
 
-    `quantization` is the config's quantization_config. Raises UnsupportedError unless it is one
-    of 8-bit floats.
+    `quantization` is the config's quantization_config; where all weights are plain numbers it was
+    left behind by someone who unpacked them, and is not minded. Raises UnsupportedError unless it
+    is one of 8-bit floats.
     """
-    scheme = _scheme(root, quantization)
+    try:
+        scheme = _scheme(root, quantization)
+    except UnsupportedError:
+        if holds_packed_weights(tensors):
+            raise
+        return dict(tensors)
     found: dict[str, SourceTensor] = {}
     for name, tensor in tensors.items():
         if name.endswith(_UNUSED):
@@ -71,13 +78,13 @@ def _scheme(root: Path, quantization: object) -> _Scheme:
     if method == "compressed-tensors":
         weights = _weights_of(config)
         if weights is None:
-            raise _refusal(root, f"compressed-tensors, {str(config.get('format'))[:50]}")
+            raise already_quantized(root, f"compressed-tensors, {str(config.get('format'))[:50]}")
         block = weights.get("block_structure")
     elif method == "modelopt":
         if config.get("quant_algo") != "FP8":
-            raise _refusal(root, f"modelopt, {str(config.get('quant_algo'))[:50]}")
+            raise already_quantized(root, f"modelopt, {str(config.get('quant_algo'))[:50]}")
     elif method != "fp8":
-        raise _refusal(root, str(method)[:50] if method else "unknown method")
+        raise already_quantized(root, str(method)[:50] if method else "unknown method")
     suffix = _SUFFIXES[str(method)]
     if block is None:
         return _Scheme(suffix, None)
@@ -99,13 +106,6 @@ def _weights_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     is_float8 = weights.get("type") == "float" and weights.get("num_bits") == 8
     return weights if is_float8 and weights.get("group_size") is None else None
-
-
-def _refusal(root: Path, method: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{root}: the checkpoint is already quantized ({method})",
-        hint="take the original checkpoint in BF16 or F16",
-    )
 
 
 def _scaled(

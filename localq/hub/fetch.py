@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from localq.errors import Cancelled, storage_errors
+from localq.errors import Cancelled, HubError, storage_errors
 from localq.events import Emit
 from localq.hub.backoff import Backoff, RetryPolicy, stop_if
 from localq.hub.progress import TransferMonitor
-from localq.hub.source import RemoteFile, Source
+from localq.hub.source import AGAIN, CONTINUES, RemoteFile, Source
 from localq.hub.transfer import Transfer, read_into
 
 __all__ = ["FILES_AT_ONCE", "fetch_all", "matches"]
@@ -77,14 +77,25 @@ def fetch_all(
     return sum(future.result() for future in futures)
 
 
-def matches(path: Path, file: RemoteFile, cancel: threading.Event) -> bool:
-    """Whether `path` already is `file`. Reads all of it if the size is right."""
+def matches(
+    path: Path,
+    file: RemoteFile,
+    cancel: threading.Event,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> bool:
+    """Whether `path` already is `file`. Reads all of it if the size is right; `on_bytes` hears of
+    every piece that was read."""
+
+    def count(size: int) -> None:
+        stop_if(cancel)
+        on_bytes(size)
+
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size != file.size:
             return False
         with path.open("rb") as opened:
             hasher = file.digest.hasher(file.size)
-            read_into(hasher, opened, lambda count: stop_if(cancel))
+            read_into(hasher, opened, count)
     except OSError:
         return False
     return hasher.hexdigest() == file.digest.hex
@@ -94,4 +105,6 @@ def _raise_failure(futures: list[Future[int]]) -> None:
     """The error of a file that failed, rather than those of the files that it stopped."""
     failures = [error for future in futures if future.done() and (error := future.exception())]
     for error in sorted(failures, key=lambda error: isinstance(error, Cancelled)):
+        if isinstance(error, HubError) and error.hint == AGAIN:
+            error.hint = CONTINUES
         raise error

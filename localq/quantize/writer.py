@@ -82,9 +82,7 @@ def write_file(
             if cancel.is_set():
                 if journal:
                     _note(journal, work, output)
-                raise Cancelled(
-                    "stopped; the same command goes on from here" if journal else "stopped"
-                )
+                raise Cancelled("stopped")
             sha256 = hashing.finish() if hashing else None
         emit(Progress(stage, before + layout.size_bytes, total))
     return sha256

@@ -13,6 +13,7 @@ from localq.errors import (
     BadFileError,
     Cancelled,
     HubError,
+    LibraryError,
     NotFoundError,
     OfflineError,
     StorageError,
@@ -141,9 +142,10 @@ def test_force_fetches_what_is_damaged_and_keeps_what_the_user_wrote(
     with (model.path / shard).open("r+b") as file:
         file.seek(-1, 2)
         file.write(bytes([repo.files[shard][-1] ^ 1]))
-    assert run(library, "org/tiny").already_there
+    with pytest.raises(LibraryError, match="is not what was pulled") as caught:
+        run(library, "org/tiny")
     (found,) = verify(library, ("tiny",), ignore, threading.Event()).models
-    assert found.mend == f"localq pull org/tiny@{repo.commit} --force"
+    assert found.mend == f"localq pull org/tiny@{repo.commit} --force" == caught.value.hint
     request = PullRequest(f"org/tiny@{repo.commit}", force=True)
     again = pull(library, request, ignore, threading.Event())
     assert again.downloaded_bytes == len(repo.files[shard])

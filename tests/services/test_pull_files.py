@@ -143,10 +143,11 @@ def test_small_files_that_were_kept_before_are_checked_and_not_fetched_again(
 def test_what_the_hub_says_of_the_content_is_kept(library: Library, repo: Repo) -> None:
     model = run(library, "org/tiny").model
     known = library.hashes.of_model(model.name)
-    ((place, said),) = known.items()
-    assert place.endswith("model.safetensors")
-    assert said.sha256 == repo.entry("model.safetensors")["lfs"]["oid"]
-    assert (said.said_by, said.verified_at is not None) == ("hub", True)
+    assert len(known) == len(tree(model.path))
+    for place, said in known.items():
+        name = place.removeprefix("org/tiny/")
+        assert said.sha256 == repo.files.contents[name].sha256()
+        assert (said.said_by, said.verified_at is not None) == ("hub", True)
 
 
 def test_a_file_by_its_path(library: Library, hub: HubServer, ggufs: Repo) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -122,6 +122,8 @@ def _check(
     except BadFileError as error:
         return FileCheck(path, Verdict.UNREADABLE, error.message, None)
     if known is not None and known.sha256 != sha256:
+        # So that nobody takes it for unchanged because its time and size are.
+        library.hashes.record(library.place(path), replace(known, verified_at=None))
         return FileCheck(path, Verdict.CHANGED, f"its SHA-256 was {known.sha256}", sha256)
     said = known.said_by if known else SaidBy.RECORDED
     library.hashes.record(library.place(path), verified(sha256, said, status, time.time()))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localq.errors import Cancelled, LocalqError, storage_errors
+from localq.errors import Cancelled, HubError, LocalqError, StorageError, storage_errors
 from localq.formats.types import QuantType
+from localq.hub.source import AGAIN, CONTINUES
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.services.make.destination import require_space
 
@@ -64,14 +65,17 @@ def make_whole(
     inside: bool,
     replace: bool,
     worth_keeping: tuple[type[BaseException], ...] = (Cancelled, KeyboardInterrupt),
+    elsewhere: str | None = None,
 ) -> Iterator[Making]:
     """The block writes the files, finishes them, and may enter them into the library.
 
     They lie in one folder, which is made if they are `inside` the library; without `replace` a
     file that is there is left alone, LibraryError. What was noted as finished when the block ends
     by one of `worth_keeping`, or is killed, is there the next time, also in files that had their
-    names but were not entered; after other errors all that has no name goes. StorageError where
-    the disk has no room, LocalqError where another process is at it.
+    names but were not entered; after other errors all that has no name goes, and so does a folder
+    that holds nothing. The error says whether the same command would go on or begin anew.
+    StorageError, with the hint `elsewhere` instead of its own, where the disk has no room or
+    cannot be written; LocalqError where another process is at it.
     """
     from localq.partials import journal_path, resumable_path, sweep_partials
     from localq.quantize.journal import Journal
@@ -83,10 +87,11 @@ def make_whole(
         partial = resumable_path(file.path, file.key)
         journal = Journal(journal_path(partial), file.key)
         begun.append(Unfinished(file.layout, file.path, partial, journal))
-    with storage_errors(files[0].path):
+    with _told_elsewhere(elsewhere), storage_errors(files[0].path), ExitStack() as stack:
         if inside:
             library.trash.settle()  # what a killed removal left here is not to be written over
             folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(_drop_empty, folder, library.paths.models)
         sweep_partials(folder)
         with _Lock(library.paths.cache / "locks", begun[0].partial):
             if inside:
@@ -96,14 +101,45 @@ def make_whole(
             try:
                 yield Making(begun, replace)
             except BaseException as error:
-                keep = isinstance(error, worth_keeping)
-                if not (keep and any(one.journal.holds_work() for one in begun)):
+                holds_work = any(one.journal.holds_work() for one in begun)
+                kept = isinstance(error, worth_keeping) and holds_work
+                if not kept:
                     for one in begun:
                         one.partial.unlink(missing_ok=True)
                         one.journal.remove()
+                _say_what_stays(error, kept=kept)
                 raise
             for one in begun:
                 one.journal.remove()
+
+
+def _say_what_stays(error: BaseException, *, kept: bool) -> None:
+    if isinstance(error, Cancelled):
+        error.message = (
+            "stopped; the same command goes on from here"
+            if kept
+            else "stopped; nothing was finished yet: the same command begins anew"
+        )
+        error.args = (error.message,)
+    elif kept and isinstance(error, HubError) and error.hint == AGAIN:
+        error.hint = CONTINUES
+
+
+@contextmanager
+def _told_elsewhere(elsewhere: str | None) -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        error.hint = elsewhere or error.hint
+        raise
+
+
+def _drop_empty(folder: Path, root: Path) -> None:
+    """Delete the folder, and those around it, where they hold nothing."""
+    with suppress(OSError):  # they do
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _take_back(library: Library, begun: Sequence[Unfinished]) -> None:

@@ -73,7 +73,7 @@ def write_as_it_arrives(
                     monitor.tell()
                     writer.begin_flush()
                     if cancel.is_set():
-                        raise Cancelled("stopped; the same command goes on from here")
+                        raise Cancelled("stopped")
                     _raise_failure(units, writer)
                 _raise_failure(units, writer)
                 sha256 = writer.finish()

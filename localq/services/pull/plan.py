@@ -29,8 +29,9 @@ class Plan:
     """Which file becomes which: `files` by their places in the library, all under `root`.
 
     `place` is the model's path; `shards` are the files of a GGUF's language model, none for a
-    checkpoint. Some files of a checkpoint may lie in the folder `kept`, since it was looked at.
-    `trashed` are files in the trash, by the places they had.
+    checkpoint, of which `weights` are the files with its tensors. Some files of a checkpoint may
+    lie in the folder `kept`, since it was looked at. `trashed` are files in the trash, by the
+    places they had.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Plan:
     origin: ModelSource
     files: Mapping[Path, RemoteFile]
     shards: tuple[Path, ...] = ()
+    weights: tuple[Path, ...] = ()
     kept: Path | None = None
     trashed: Mapping[Path, Sequence[Path]] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ def plan_checkpoint(
         folder,
         _origin(source),
         files,
+        weights=tuple(folder / file.path for file in chosen.weight_files),
         kept=kept,
         trashed=library.trash.by_home(),
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError, UnsupportedError, UsageError
 from localq.events import Emit, Started
@@ -16,6 +19,8 @@ from localq.services.pull.plan import Plan, plan_checkpoint, plan_gguf
 from localq.services.pull.remote import as_published, forget_remote
 from localq.services.pull.source import DEMO, Choice, choices, find_source, recipe_here
 from localq.services.pull.stage import contents, stage
+from localq.services.pull.unchanged import refuse_changed, refuse_unlike_listed
+from localq.services.pull.usable import refuse_unusable
 
 __all__ = [
     "DEMO",
@@ -49,35 +54,45 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """`downloaded_bytes` is what came over the network this time, retries included."""
+    """`downloaded_bytes` is what came over the network this time, retries included; `compared`
+    is False for a model that was there and of which not every file's content was ever compared
+    with what it should be."""
 
     model: Model
     downloaded_bytes: int
     already_there: bool
+    compared: bool = True
 
 
 def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.Event) -> PullResult:
     """Fetch a model, verify every byte of it and enter it into the library.
 
-    What has arrived when it stops for any reason is kept, and continued the next time.
+    What has arrived when it stops for any reason is kept, and continued the next time. LibraryError
+    for a model that is here and not what it was: someone may have changed it on purpose.
     """
     library.trash.settle()  # before anything in the library's folders is relied on
     prepared = prepare(library, request, emit, cancel)
     if isinstance(prepared, Model):
-        return _already_there(library, prepared)
+        compared = refuse_changed(library, prepared, emit, cancel)
+        return _already_there(library, prepared, compared=compared)
     source, plan = prepared
     earlier = plan.earlier(library)
+    if earlier is not None and not request.force:
+        refuse_unlike_listed(library, earlier, plan, emit, cancel)
     if earlier is not None and plan.is_whole() and not request.force:
-        return _already_there(library, earlier)
+        return _already_there(library, earlier, compared=True)
     emit(Started(f"pulling {plan.name}"))
-    with staging_folder(library.paths.partial, source.repo, source.revision) as folder:
+    wanted = {path.relative_to(plan.root).as_posix(): file for path, file in plan.files.items()}
+    with staging_folder(
+        library.paths.partial, source.repo, source.revision, wanted, source.files
+    ) as folder:
+        moved = 0
+        if plan.weights:
+            with _useless_goes(folder):
+                moved = refuse_unusable(source, plan, folder, emit, cancel)
         staged = stage(source, plan, folder, emit, cancel)
-        try:
-            with as_published(source.repo, folder):
-                model = plan.describe(folder)
-        except (BadFileError, UnsupportedError, NotFoundError):
-            shutil.rmtree(folder, ignore_errors=True)  # verified: another try brings the same
-            raise
+        with _useless_goes(folder), as_published(source.repo, folder):
+            model = plan.describe(folder)
         hashes = contents(plan, folder, cancel)
         for final in plan.files:
             if final in staged.kept:
@@ -86,7 +101,17 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
                 library.admit(plan.staged(folder, final), final, replace=True)
         entered = library.add(model, list(plan.files), hashes)
     forget_remote(library.paths, source.repo, source.revision)
-    return PullResult(entered, staged.moved_bytes, already_there=False)
+    return PullResult(entered, moved + staged.moved_bytes, already_there=False)
+
+
+@contextmanager
+def _useless_goes(folder: Path) -> Iterator[None]:
+    """Delete what is staged where it is of no use: it was verified, another try brings the same."""
+    try:
+        yield
+    except (BadFileError, UnsupportedError, NotFoundError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def prepare(
@@ -113,6 +138,6 @@ def prepare(
     return source, plan_gguf(library, source, spec, mmproj=request.mmproj, emit=emit)
 
 
-def _already_there(library: Library, model: Model) -> PullResult:
+def _already_there(library: Library, model: Model, *, compared: bool) -> PullResult:
     library.touch(model.name)
-    return PullResult(library.find(model.name), 0, already_there=True)
+    return PullResult(library.find(model.name), 0, already_there=True, compared=compared)

@@ -35,6 +35,7 @@ __all__ = ["PullAsRequest", "PullAsResult", "pull_as"]
 
 _WORTH_KEEPING = (Cancelled, KeyboardInterrupt, HubError, StorageError)
 """What may end a stream whose verified part is good to go on from."""
+_ELSEWHERE = "free some space (localq trash empty), or let LOCALQ_HOME name another folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,12 @@ def pull_as(
         emit(Note(warning, warning=True))
     file = _file(library, request, remote)
     with make_whole(
-        library, [file], inside=True, replace=True, worth_keeping=_WORTH_KEEPING
+        library,
+        [file],
+        inside=True,
+        replace=True,
+        worth_keeping=_WORTH_KEEPING,
+        elsewhere=_ELSEWHERE,
     ) as making:
         arrived = write_as_it_arrives(remote, making.files[0], emit, cancel, policy=policy)
         making.finish()
@@ -173,6 +179,7 @@ def _file(library: Library, request: PullAsRequest, remote: RemoteCheckpoint) ->
 
     imatrix = read_imatrix(request.imatrix) if request.imatrix else None
     layout = lay_out(remote.model.fields, remote.model.tensors, QuantOptions(request.type), imatrix)
-    contents = [f"{file.path}\0{file.digest.hex}" for file in remote.chosen.files]
+    # The layout says what became of the small files: a new README alone changes nothing.
+    contents = [f"{file.path}\0{file.digest.hex}" for file in remote.chosen.weight_files]
     path = library.gguf_path(remote.source.repo, request.type.name)
     return FileToMake(path, layout, content_key(layout, sorted(contents)))
