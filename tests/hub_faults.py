@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Cut", "Fault", "FlipByte", "Move", "Refuse", "Resize", "Slow"]
+__all__ = ["Cut", "Fault", "FlipByte", "Move", "Refuse", "Resize", "Silent", "Slow"]
 
 
 @dataclass(slots=True)
@@ -62,6 +62,11 @@ class Slow(Fault):
     """Send the body at this speed."""
 
     bytes_per_second: float = 1e6
+
+
+@dataclass(slots=True)
+class Silent(Fault):
+    """Take the request and never answer, until the server stops."""
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from tests.hub_faults import Cut, Fault, FlipByte, Move, Refuse, Resize, Slow
+from tests.hub_faults import Cut, Fault, FlipByte, Move, Refuse, Resize, Silent, Slow
 from tests.hub_repository import Content, Files, Repo, read_repo
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ __all__ = [
     "Repo",
     "Request",
     "Resize",
+    "Silent",
     "Slow",
     "closed_port_url",
     "main",
@@ -199,6 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = hub.fault(path)
         if isinstance(fault, Refuse):
             self._send(fault.status, fault.headers, fault.body)
+            return
+        if isinstance(fault, Silent):
+            hub.stopping.wait()
+            self.close_connection = True
             return
         if hub.tokens is not None and self._token() not in (None, *hub.tokens):
             self._refuse(401, {"X-Error-Message": "Invalid credentials in Authorization header"})

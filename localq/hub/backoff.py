@@ -41,6 +41,9 @@ class Backoff:
         """Wait before the next try; raises `error` when it is time to give up, or Cancelled."""
         self.failures += 1
         if self.failures > self.policy.retries:
+            if self.failures > 1:
+                error.message = f"{error.message}; tried {self.failures} times"
+                error.args = (error.message,)
             raise error
         asked = error.retry_after if isinstance(error, TransferInterrupted) else None
         if asked is None:
@@ -51,12 +54,12 @@ class Backoff:
         else:
             raise HubError(
                 f"{error.message}; the server asks to wait {asked:,.0f} seconds",
-                hint="run the same command again then: it continues where it was",
+                hint="run the same command again then",
             ) from error
         if delay >= 1:
             self.emit(Note(f"{error.message}; trying again in {delay:.0f} s", warning=True))
-        self.cancel.wait(delay)
-        stop_if(self.cancel)
+        if self.cancel.wait(delay):
+            raise Cancelled("stopped")
 
 
 def stop_if(cancel: threading.Event) -> None:

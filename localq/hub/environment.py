@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 from localq.errors import OfflineError, UsageError
 
-__all__ = ["endpoint", "refuse_offline", "token_file", "token_path", "token_variable"]
+__all__ = [
+    "endpoint",
+    "proxy_variables",
+    "refuse_offline",
+    "token_file",
+    "token_path",
+    "token_variable",
+]
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
 _TRUE = frozenset(["1", "ON", "YES", "TRUE"])
@@ -39,6 +46,13 @@ def refuse_offline(environ: Mapping[str, str] = os.environ) -> None:
                 f"{name} is set: localq asks the Hub for nothing",
                 hint=f"unset {name}, or use what is there: localq list",
             )
+
+
+def proxy_variables(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The variables in which the user names proxies for the web."""
+    names = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+    spellings = (spelling for name in names for spelling in (name, name.lower()))
+    return tuple(name for name in spellings if environ.get(name, "").strip())
 
 
 def token_path(environ: Mapping[str, str] = os.environ) -> Path:

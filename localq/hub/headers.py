@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localq.display import byte_size
-from localq.errors import BadFileError, OfflineError
+from localq.errors import BadFileError, Cancelled, OfflineError
 from localq.events import Emit
 from localq.formats.gguf import GGUFFile, parse_gguf
 from localq.formats.safetensors import TensorInfo, parse_safetensors_header
-from localq.hub.backoff import Backoff, RetryPolicy, stop_if
+from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.source import RemoteFile, Source, TransferInterrupted
 
 __all__ = [
@@ -101,7 +101,8 @@ def fetch_range(source: Source, file: RemoteFile, start: int, end: int, backoff:
     """Bytes [start, end) of the file, which has them. What breaks is gone on with."""
     have = bytearray()
     while len(have) < end - start:
-        stop_if(backoff.cancel)
+        if backoff.cancel.is_set():
+            raise Cancelled("stopped")
         before = len(have)
         try:
             _receive(source, file, start, end, have)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from localq.errors import OfflineError
 from localq.hub.backoff import Backoff, RetryPolicy, stop_if
@@ -79,11 +80,13 @@ class _Passage:
         self._hasher = HashingAside(file.digest.hasher(file.size), aside)
 
     def receive(self) -> None:
-        with self._source.open(self._file, self.have) as stream:
+        with ExitStack() as stack:
+            with self._monitor.waiting():
+                stream = stack.enter_context(self._source.open(self._file, self.have))
             self._monitor.hold(stream.abort)
             try:
                 surplus = self.have - stream.start  # a server may begin at the first byte anew
-                for chunk in stream.chunks:
+                for chunk in self._monitor.chunks_of(stream):
                     stop_if(self._monitor.stopped)
                     self._give(chunk[surplus:] if surplus else chunk)
                     surplus = max(0, surplus - len(chunk))

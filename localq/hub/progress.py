@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from localq.events import Emit, JobEvent, Note, Progress
 from localq.hub.backoff import stop_if
+from localq.hub.source import Stream
+from localq.hub.waiting import QUIET_SECONDS
 
 __all__ = ["TransferMonitor", "ByteCounter"]
 
@@ -43,8 +46,11 @@ class TransferMonitor:
         self._news = threading.Event()
         self._notes: deque[JobEvent] = deque()
         self._said: set[str] = set()
+        self._told_of_silence = False
         self._shown: tuple[float, int] = (float("-inf"), -1)
+        self._arrived_at = time.monotonic()
         self._lock = threading.Lock()
+        self._waiting: set[int] = set()
         self._aborts: dict[int, Callable[[], None]] = {}
 
     def note(self, event: JobEvent) -> None:
@@ -71,9 +77,37 @@ class TransferMonitor:
                 self._said.add(event.text)
         now, done = time.monotonic(), self.meter.done
         shown_at, shown = self._shown
+        self._tell_of_silence(now)
         if finished or (done != shown and now - shown_at >= _SECONDS_BETWEEN_EVENTS):
             self._shown = (now, done)
             self._emit(Progress(self._stage, done, self._total))
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While this thread can do nothing but wait for a server."""
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            yield
+        finally:
+            self._waiting.discard(me)
+            self._arrived_at = time.monotonic()
+
+    def chunks_of(self, stream: Stream) -> Iterator[bytes]:
+        """The stream's chunks; while there is none to be had, this thread counts as waiting."""
+        chunks = iter(stream.chunks)
+        while True:
+            with self.waiting():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def _tell_of_silence(self, now: float) -> None:
+        """Once, of servers that send nothing while somebody waits for them."""
+        if self._waiting and now - self._arrived_at >= QUIET_SECONDS and not self._told_of_silence:
+            self._told_of_silence = True
+            self._emit(Note(f"{self._stage}: nothing has come for {QUIET_SECONDS:.0f} s"))
 
     def stop(self) -> None:
         """Let every worker stop: at its next look at `stopped`, or out of a wait for bytes."""

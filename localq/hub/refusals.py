@@ -31,16 +31,33 @@ class Asked:
     has_token: bool = False
 
 
-def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqError:
-    """The error for an answer that is none; `headers` finds names in any capitals."""
+def refusal(
+    status: int, headers: Mapping[str, str], asked: Asked, *, led_to: str | None = None
+) -> LocalqError:
+    """The error for an answer that is none; `headers` finds names in any capitals.
+
+    `led_to` is another host that the one asked sent us to, where it was that which refused.
+    """
     code = headers.get("X-Error-Code", "")
     reason = headers.get("X-Error-Message", "")
+    if status == HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
+        return TransferInterrupted(
+            f"{asked.host} cannot be reached: your network wants you to log in first",
+            hint="log in with a browser, then run the same command again",
+        )
+    if led_to is not None and asked.path is not None and not (code or reason):
+        return _stored_elsewhere(status, headers, asked, led_to)
     if status in _TRANSIENT:
         return TransferInterrupted(
             f"{asked.host} answers {_phrase(status)}", retry_after=retry_after(headers)
         )
     if code == "GatedRepo":
         return _gated(asked)
+    if code == "RevisionNotFound" and asked.path is not None:
+        return NotFoundError(
+            f"{asked.repo} has moved on: its commit {str(asked.revision)[:12]} is gone",
+            hint="run the same command again: it asks for the latest files",
+        )
     if code == "RevisionNotFound":
         return NotFoundError(
             f"{asked.repo} has no revision {asked.revision!r}",
@@ -49,7 +66,7 @@ def refusal(status: int, headers: Mapping[str, str], asked: Asked) -> LocalqErro
     if code == "EntryNotFound" or (status == 404 and asked.path is not None):
         return NotFoundError(
             f"{asked.repo} no longer has the file {asked.path!r}",
-            hint=f"localq pull {asked.repo} again: it asks for the latest files",
+            hint="run the same command again: it asks for the latest files",
         )
     if reason == "Invalid credentials in Authorization header":
         return HubError(
@@ -89,6 +106,18 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     except (ValueError, OverflowError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))
+
+
+def _stored_elsewhere(
+    status: int, headers: Mapping[str, str], asked: Asked, led_to: str
+) -> TransferInterrupted:
+    """A signed link is good for a while only, and says nothing about the user's token: the file
+    is asked for anew, which brings a new link."""
+    return TransferInterrupted(
+        f"{led_to} answers {_phrase(status)} to the link that {asked.host} gave for {asked.path}",
+        hint=f"run the same command again; if it stays so, something keeps you from {led_to}",
+        retry_after=retry_after(headers),
+    )
 
 
 def _gated(asked: Asked) -> HubError:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from urllib.parse import quote
 
-from localq.errors import HubError
+from localq.errors import HubError, NotFoundError
 from localq.events import Emit
+from localq.hub.answers import claimed_start, refuse_other_content, whole_length
 from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.listing import repo_state, tree_files
 from localq.hub.session import HubSession, Params, hang_up
-from localq.hub.source import Damaged, RemoteFile, Stream, TransferInterrupted
+from localq.hub.source import Damaged, RemoteFile, Stream
 from localq.hub.spec import ModelSpec
 
 __all__ = ["HubSource"]
@@ -48,7 +50,13 @@ class HubSource:
         """
         api = _Api(HubSession.from_environment(), Backoff(policy or RetryPolicy(), cancel, emit))
         repo, commit = api.state(spec.repo, spec.revision)
-        files = api.files(repo, commit)
+        try:
+            files = api.files(repo, commit)
+        except NotFoundError:
+            if spec.revision == commit:
+                raise
+            repo, commit = api.state(spec.repo, spec.revision)  # its branch moved just now
+            files = api.files(repo, commit)
         return cls(api.session, repo, commit, files)
 
     @contextmanager
@@ -58,15 +66,16 @@ class HubSource:
         path = f"/{self.repo}/resolve/{self.revision}/{quote(file.path)}"
         with self.session.get(path, asked, offset=offset, end=end) as response:
             if response.status_code == 416:
-                raise Damaged(f"it is shorter than the {file.size:,} bytes the Hub lists")
+                raise Damaged(f"it is shorter than the {file.size:,} bytes listed")
+            host, headers, chunks = response.url.host, response.headers, response.iter_bytes()
             start = 0
             if response.status_code == 206:
-                start = _range_start(response.headers.get("Content-Range", ""))
-                if start != offset:
-                    raise TransferInterrupted(
-                        f"{self.session.host} sent another part than asked for"
-                    )
-            yield Stream(start, response.iter_bytes(), partial(hang_up, response))
+                start = claimed_start(headers.get("Content-Range", ""), file, offset, host)
+            elif whole_length(headers) != file.size:
+                beginning = next(chunks, b"")
+                refuse_other_content(file, headers, beginning, host)
+                chunks = chain((beginning,), chunks)
+            yield Stream(start, chunks, partial(hang_up, response))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +108,3 @@ class _Api:
         return self.session.patient_json(
             path, self.session.asked(repo, revision), params, self.backoff
         )
-
-
-def _range_start(header: str) -> int:
-    """The first byte in a Content-Range such as "bytes 100-199/200"; -1 for anything else."""
-    unit, _, rest = header.strip().partition(" ")
-    first = rest.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdecimal() and len(first) < 20 else -1

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,17 +21,19 @@ from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from localq.display import printable
-from localq.errors import HubError, OfflineError
+from localq.errors import HubError, OfflineError, UsageError
 from localq.hub import environment
-from localq.hub.backoff import Backoff, stop_if
+from localq.hub.backoff import Backoff
 from localq.hub.refusals import Asked, refusal
 from localq.hub.source import TransferInterrupted
+from localq.hub.waiting import ask
 from localq.version import __version__
 
 __all__ = ["HubSession", "Params", "hang_up"]
 
-_TIMEOUT = httpx2.Timeout(10.0)
-"""Seconds of silence; also how long a stop may take while the server says nothing."""
+_SILENCE = 10.0
+"""Seconds after which a silent connection is given up."""
+_TIMEOUT = httpx2.Timeout(_SILENCE)
 _MAX_ANSWER = 16 << 20
 """Bytes of JSON; parsed, they may take twenty times as much."""
 
@@ -59,9 +62,13 @@ class HubSession:
     ) -> tuple[object, Params | None]:
         """As `json`, tried again where that may help."""
         while True:
-            stop_if(backoff.cancel)
             try:
-                answer = self.json(path, asked, params)
+                answer = ask(
+                    partial(self.json, path, asked, params),
+                    self.host,
+                    emit=backoff.emit,
+                    cancel=backoff.cancel,
+                )
             except TransferInterrupted as error:
                 backoff.wait(error)
             else:
@@ -112,7 +119,7 @@ class HubSession:
             headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
         with (
             self._explained(),
-            get_session().stream(
+            _client().stream(
                 "GET",
                 self.endpoint + path,
                 headers=headers,
@@ -122,7 +129,9 @@ class HubSession:
             ) as response,
         ):
             if response.status_code not in (200, 206, 416):
-                raise refusal(response.status_code, response.headers, asked)
+                elsewhere = response.url.netloc.decode("ascii", "replace")
+                led = elsewhere if response.history and elsewhere != self.host else None
+                raise refusal(response.status_code, response.headers, asked, led_to=led)
             # Others can turn a few bytes into gigabytes before anyone can count them.
             if response.headers.get("Content-Encoding", "").lower() not in ("", "identity", "gzip"):
                 raise HubError(f"{_about(asked)}{self.host} sends what localq did not ask for")
@@ -136,12 +145,22 @@ class HubSession:
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            settings = " and ".join(["HF_ENDPOINT", *environment.proxy_variables()])
             raise OfflineError(
                 f"{error.request.url.host} cannot be reached: {_reason(error)}",
-                hint="check the network (and HF_ENDPOINT), then run the same command again",
+                hint=f"check the network (and {settings}), then run the same command again",
             ) from error
         except OfflineModeIsEnabled as error:
             raise OfflineError("HF_HUB_OFFLINE was set when localq started") from error
+        except httpx2.ReadTimeout as error:
+            raise TransferInterrupted(
+                f"{error.request.url.host} has sent nothing for {_SILENCE:.0f} s"
+            ) from error
+        except httpx2.TooManyRedirects as error:
+            raise HubError(
+                f"{self.host} leads in a circle: more redirects than anyone should follow",
+                hint="check HF_ENDPOINT, and that no login page of your network is in between",
+            ) from error
         except httpx2.UnsupportedProtocol as error:  # a redirect to file:// and the like
             raise HubError(
                 f"{self.host} leads to an address that is not on the web", hint="check HF_ENDPOINT"
@@ -150,6 +169,27 @@ class HubSession:
             raise TransferInterrupted(f"{self.host}: {_reason(error)}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise HubError(f"{self.host}: {_reason(error)}") from error
+
+
+def _client() -> httpx2.Client:
+    """huggingface_hub's client; UsageError where the settings it reads allow none."""
+    try:
+        return get_session()
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        variables = environment.proxy_variables()
+        if not variables:
+            raise
+        raise UsageError(
+            f"{' or '.join(variables)} names a proxy that cannot be used: {_reason(error)}",
+            hint="write it as http://HOST:PORT or socks5://HOST:PORT, or unset it",
+        ) from error
+    except OSError as error:
+        named = next((n for n in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(n)), None)
+        if named is None:
+            raise
+        raise UsageError(
+            f"{named}: the certificates cannot be read: {_reason(error)}", hint=f"unset {named}"
+        ) from error
 
 
 def _parameters(address: str) -> Params:

@@ -12,6 +12,8 @@ from typing import Protocol
 from localq.errors import HubError
 
 __all__ = [
+    "AGAIN",
+    "CONTINUES",
     "Damaged",
     "Digest",
     "DigestKind",
@@ -104,6 +106,11 @@ class Source(Protocol):
         """
 
 
+AGAIN = "run the same command again"
+CONTINUES = "run the same command again: it continues where it was"
+"""A hint for whoever knows that something was kept."""
+
+
 class TransferInterrupted(HubError):
     """A transfer that did not come to its end; trying again may help.
 
@@ -113,7 +120,7 @@ class TransferInterrupted(HubError):
     def __init__(
         self, message: str, hint: str | None = None, *, retry_after: float | None = None
     ) -> None:
-        super().__init__(message, hint or "run the same command again: it continues where it was")
+        super().__init__(message, hint or AGAIN)
         self.retry_after = retry_after
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -39,15 +40,18 @@ class Transfer:
     hasher: Hasher = field(init=False)
 
     def run(self) -> int:
-        """Bring the file; returns the bytes that had to be moved."""
+        """Bring the file; returns the bytes that had to be moved.
+
+        What is there goes only when all of it has come and the checksum is wrong, not because of
+        an answer that was seen to be something else.
+        """
         try:
             self._attempt()
         except Damaged:
-            self._forget()
+            self._discount()
             try:
                 self._attempt()
             except Damaged as error:
-                self._forget()
                 raise HubError(
                     f"{self.source.repo}: {self.file.path} arrived damaged twice: {error.message}",
                     hint="run the same command again later; if it stays so, tell the model's owner",
@@ -68,7 +72,8 @@ class Transfer:
                         self.backoff.progressed()
                     else:
                         self.backoff.wait(error)
-        if self.hasher.hexdigest() != self.file.digest.hex:
+        if not self._is_right():
+            self.target.unlink(missing_ok=True)
             kind = self.file.digest.kind
             name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
             raise Damaged(f"its {name} is not the one listed")
@@ -82,19 +87,27 @@ class Transfer:
             output.truncate(0)
         output.seek(0)
         read_into(self.hasher, output, self._count)
+        if self.have == self.file.size and not self._is_right():
+            output.truncate(0)
+            self._discount()
+            self.hasher = self._fresh_hasher()
 
     def _receive(self, output: BinaryIO) -> None:
-        with self.source.open(self.file, self.have) as stream:
+        with ExitStack() as stack:
+            with self.monitor.waiting():
+                stream = stack.enter_context(self.source.open(self.file, self.have))
             self.monitor.hold(stream.abort)
+            began = self.have
+            known = self.have - stream.start  # a server may begin at the first byte anew
             try:
-                if stream.start != self.have:
-                    self._restart(output)
-                for chunk in stream.chunks:
+                for whole in self.monitor.chunks_of(stream):
+                    chunk, known = whole[known:], max(0, known - len(whole))
                     if self.have + len(chunk) > self.file.size:
+                        output.truncate(began)  # what came before may be right
                         raise Damaged(f"it is longer than the {self.file.size:,} bytes listed")
                     output.write(chunk)
                     self.hasher.update(chunk)
-                    self.moved += len(chunk)
+                    self.moved += len(whole)
                     self._count(len(chunk))
             finally:
                 self.monitor.release()
@@ -103,20 +116,17 @@ class Transfer:
                 f"{self.file.path}: the connection closed before the file's end"
             )
 
-    def _restart(self, output: BinaryIO) -> None:
-        output.truncate(0)
-        self.monitor.meter.add(-self.have)
-        self.have = 0
-        self.hasher = self._fresh_hasher()
-
     def _fresh_hasher(self) -> Hasher:
         hasher = self.file.digest.hasher(self.file.size)
         return hasher if self.aside is None else HashingAside(hasher, self.aside)
 
-    def _forget(self) -> None:
+    def _is_right(self) -> bool:
+        return self.hasher.hexdigest() == self.file.digest.hex
+
+    def _discount(self) -> None:
+        """Begin to count anew."""
         self.monitor.meter.add(-self.have)
         self.have = 0
-        self.target.unlink(missing_ok=True)
 
     def _count(self, count: int) -> None:
         self.have += count

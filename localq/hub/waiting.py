@@ -1,0 +1,53 @@
+"""A question to a server, with a word to the user when the answer is long in coming."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from localq.errors import Cancelled
+from localq.events import Emit, Note
+
+__all__ = ["QUIET_SECONDS", "ask"]
+
+QUIET_SECONDS = 3.0
+"""Silence that the user should be told of."""
+
+_LOOK_SECONDS = 0.1
+_Answer = TypeVar("_Answer")
+
+
+def ask(
+    question: Callable[[], _Answer], host: str, *, emit: Emit, cancel: threading.Event
+) -> _Answer:
+    """The answer to `question`, which a thread of its own asks `host`.
+
+    `emit` is called by the calling thread alone. Cancelled as soon as `cancel` is set: the thread
+    is left to its own time-out.
+    """
+    future: Future[_Answer] = Future()
+
+    def answer() -> None:
+        try:
+            future.set_result(question())
+        except BaseException as error:
+            future.set_exception(error)
+
+    asking = threading.Thread(target=answer, name="ask", daemon=True)
+    began, told = time.monotonic(), False
+    while True:
+        if cancel.is_set():
+            raise Cancelled("stopped")
+        if asking.ident is None:
+            asking.start()
+        try:
+            return future.result(timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise
+        if not told and time.monotonic() - began >= QUIET_SECONDS:
+            emit(Note(f"waiting for {host}: no answer for {QUIET_SECONDS:.0f} s"))
+            told = True
