@@ -98,7 +98,9 @@ def cli(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     from localq.cli import output
+    from localq.cli.standard_streams import give_up_broken_output, hold_standard_streams
 
+    hold_standard_streams()
     output.use_utf8()
     try:
         left_with = cli.main(args=arguments, prog_name="localq", standalone_mode=False)
@@ -116,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What the system refuses before anyone expected it to: a name too long, a folder gone.
         where = f"{error.filename}: " if error.filename else ""
+        if give_up_broken_output():
+            where = "the result cannot be written to standard output: "
         return _failed(StorageError(f"{where}{error.strerror or error}"))
     return left_with if isinstance(left_with, int) else 0
 

@@ -16,8 +16,7 @@ from localq.services.pull.stage import stage
 
 __all__ = ["refuse_unusable"]
 
-_CONFIG = "config.json"
-_SAYING = (_CONFIG, "model.safetensors.index.json")
+_CONFIG, _INDEX_SUFFIX = "config.json", ".index.json"
 _ELSEWHERE = ("quantize_config.json", "quant_config.json")
 """Where older GPTQ and AWQ checkpoints say how they were quantized, instead of in config.json."""
 
@@ -33,7 +32,11 @@ def refuse_unusable(
     """
     from localq.convert import open_checkpoint, read_config
 
-    saying = {path: file for path, file in plan.files.items() if file.path in _SAYING}
+    saying = {
+        path: file
+        for path, file in plan.files.items()
+        if file.path == _CONFIG or file.path.endswith(_INDEX_SUFFIX)
+    }
     if not any(file.path == _CONFIG for file in saying.values()):
         raise NotFoundError(
             f"{source.repo} has no config.json: not a checkpoint that localq can use",
