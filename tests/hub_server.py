@@ -98,6 +98,8 @@ class HubServer:
         """Bytes per second of one answer's body; None: as fast as it can."""
         self.lock = threading.Lock()
         self.stopping = threading.Event()
+        self.asked = threading.Event()
+        """Somebody waits for an answer that does not come (Silent)."""
         hub = self
 
         class Handler(_Handler):
@@ -202,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, fault.headers, fault.body)
             return
         if isinstance(fault, Silent):
+            hub.asked.set()
             hub.stopping.wait()
             self.close_connection = True
             return

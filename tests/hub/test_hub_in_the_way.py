@@ -208,7 +208,12 @@ def test_a_silent_hub_can_be_left_at_once(hub: HubServer, repo: Repo) -> None:
     """The time-out is 10 s; the test would take as long."""
     hub.faults.append(Silent("/main"))
     cancel = threading.Event()
-    threading.Timer(0.1, cancel.set).start()
+
+    def leave() -> None:
+        hub.asked.wait(60)
+        cancel.set()
+
+    threading.Thread(target=leave).start()
     with pytest.raises(Cancelled) as caught:
         HubSource.resolve(parse_spec("org/name"), emit=ignore, cancel=cancel)
     assert "download" not in caught.value.message

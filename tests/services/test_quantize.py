@@ -187,11 +187,6 @@ def test_never_over_its_input(home: Paths, checkpoint: Path) -> None:
         (lambda root: edit_config(root, num_hidden_layers=3), UnsupportedError, "does not know"),
         (lambda root: edit_config(root, num_attention_heads=7), BadFileError, "heads"),
         (lambda root: edit_config(root, vocab_size=1 << 40), BadFileError, "vocab_size"),
-        (
-            lambda root: edit_config(root, quantization_config={"quant_method": "awq"}),
-            UnsupportedError,
-            "already quantized",
-        ),
         (lambda root: (root / "model.safetensors").unlink(), NotFoundError, "safetensors"),
         (
             lambda root: os.truncate(root / "model.safetensors", 300_000),

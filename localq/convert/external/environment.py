@@ -34,7 +34,7 @@ from localq.display import byte_size
 from localq.errors import Cancelled, LocalqError, StorageError, storage_errors
 from localq.events import Emit, Note, Started
 
-__all__ = ["Consent", "Converter", "prepare_converter"]
+__all__ = ["Consent", "Converter", "converter_release", "prepare_converter"]
 
 Consent = Callable[[str], bool]
 """Shown a question that ends with "?"; whether the user agrees."""
@@ -45,6 +45,9 @@ _ABOUT_BYTES = 300_000_000
 on x86-64 Linux, torch for the CPU."""
 _UNPACKED = 5.0
 """Bytes on disk per byte downloaded, measured on the same system, and some to spare."""
+_ABOUT_BYTES_CUDA = 3_200_000_000
+"""The same where torch comes with the libraries for NVIDIA's cards, as Linux gets it from PyPI."""
+_UNPACKED_CUDA = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,27 @@ class _Plan:
     @property
     def size_bytes(self) -> int:
         if self.packages is None:
-            return _ABOUT_BYTES if self.requirements.packages else 0
+            about = _ABOUT_BYTES_CUDA if self.may_bring_cuda else _ABOUT_BYTES
+            return about if self.requirements.packages else 0
         return sum(package.size_bytes or 0 for package in self.packages)
+
+    @property
+    def may_bring_cuda(self) -> bool:
+        """Whether torch may come with gigabytes for graphics cards: from an index that has no
+        torch for the processor alone, where that is not how the system's torch always is."""
+        if self.packages is None:
+            return sys.platform == "linux" and not self.requirements.indexes
+        return any(package.name.startswith(("nvidia-", "cuda-")) for package in self.packages)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The packages whose size nobody says."""
+        return tuple(p.name for p in self.packages or () if p.size_bytes is None)
+
+    @property
+    def room_bytes(self) -> int:
+        """What it takes on disk."""
+        return int(self.size_bytes * (_UNPACKED_CUDA if self.may_bring_cuda else _UNPACKED))
 
 
 def prepare_converter(
@@ -96,6 +118,11 @@ def prepare_converter(
                     _clear(folder)
                 raise
     return _converter(folder, release)
+
+
+def converter_release() -> str:
+    """The release of llama-cpp-python whose converter would be set up."""
+    return installed_release().version
 
 
 def _converter(folder: Path, release: Release) -> Converter:
@@ -170,7 +197,7 @@ def _plan(pip: Pip, requirements: Requirements, emit: Emit) -> _Plan:
 def _ask(folder: Path, release: Release, plan: _Plan, archive: int, consent: Consent) -> None:
     """Raises Cancelled without consent, StorageError where it would not fit anyway."""
     size = archive + plan.size_bytes
-    room = archive + int(plan.size_bytes * _UNPACKED)
+    room = archive + plan.room_bytes
     free = shutil.disk_usage(folder).free
     if room > free:
         raise StorageError(
@@ -184,10 +211,11 @@ def _ask(folder: Path, release: Release, plan: _Plan, archive: int, consent: Con
         parts.append(f"{names} with all they need (about {byte_size(plan.size_bytes)})")
     elif plan.packages:
         parts += _named(plan.packages)
+    least = "at least " if plan.unknown else ""
     question = (
         f"llama.cpp's own converter, of llama-cpp-python {release.version}, "
-        f"needs a download of {byte_size(size)}: {', '.join(parts)}; it is kept in {folder} "
-        f"and takes about {byte_size(room)} there. Download it?"
+        f"needs a download of {least}{byte_size(size)}: {', '.join(parts)}; it is kept in {folder} "
+        f"and takes {least or 'about '}{byte_size(room)} there. Download it?"
     )
     if not consent(question):
         raise Cancelled("stopped; nothing was downloaded" if archive else "stopped")
@@ -197,13 +225,15 @@ def _named(packages: list[Package]) -> list[str]:
     """The large ones by name, the others together."""
     known = sorted(packages, key=lambda package: -(package.size_bytes or 0))
     large = [package for package in known if (package.size_bytes or 0) > 8_000_000]
-    small = [package for package in known if package not in large]
+    unknown = [package.name for package in known if package.size_bytes is None]
+    small = [p for p in known if p not in large and p.size_bytes is not None]
     parts = [f"{p.name} {p.version} ({byte_size(p.size_bytes or 0)})" for p in large]
     if small:
-        unknown = sum(package.size_bytes is None for package in small)
         total = byte_size(sum(package.size_bytes or 0 for package in small))
-        rest = f", {unknown} of unknown size" if unknown else ""
-        parts.append(f"{len(small)} smaller packages ({total}{rest})")
+        parts.append(f"{len(small)} smaller packages ({total})")
+    if unknown:
+        more = f" and {len(unknown) - 6} more" if len(unknown) > 6 else ""
+        parts.append(f"{', '.join(unknown[:6])}{more}, whose size the package index does not say")
     return parts
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -262,12 +263,18 @@ def _remote_size(url: str) -> int | None:
             return Path(urllib.request.url2pathname(parts.path)).stat().st_size
         except OSError:
             return None
-    if parts.scheme != "https":
+    if parts.scheme not in ("https", "http"):
         return None
-    question = urllib.request.Request(url, method="HEAD")
-    try:
-        with urllib.request.urlopen(question, timeout=_SIZE_SECONDS) as answer:
-            length: Any = answer.headers.get("Content-Length", "")
-    except (URLError, OSError, ValueError):
-        return None
-    return int(length) if length.isascii() and length.isdigit() else None
+    # Some package indexes do not answer HEAD, or not with a length: one byte's answer has it too.
+    for question, header in (
+        (urllib.request.Request(url, method="HEAD"), "Content-Length"),
+        (urllib.request.Request(url, headers={"Range": "bytes=0-0"}), "Content-Range"),
+    ):
+        try:
+            with urllib.request.urlopen(question, timeout=_SIZE_SECONDS) as answer:
+                length: Any = answer.headers.get(header, "").rpartition("/")[2]
+        except (URLError, OSError, ValueError, HTTPException):
+            continue
+        if length.isascii() and length.isdigit():
+            return int(length)
+    return None

@@ -10,6 +10,7 @@ from importlib import import_module
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from localq.convert.llama_cpp_knows import knows_architecture
 from localq.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ ARCHITECTURES: Mapping[str, str] = {
 def family_of(checkpoint: Checkpoint) -> type[Decoder]:
     """The class that converts the checkpoint; UnsupportedError says who else may."""
     architecture = checkpoint.architecture
+    if architecture not in ARCHITECTURES and not knows_architecture(architecture):
+        raise UnsupportedError(
+            f"neither localq nor llama.cpp can convert the architecture {architecture[:100]!r} yet",
+            hint="choose another model, or a newer localq: pip install --upgrade localq",
+        )
     if architecture not in ARCHITECTURES:
         raise UnsupportedError(
             f"localq cannot convert the architecture {architecture[:100]!r} yet",

@@ -5,7 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from localq.errors import BadFileError, Cancelled, UsageError, storage_errors
+from localq.errors import (
+    BadFileError,
+    Cancelled,
+    UnsupportedError,
+    UsageError,
+    storage_errors,
+)
 from localq.events import Emit, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model
@@ -36,13 +42,23 @@ def convert_with_llama_cpp(
     be a partial name on the disk the file is to stay on, its folder is made; after a failure it
     is gone.
     """
-    from localq.convert.external import OUTPUT_TYPES, prepare_converter, run_converter
+    from localq.convert.external import (
+        OUTPUT_TYPES,
+        prepare_converter,
+        readable_by_transformers_4,
+        run_converter,
+    )
     from localq.formats.gguf import read_gguf
 
     if outtype not in OUTPUT_TYPES:
         names = ", ".join(type_.name.lower() for type_ in OUTPUT_TYPES)
         raise UsageError(
             f"llama.cpp's converter does not write {outtype.name}", hint=f"choose one of: {names}"
+        )
+    if _is_unknown_to_llama_cpp(source.architecture):
+        raise UnsupportedError(
+            f"llama.cpp's converter does not know the architecture {source.architecture[:100]!r}",
+            hint="choose another model, or a newer localq: pip install --upgrade localq",
         )
     log = library.paths.log / "llama.cpp-converter.log"
     root = library.paths.data / "llama.cpp-converter"
@@ -58,10 +74,22 @@ def convert_with_llama_cpp(
     emit(Started(f"{source.name} -> {outtype.name}, by llama.cpp of {converter.release}"))
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    run_converter(converter, source.path, target, outtype, log=log, emit=emit, cancel=cancel)
+    scratch = library.paths.cache / "llama.cpp-converter"
+    with readable_by_transformers_4(source.path, scratch) as folder:
+        run_converter(converter, folder, target, outtype, log=log, emit=emit, cancel=cancel)
     try:
         read_gguf(target)
     except BadFileError:
         target.unlink(missing_ok=True)
         raise
     return target
+
+
+def _is_unknown_to_llama_cpp(architecture: str) -> bool:
+    """Where that can be said before anything of several hundred megabytes is downloaded."""
+    from localq.convert.external import converter_release
+    from localq.convert.llama_cpp_knows import LISTED_RELEASE, knows_architecture
+
+    if architecture == "unknown" or knows_architecture(architecture):
+        return False
+    return converter_release() == LISTED_RELEASE
