@@ -98,9 +98,11 @@ def cli(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     from localq.cli import output
-    from localq.cli.standard_streams import give_up_broken_output, hold_standard_streams
 
-    hold_standard_streams()
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # what Python makes of closed descriptors
+        from localq.cli.standard_streams import hold_standard_streams
+
+        hold_standard_streams()
     output.use_utf8()
     try:
         left_with = cli.main(args=arguments, prog_name="localq", standalone_mode=False)
@@ -117,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error)
     except OSError as error:
         # What the system refuses before anyone expected it to: a name too long, a folder gone.
+        from localq.cli.standard_streams import give_up_broken_output
+
         where = f"{error.filename}: " if error.filename else ""
         if give_up_broken_output():
             where = "the result cannot be written to standard output: "

@@ -64,7 +64,7 @@ def test_what_nobody_says_the_size_of_is_named(
     said = question(tmp_path, _Plan(Requirements(TORCH), packages))
     assert "needs a download of at least 92.6 MB" in said
     assert "torch, nvidia-cublas, whose size the package index does not say" in said
-    assert "1 smaller packages (20 kB)" in said
+    assert "1 smaller packages (20.0 kB)" in said
     assert "takes at least" in said
 
 
