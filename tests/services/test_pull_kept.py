@@ -241,7 +241,7 @@ def test_a_new_readme_costs_pull_as_nothing_either(
     request = PullAsRequest("org/demo", QuantType.Q8_0)
     real = arriving.write_as_it_arrives
 
-    def write(*args: Any, **options: Any) -> int:
+    def write(*args: Any, **options: Any) -> arriving.Arrived:
         hub.faults.append(Cut(SHARDS[2], 99, after=100))  # the headers have been read
         return real(*args, **options)
 
