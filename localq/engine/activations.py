@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localq.engine.ggml import Ggml, GgmlTensor, UnknownLayout
-from localq.engine.llama_model import LlamaError, LlamaModel
+from localq.engine.llama_context import LlamaContext
+from localq.engine.llama_model import LlamaError
 
 __all__ = ["ActivationSums", "Observation", "ObservationError", "Observer", "load_sums"]
 
@@ -141,7 +142,7 @@ class Observation:
     """A model, and what it has been seen to do. LlamaError where llama.cpp's tensors cannot be
     read; `api` is the module `llama_cpp.llama_cpp`."""
 
-    def __init__(self, api: Any, model: LlamaModel) -> None:
+    def __init__(self, api: Any, context: LlamaContext) -> None:
         try:
             ggml = Ggml(Path(api._lib._name).parent)
         except (OSError, AttributeError, UnknownLayout) as error:
@@ -149,12 +150,12 @@ class Observation:
                 f"activations cannot be observed: {error}", unsupported=True
             ) from error
         self._observer = Observer(ggml)
-        self._model = model
-        model.observe(self._observer)
+        self._context = context
+        context.observe(self._observer)
 
     def read(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> None:
         """Let the model read a part of a text. Raises Interrupted as soon as `cancelled()`."""
-        self._model.read_chunk(tokens, cancelled)
+        self._context.read_chunk(tokens, cancelled)
         self._observer.check()
 
     def save(self, output: Path) -> None:

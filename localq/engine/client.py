@@ -22,16 +22,25 @@ from localq.engine.protocol import (
     Measured,
     MeasureMemory,
     Observe,
+    Piece,
     Request,
     ResidentMemory,
     SaveActivations,
     Stop,
     Tokenize,
+    TokenLogprob,
     Tokens,
 )
 from localq.engine.sampling import SamplingParams
 from localq.engine.settings import LoadSettings
-from localq.errors import Cancelled, EngineError, LocalqError, StorageError, UnsupportedError
+from localq.errors import (
+    Cancelled,
+    EngineError,
+    LocalqError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+)
 
 __all__ = ["Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
 
@@ -50,11 +59,22 @@ class Generation:
     """Prompt tokens that did not have to be read again."""
     n_threads: int = 0
     """Threads that generated, at the end."""
+    tokens: tuple[int, ...] = ()
+    """What was generated, without the token that ended it."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of each token, where SamplingParams.logprobs asks for them."""
+    draft_tokens: int = 0
+    """Tokens that were guessed in advance, and how many of the guesses were right."""
+    accepted_tokens: int = 0
 
 
 class Engine:
     """llama.cpp in a process of its own. It starts with the first `load`; `close`, or the end of
-    a `with` block, ends it and gives its memory back. Calls from several threads take turns.
+    a `with` block, ends it and gives its memory back.
+
+    Calls may come from several threads. As many texts as were loaded for (`n_seq_max`) grow at
+    the same time, further ones wait; `load`, `logits`, `observe`, `save_activations` and `measure`
+    wait until those before them are done.
 
     A model that is refused, or a process that dies, raises EngineError; `load` then starts anew.
     `log` is the file for llama.cpp's messages; None: a temporary one, kept only after a crash.
@@ -95,14 +115,14 @@ class Engine:
         with self._lock:
             if self._worker is None:
                 self._worker = EngineProcess(self._log)
-            doing = f"loading {settings.path.name}"
-            try:
-                loaded = self._ask(Load(settings), LoadedModel, doing, cancel=cancel)
-                self._loaded = settings
-                return loaded
-            except (Cancelled, KeyboardInterrupt):
-                self.close()
-                raise
+        doing = f"loading {settings.path.name}"
+        try:
+            loaded = self._ask(Load(settings), LoadedModel, doing, cancel=cancel)
+            self._loaded = settings
+            return loaded
+        except (Cancelled, KeyboardInterrupt):
+            self.close()
+            raise
 
     def revive(self, *, cancel: threading.Event | None = None) -> bool:
         """Load the same model again where the process has ended by itself; whether it had."""
@@ -119,25 +139,32 @@ class Engine:
         *,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
+        on_logprobs: Callable[[tuple[TokenLogprob, ...]], None] | None = None,
     ) -> Generation:
         """Continue `prompt`, which is text or tokens. `on_text` gets whole characters as they
-        come, in the calling thread; once `cancel` is set it gets no more.
+        come, in the calling thread; once `cancel` is set it gets no more. `on_logprobs` gets what
+        SamplingParams.logprobs asks for, before the text of the same tokens.
 
-        A text is tokenised as `tokenize` does by default. A prompt that begins like the one
-        before, with its reply, is only read from where they differ. Whatever `on_text` raises
-        stops the generation and comes out here.
+        A text is tokenised as `tokenize` does by default. A prompt that begins like others before,
+        with their replies, is only read from where they differ. Whatever the callbacks raise stops
+        the generation and comes out here.
         """
-        pieces: list[str] = []
+        texts: list[str] = []
+        logprobs: list[TokenLogprob] = []
 
-        def take(text: str) -> None:
-            pieces.append(text)
-            on_text(text)
+        def take(piece: Piece) -> None:
+            if piece.logprobs:
+                logprobs.extend(piece.logprobs)
+                if on_logprobs:
+                    on_logprobs(piece.logprobs)
+            if piece.text:
+                texts.append(piece.text)
+                on_text(piece.text)
 
         request = Generate(prompt if isinstance(prompt, str) else tuple(prompt), sampling)
-        with self._lock:
-            done = self._ask(request, Generated, "generating", cancel=cancel, on_text=take)
+        done = self._ask(request, Generated, "generating", cancel=cancel, on_piece=take)
         return Generation(
-            text="".join(pieces),
+            text="".join(texts),
             prompt_tokens=done.prompt_tokens,
             generated_tokens=done.generated_tokens,
             prompt_seconds=done.prompt_seconds,
@@ -145,6 +172,10 @@ class Engine:
             stop=done.stop,
             reused_tokens=done.reused_tokens,
             n_threads=done.n_threads,
+            tokens=done.tokens,
+            logprobs=tuple(logprobs),
+            draft_tokens=done.draft_tokens,
+            accepted_tokens=done.accepted_tokens,
         )
 
     def tokenize(
@@ -152,33 +183,29 @@ class Engine:
     ) -> list[int]:
         """The tokens of `text`. `add_special` puts in front what the model wants there (BOS);
         `parse_special` reads "<|im_end|>" and its like as the tokens they name."""
-        with self._lock:
-            reply = self._ask(Tokenize(text, add_special, parse_special), Tokens, "tokenising")
+        reply = self._ask(Tokenize(text, add_special, parse_special), Tokens, "tokenising")
         return list(reply.tokens)
 
     def logits(self, tokens: Sequence[int], output: Path) -> None:
         """Write the logits after each token to `output`: little-endian float32, one row of
         n_vocab for each token. Everything the model had read before is forgotten."""
-        with self._lock:
-            self._ask(Logits(tuple(tokens), output.absolute()), Done, "computing logits")
+        self._ask(Logits(tuple(tokens), output.absolute()), Done, "computing logits")
 
     def observe(self, tokens: Sequence[int], *, cancel: threading.Event | None = None) -> None:
         """Let the model read a part of a longer text, at most n_ctx tokens, and sum up what its
         weights are multiplied with. The sums grow until the next `load`; after Cancelled, or any
         other error, they are of no use."""
-        with self._lock:
-            try:
-                self._ask(Observe(tuple(tokens)), Done, "reading a text", cancel=cancel)
-            except EngineError:
-                if cancel and cancel.is_set():
-                    raise Cancelled from None
-                raise
+        try:
+            self._ask(Observe(tuple(tokens)), Done, "reading a text", cancel=cancel)
+        except EngineError:
+            if cancel and cancel.is_set():
+                raise Cancelled from None
+            raise
 
     def save_activations(self, output: Path) -> None:
         """Write what `observe` has summed up to `output`; `engine.activations.load_sums` reads
         it."""
-        with self._lock:
-            self._ask(SaveActivations(output.absolute()), Done, "writing activations")
+        self._ask(SaveActivations(output.absolute()), Done, "writing activations")
 
     def measure(
         self,
@@ -192,18 +219,16 @@ class Engine:
         """Time the reading of `n_prompt` random tokens and the generation of `n_generate`, each
         from an empty context, as llama-bench does. Cancelled."""
         request = Measure(n_prompt, n_generate, n_threads, n_threads_batch)
-        with self._lock:
-            try:
-                return self._ask(request, Measured, "measuring speed", cancel=cancel)
-            except EngineError:
-                if cancel and cancel.is_set():
-                    raise Cancelled from None
-                raise
+        try:
+            return self._ask(request, Measured, "measuring speed", cancel=cancel)
+        except EngineError:
+            if cancel and cancel.is_set():
+                raise Cancelled from None
+            raise
 
     def memory(self) -> ResidentMemory:
         """The physical memory that the engine's process holds now."""
-        with self._lock:
-            return self._ask(MeasureMemory(), ResidentMemory, "measuring memory")
+        return self._ask(MeasureMemory(), ResidentMemory, "measuring memory")
 
     def close(self) -> None:
         """End the process, even in the middle of its work. The engine can `load` again."""
@@ -219,18 +244,20 @@ class Engine:
         doing: str,
         *,
         cancel: threading.Event | None = None,
-        on_text: Callable[[str], None] | None = None,
+        on_piece: Callable[[Piece], None] | None = None,
     ) -> _R:
         worker = self._worker
         if worker is None:
             raise EngineError("no model is loaded")
         try:
-            reply = worker.ask(request, cancel, on_text)
+            reply = worker.ask(request, cancel, on_piece)
         except Gone:
-            if self._worker is not worker:  # close() from another thread
-                raise EngineError(f"the engine was closed while {doing}") from None
-            self._worker = None
-            raise worker.crash(doing) from None
+            with self._lock:
+                if worker.is_closed:  # by close() from another thread
+                    raise EngineError(f"the engine was closed while {doing}") from None
+                if self._worker is worker:
+                    self._worker = None
+                raise worker.crash(doing) from None
         if isinstance(reply, Failed):
             raise _ERRORS.get(reply.kind, EngineError)(reply.message, reply.hint)
         if not isinstance(reply, expected):
@@ -242,4 +269,5 @@ class Engine:
 _ERRORS: dict[str, type[LocalqError]] = {
     "storage": StorageError,
     "unsupported": UnsupportedError,
+    "usage": UsageError,
 }

@@ -61,9 +61,9 @@ def context_params(
     params.n_ctx = n_ctx
     params.n_batch = min(settings.n_batch, n_ctx)
     params.n_ubatch = min(params.n_batch, settings.n_ubatch or _UBATCH)
-    params.n_outputs_max = outputs
+    params.n_outputs_max = max(outputs, settings.n_seq_max)
     params.n_seq_max = settings.n_seq_max
-    params.kv_unified = settings.n_seq_max > 1
+    params.kv_unified = True  # sequences share the context, as each needs
     params.n_threads, params.n_threads_batch = threads
     params.type_k = KV_TYPES[settings.type_k].ggml_id
     params.type_v = KV_TYPES[settings.type_v].ggml_id

@@ -10,42 +10,48 @@ import random
 import time
 from collections.abc import Callable
 
-from localq.engine.llama_model import Interrupted, LlamaModel
-from localq.engine.protocol import Failed, Measure, Measured
+from localq.engine.llama_context import Interrupted, LlamaContext, Part
+from localq.engine.llama_model import LlamaModel
+from localq.engine.protocol import Measure, Measured
 
 __all__ = ["measure"]
 
 
 def measure(
-    model: LlamaModel, request: Measure, cancelled: Callable[[], bool]
-) -> Measured | Failed:
-    """Forget everything, then read a prompt; forget that, then generate."""
-    before = model.n_threads, model.n_threads_batch
-    model.set_threads(request.n_threads or before[0], request.n_threads_batch or before[1])
+    model: LlamaModel, context: LlamaContext, request: Measure, cancelled: Callable[[], bool]
+) -> Measured:
+    """Forget everything, then read a prompt; forget that, then generate. Interrupted."""
+    before = context.n_threads, context.n_threads_batch
+    context.set_threads(request.n_threads or before[0], request.n_threads_batch or before[1])
     tokens = _random_tokens(model, max(request.n_prompt, request.n_generate))
     try:
         prompt_seconds = 0.0
         if request.n_prompt:
-            model.start_anew()
+            context.forget_all()
             started = time.perf_counter()
-            model.read_prompt(tokens[: request.n_prompt], cancelled)
-            model.wait()
+            for start in range(0, request.n_prompt, context.n_batch):
+                part = tokens[start : min(start + context.n_batch, request.n_prompt)]
+                _read(context, Part(0, start, part, outputs=1), cancelled)
+            context.wait()
             prompt_seconds = time.perf_counter() - started
-        model.start_anew()
+        context.forget_all()
         token_seconds: list[float] = []
-        for token in tokens[: request.n_generate]:
-            if cancelled():
-                raise Interrupted
+        for position, token in enumerate(tokens[: request.n_generate]):
             started = time.perf_counter()
-            model.read(token)
-            model.wait()
+            _read(context, Part(0, position, [token], outputs=1), cancelled)
+            context.wait()
             token_seconds.append(time.perf_counter() - started)
-    except Interrupted:
-        return Failed("cancelled")
     finally:
-        model.start_anew()
-        model.set_threads(*before)
+        context.forget_all()
+        context.set_threads(*before)
     return Measured(prompt_seconds, tuple(token_seconds))
+
+
+def _read(context: LlamaContext, part: Part, cancelled: Callable[[], bool]) -> None:
+    context.clear_abort()
+    if cancelled():
+        raise Interrupted
+    context.decode([part])
 
 
 def _random_tokens(model: LlamaModel, count: int) -> list[int]:

@@ -65,7 +65,11 @@ class EngineProcess:
         self._requests = self.process.stdin
         self._request_lock = threading.Lock()
         self._next_id = 0
-        self._replies: queue.SimpleQueue[tuple[int | None, Reply] | None] = queue.SimpleQueue()
+        self._inboxes: dict[int, queue.SimpleQueue[Reply | None]] = {}
+        """Replies by the id of their request; None: there will be none any more."""
+        self._gone = False
+        self.is_closed = False
+        """Whether somebody here ended it."""
         self._nonsense: str | None = None
         self._reader = threading.Thread(target=self._read, name="engine replies", daemon=True)
         self._reader.start()
@@ -75,23 +79,38 @@ class EngineProcess:
         with self.process.stdout as lines:
             while line := lines.readline(MAX_LINE):
                 try:
-                    self._replies.put(decode_reply(line))
+                    id_, reply = decode_reply(line)
                 except ProtocolError as error:
                     self._nonsense = str(error)
                     self.process.kill()
                     break
-        self._replies.put(None)
-
-    def _send(self, request: Request) -> int:
+                self._deliver(id_, reply)
         with self._request_lock:
+            self._gone = True
+        self._deliver(None, None)
+
+    def _deliver(self, id_: int | None, reply: Reply | None) -> None:
+        """Hand a reply to whoever waits for it; without an id, to all."""
+        inboxes = [self._inboxes.get(id_)] if id_ is not None else [*self._inboxes.values()]
+        for inbox in inboxes:
+            if inbox is not None:  # else a cancel's, or nobody waits any more
+                inbox.put(reply)
+
+    def _send(self, request: Request, inbox: queue.SimpleQueue[Reply | None] | None = None) -> int:
+        with self._request_lock:
+            if self._gone:
+                raise Gone
             self._next_id += 1
             line = encode(self._next_id, request)
             if len(line) > MAX_LINE:
                 raise EngineError(f"a request of {len(line):,} bytes is too long for the engine")
+            if inbox is not None:
+                self._inboxes[self._next_id] = inbox
             try:
                 self._requests.write(line)
                 self._requests.flush()
             except (OSError, ValueError):  # ValueError: closed by close()
+                self._inboxes.pop(self._next_id, None)
                 raise Gone from None
             return self._next_id
 
@@ -99,10 +118,24 @@ class EngineProcess:
         self,
         request: Request,
         cancel: threading.Event | None,
-        on_text: Callable[[str], None] | None,
+        on_piece: Callable[[Piece], None] | None,
     ) -> Reply:
-        """Send a request and wait for its final reply. Raises Gone."""
-        id_ = self._send(request)
+        """Send a request and wait for its final reply. From any thread. Raises Gone."""
+        inbox: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
+        id_ = self._send(request, inbox)
+        try:
+            return self._wait(id_, inbox, request, cancel, on_piece)
+        finally:
+            self._inboxes.pop(id_, None)
+
+    def _wait(
+        self,
+        id_: int,
+        inbox: queue.SimpleQueue[Reply | None],
+        request: Request,
+        cancel: threading.Event | None,
+        on_piece: Callable[[Piece], None] | None,
+    ) -> Reply:
         cancelled = False
         try:
             while True:
@@ -111,41 +144,29 @@ class EngineProcess:
                         raise Cancelled("stopped")
                     self._send(Cancel(id_))
                     cancelled = True
-                reply = self._receive(id_, _POLL_SECONDS)
+                reply = _receive(inbox, _POLL_SECONDS)
                 if isinstance(reply, Piece):
-                    if on_text and not (cancel and cancel.is_set()):
-                        on_text(reply.text)
+                    if on_piece and not (cancel and cancel.is_set()):
+                        on_piece(reply)
                 elif reply:
                     return reply
         except Gone:
             raise
-        except BaseException:  # on_text failed, or Ctrl-C: the engine is to be idle again
+        except BaseException:  # on_piece failed, or Ctrl-C: the engine is to be idle again
             if not isinstance(request, Load):  # which nothing but the end of the process stops
-                self._abandon(id_)
+                self._abandon(id_, inbox)
             raise
 
-    def _receive(self, id_: int, timeout: float) -> Reply | None:
-        """The next reply to the request, or None after `timeout` seconds without one."""
-        while True:
-            try:
-                message = self._replies.get(timeout=timeout)
-            except queue.Empty:
-                return None
-            if message is None:
-                raise Gone
-            reply_id, reply = message
-            if reply_id == id_ or reply_id is None:
-                return reply
-
-    def _abandon(self, id_: int) -> None:
+    def _abandon(self, id_: int, inbox: queue.SimpleQueue[Reply | None]) -> None:
         try:
             self._send(Cancel(id_))
-            while reply := self._receive(id_, _PATIENCE_SECONDS):
+            while reply := _receive(inbox, _PATIENCE_SECONDS):
                 if not isinstance(reply, Piece):
                     return
         except Gone:
             return
-        self.process.kill()
+        if len(self._inboxes) == 1:  # nobody else would be hurt
+            self.process.kill()
 
     def crash(self, doing: str) -> EngineError:
         """The error for a process that ended by itself."""
@@ -166,6 +187,7 @@ class EngineProcess:
         )
 
     def close(self) -> None:
+        self.is_closed = True
         with suppress(Gone, EngineError):
             self._send(Shutdown())
         self._end()
@@ -185,6 +207,17 @@ class EngineProcess:
                 insist()
         self.process.wait()
         self._reader.join()
+
+
+def _receive(inbox: queue.SimpleQueue[Reply | None], timeout: float) -> Reply | None:
+    """The next reply, or None after `timeout` seconds without one. Raises Gone."""
+    try:
+        reply = inbox.get(timeout=timeout)
+    except queue.Empty:
+        return None
+    if reply is None:
+        raise Gone
+    return reply
 
 
 def _open_log(log: Path | None) -> tuple[Path, FileIO]:

@@ -3,6 +3,10 @@
 A request is `{"id": 3, "op": "generate", ...fields of Generate}`. Every reply carries the id of
 its request: any number of `{"id": 3, "reply": "piece", "text": "..."}`, then exactly one of the
 other replies. `failed` with id null answers a line that had no readable id.
+
+Any number of `generate` requests are done at the same time, and `tokenize`, `measure_memory` and
+`cancel` beside them; the other requests wait until those before them are done, and those after
+them wait for them. `load` names the version of all this, and is refused where the two differ.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from localq.json_codec import from_json, shown, to_json
 
 __all__ = [
     "MAX_LINE",
+    "PROTOCOL",
     "BufferMemory",
     "Cancel",
     "Done",
@@ -43,6 +48,7 @@ __all__ = [
     "SaveActivations",
     "Shutdown",
     "Stop",
+    "TokenLogprob",
     "Tokenize",
     "Tokens",
     "decode_reply",
@@ -53,8 +59,12 @@ __all__ = [
 MAX_LINE = 64 << 20
 """Bytes in a line, its newline included; a longer one is refused."""
 
-Stop: TypeAlias = Literal["eos", "length", "context", "cancelled"]
-"""Why a generation ended: the model ended it, max_tokens, the context is full, or the user."""
+PROTOCOL = 2
+"""The version of what this module describes."""
+
+Stop: TypeAlias = Literal["eos", "length", "context", "cancelled", "stop"]
+"""Why a generation ended: the model ended it, max_tokens, the context is full, the user, or one of
+SamplingParams.stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class LoadedModel:
 @dataclass(frozen=True, slots=True)
 class Load:
     settings: LoadSettings
+    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +179,22 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token: int
+    logprob: float
+    """Natural logarithm of what the model gives the token, before all sampling settings."""
+    bytes: tuple[int, ...]
+    """What the token adds to the text, which need not be whole characters."""
+    top: tuple[TokenLogprob, ...] = ()
+    """The likeliest tokens in its place, likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """More text of a generation: whole characters."""
+    """More text of a generation: whole characters. It may lag behind the tokens."""
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +208,11 @@ class Generated:
     stop: Stop
     n_threads: int = 0
     """Threads at the end of it."""
+    tokens: tuple[int, ...] = ()
+    """What was generated; the token that ended the text is not among it."""
+    draft_tokens: int = 0
+    """Tokens that were guessed in advance, and how many of the guesses were right."""
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +239,7 @@ class Failed:
 
     message: str
     hint: str | None = None
-    kind: Literal["engine", "storage", "unsupported", "protocol"] = "engine"
+    kind: Literal["engine", "storage", "unsupported", "usage", "protocol"] = "engine"
 
 
 Request: TypeAlias = (

@@ -36,6 +36,7 @@ MAX_THREADS = 512
 """GGML_MAX_N_THREADS of llama.cpp, which ends the process where there are more."""
 _MAX_BATCH = 1 << 20
 _MAX_SEQUENCES = 256
+_MAX_DRAFT = 64
 _MAX_DEVICES = 16
 _MAX_LAYERS = 1 << 16
 
@@ -72,7 +73,9 @@ class LoadSettings:
     use_mmap: bool = True
     use_mlock: bool = False
     n_seq_max: int = 1
-    """Texts kept in memory side by side; they share the context."""
+    """Texts that are read and continued at the same time; they share the context."""
+    n_draft: int = 0
+    """At most so many tokens are guessed in advance and read together with one that is due."""
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -84,6 +87,7 @@ class LoadSettings:
             ("n_batch", 1, _MAX_BATCH),
             ("n_ubatch", 1, _MAX_BATCH),
             ("n_seq_max", 1, _MAX_SEQUENCES),
+            ("n_draft", 0, _MAX_DRAFT),
         ):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

@@ -1,64 +1,53 @@
 """The engine's own process: `python -m localq.engine.worker`.
 
 Requests come in on stdin, replies go out on what was stdout; everything llama.cpp prints ends up
-on stderr, which the client points at a log file. Two threads: the main one does the work in
-order, the other reads stdin, so that a cancel is heard and a vanished client ends the process at
-once, whatever llama.cpp is doing.
+on stderr, which the client points at a log file. Three threads: the main one computes; one reads
+stdin, so that a cancel is heard and a vanished client ends the process at once, whatever llama.cpp
+is doing; one prepares what comes in, so that a long text is tokenised while others grow.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import secrets
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NoReturn
 
-from localq.engine.adapt import ThreadAdapter
 from localq.engine.bindings import library_folder, llama_cpp
-from localq.engine.generation import continue_prompt
 from localq.engine.llama_log import LogTail
-from localq.engine.llama_model import Interrupted, LlamaError, LlamaModel
-from localq.engine.measuring import measure
+from localq.engine.llama_model import LlamaError
+from localq.engine.loaded import Alone, Loaded
 from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.protocol import (
     MAX_LINE,
+    PROTOCOL,
     Cancel,
     Done,
     Failed,
     Generate,
     Load,
-    LoadedModel,
-    Logits,
-    Measure,
     MeasureMemory,
-    Observe,
     Piece,
     ProtocolError,
     Reply,
     Request,
-    SaveActivations,
     Shutdown,
     Tokenize,
-    Tokens,
     decode_request,
     encode,
 )
 from localq.engine.resident import resident_memory
 from localq.engine.rpc import add_rpc_servers, rpc_servers
-from localq.engine.settings import LoadSettings
+from localq.engine.sequence import Sequence
 from localq.engine.variants import load_backends
-from localq.errors import LocalqError
-
-if TYPE_CHECKING:
-    from localq.engine.activations import Observation
+from localq.errors import LocalqError, UsageError
 
 __all__ = ["Worker", "main"]
 
@@ -69,6 +58,16 @@ the very thread that is waited for, the time to get there. Read when the library
 where a device takes turns with the processor: waking up again and again would cost more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A request that waits until nothing else is done, while those behind it wait for it."""
+
+    id: int
+    request: Load | Alone
+    cancelled: threading.Event
+    done: threading.Event = field(default_factory=threading.Event)
+
+
 class Worker:
     """Answers requests. `requests` and `replies` are the two ends of the client's pipes."""
 
@@ -76,28 +75,80 @@ class Worker:
         self._requests = requests
         self._replies = replies
         self._write_lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[tuple[int, Request]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[int, Request]] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[Sequence | _Alone] = queue.SimpleQueue()
         self._cancels: dict[int, threading.Event] = {}
+        self._alone: int | None = None
+        """The request that has everything to itself."""
         self._api: Any = None
         self._log: LogTail | None = None
-        self._model: LlamaModel | None = None
-        self._adapter: ThreadAdapter | None = None
-        self._observation: Observation | None = None
+        self._loaded: Loaded | None = None
 
     def run(self) -> NoReturn:
         """Serve until the client shuts the engine down or vanishes."""
-        threading.Thread(target=self._listen, name="requests", daemon=True).start()
+        for work in (self._listen, self._prepare):
+            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+        waiting: deque[Sequence | _Alone] = deque()
         while True:
-            id_, request = self._waiting.get()
-            try:
-                reply = self._answer(id_, request)
-            except LlamaError as error:
-                reply = Failed(str(error), kind="unsupported" if error.unsupported else "engine")
-            except Exception as error:
-                traceback.print_exc()
-                reply = Failed(f"the engine has a defect: {type(error).__name__}: {error}")
-            self._cancels.pop(id_, None)
-            self._send(id_, reply)
+            generations = self._loaded.generations if self._loaded else None
+            busy = generations is not None and generations.busy
+            if not busy and not waiting:
+                waiting.append(self._prepared.get())
+            while not self._prepared.empty():
+                waiting.append(self._prepared.get())
+            while waiting and isinstance(waiting[0], Sequence):
+                self._start(waiting.popleft())  # type: ignore[arg-type]
+            if generations and generations.busy:
+                self._step(generations.step)
+            elif waiting and isinstance(waiting[0], _Alone):
+                self._do_alone(waiting.popleft())  # type: ignore[arg-type]
+
+    def _start(self, sequence: Sequence) -> None:
+        assert self._loaded
+        self._loaded.generations.add(sequence)
+
+    def _step(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            # What the texts' state is now nobody knows: end, and let the client say so.
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(70)
+
+    def _do_alone(self, work: _Alone) -> None:
+        self._alone = work.id
+        self._answer(work.id, lambda: self._answer_alone(work))
+        self._alone = None
+        work.done.set()
+
+    def _answer_alone(self, work: _Alone) -> Reply:
+        if isinstance(work.request, Load):
+            return self._load(work.request)
+        if self._loaded is None:
+            return Failed("no model is loaded")
+        return self._loaded.answer(work.request, work.cancelled.is_set)
+
+    def _answer(self, id_: int, answer: Callable[[], Reply | None]) -> None:
+        """Send what `answer` gives, or what it raises; None is for later."""
+        reply: Reply | None
+        try:
+            reply = answer()
+        except LlamaError as error:
+            reply = Failed(str(error), kind="unsupported" if error.unsupported else "engine")
+        except UsageError as error:
+            reply = Failed(error.message, hint=error.hint, kind="usage")
+        except MemoryError:
+            reply = Failed("not enough memory for this request")
+        except Exception as error:
+            traceback.print_exc()
+            reply = Failed(f"the engine has a defect: {type(error).__name__}: {error}")
+        if reply is not None:
+            self._finish(id_, reply)
+
+    def _finish(self, id_: int, reply: Reply) -> None:
+        self._cancels.pop(id_, None)
+        self._send(id_, reply)
 
     def _send(self, id_: int | None, reply: Reply) -> None:
         try:
@@ -122,14 +173,13 @@ class Worker:
                     self._send(id_, Done())
                     _exit()
                 case Cancel(target):
-                    if event := self._cancels.get(target):
-                        event.set()
+                    self._cancel(target)
                     self._send(id_, Done())
                 case _ if id_ in self._cancels:
                     self._send(id_, Failed(f"request {id_} is still being done", kind="protocol"))
                 case _:
                     self._cancels[id_] = threading.Event()
-                    self._waiting.put((id_, request))
+                    self._arrived.put((id_, request))
         _exit()
 
     def _skip_line(self) -> None:
@@ -137,57 +187,53 @@ class Worker:
             continue
         self._send(None, Failed(f"a line of more than {MAX_LINE:,} bytes", kind="protocol"))
 
-    def _answer(self, id_: int, request: Request) -> Reply:
-        if isinstance(request, Load):
-            return self._load(request)
-        if isinstance(request, MeasureMemory):
-            return resident_memory()
-        model = self._model
-        if model is None:
-            return Failed("no model is loaded")
-        cancelled = self._cancels[id_].is_set
+    def _cancel(self, target: int) -> None:
+        if event := self._cancels.get(target):
+            event.set()
+            if loaded := self._loaded:
+                if self._alone == target:
+                    loaded.hurry()
+                loaded.generations.hurry(target)
+
+    def _prepare(self) -> NoReturn:
+        """Do what needs no computation, and make the rest ready for it, in the order of arrival."""
+        while True:
+            id_, request = self._arrived.get()
+            self._answer(id_, lambda id_=id_, request=request: self._prepare_one(id_, request))  # type: ignore[misc]
+
+    def _prepare_one(self, id_: int, request: Request) -> Reply | None:
+        cancelled = self._cancels[id_]
         match request:
-            case Tokenize(text, add_special, parse_special):
-                tokens = model.tokenize(text, add_special=add_special, parse_special=parse_special)
-                return Tokens(tuple(tokens))
-            case Generate():
-                return self._generate(id_, model, request)
-            case Logits(tokens, output):
-                if too_long := _too_long(len(tokens), model, room=0):
-                    return too_long
-                model.check_generates()
-                try:
-                    with output.open("wb") as file:
-                        model.write_logits(tokens, file, cancelled)
-                except Interrupted:
-                    return Failed("cancelled")
-                except OSError as error:
-                    return _cannot_write(output, error)
-                return Done()
-            case Measure():
-                if too_long := _too_long(max(request.n_prompt, request.n_generate), model, room=0):
-                    return too_long
-                model.check_generates()
-                return measure(model, request, cancelled)
-            case Observe(tokens):
-                if too_long := _too_long(len(tokens), model, room=0):
-                    return too_long
-                return self._observe(model, tokens, cancelled)
-            case SaveActivations(output):
-                if self._observation is None:
-                    return Failed("nothing has been observed")
-                try:
-                    self._observation.save(output)
-                except OSError as error:
-                    return _cannot_write(output, error)
-                return Done()
-        return Failed(f"{type(request).__name__} is not for this thread", kind="protocol")
+            case MeasureMemory():
+                return resident_memory()
+            case Tokenize() | Generate():
+                if self._loaded is None:
+                    return Failed("no model is loaded")
+                if isinstance(request, Tokenize):
+                    return self._loaded.tokenize(request)
+                sequence = self._loaded.prepare(id_, request, cancelled)
+                if isinstance(sequence, Failed):
+                    return sequence
+                self._prepared.put(sequence)
+            case Cancel() | Shutdown():
+                return Failed(f"{type(request).__name__} is not for this thread", kind="protocol")
+            case _:
+                work = _Alone(id_, request, cancelled)
+                self._prepared.put(work)
+                work.done.wait()  # the model may be another one afterwards
+        return None
 
     def _load(self, request: Load) -> Reply:
+        if request.protocol != PROTOCOL:
+            return Failed(
+                f"the engine speaks version {PROTOCOL} of its protocol, not {request.protocol}",
+                hint="localq was updated meanwhile: start it again",
+                kind="protocol",
+            )
         started = time.perf_counter()
-        if self._model:
-            self._model.close()
-            self._model = self._observation = None
+        if self._loaded:
+            self._loaded.close()
+            self._loaded = None
         if self._api is None:
             if request.settings.n_gpu_layers == 0 and "OMP_WAIT_POLICY" not in os.environ:
                 os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
@@ -208,96 +254,17 @@ class Worker:
                 return Failed(error.message, hint=error.hint)
         assert self._log
         try:
-            self._model = model = LlamaModel(self._api, request.settings, self._log)
+            self._loaded = loaded = Loaded(self._api, request.settings, self._log, self._reply)
         except LlamaError as error:
             return Failed(f"{request.settings.path}: cannot be loaded: {error}")
-        self._adapter = None
-        if request.settings.adapt_threads:
-            most = max(model.n_threads, model.n_threads_batch)
-            self._adapter = ThreadAdapter(model.n_threads, most)
-        return _loaded(model, request.settings, time.perf_counter() - started)
+        return loaded.describe(time.perf_counter() - started)
 
-    def _observe(
-        self, model: LlamaModel, tokens: tuple[int, ...], cancelled: Callable[[], bool]
-    ) -> Reply:
-        from localq.engine.activations import Observation  # imports numpy
-
-        model.check_generates()
-        if self._observation is None:
-            self._observation = Observation(self._api, model)
-        try:
-            self._observation.read(tokens, cancelled)
-        except Interrupted:
-            return Failed("cancelled")
-        return Done()
-
-    def _generate(self, id_: int, model: LlamaModel, request: Generate) -> Reply:
-        model.check_generates()
-        sampling = request.sampling
-        prompt = request.prompt
-        if isinstance(prompt, str):
-            prompt = tuple(model.tokenize(prompt, add_special=True, parse_special=True))
-        if not prompt:
-            return Failed("there is nothing to continue: the prompt is empty")
-        if too_long := _too_long(len(prompt), model, room=1):
-            return too_long
-        seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
-        return continue_prompt(
-            model,
-            prompt,
-            sampling,
-            seed,
-            adapter=self._adapter,
-            on_text=lambda text: self._send(id_, Piece(text)),
-            cancelled=self._cancels[id_].is_set,
-        )
-
-
-def _loaded(model: LlamaModel, settings: LoadSettings, seconds: float) -> LoadedModel:
-    resident = resident_memory()
-    return LoadedModel(
-        n_ctx=model.n_ctx,
-        n_ctx_train=model.n_ctx_train,
-        n_vocab=model.n_vocab,
-        n_threads=model.n_threads,
-        description=model.description,
-        load_seconds=seconds,
-        n_threads_batch=model.n_threads_batch,
-        n_batch=model.n_batch,
-        n_ubatch=model.n_ubatch,
-        n_gpu_layers=model.n_gpu_layers,
-        type_k=settings.type_k,
-        type_v=settings.type_v,
-        flash_attn=model.flash_attn,
-        n_seq_max=settings.n_seq_max,
-        build=_build(),
-        memory=model.memory,
-        resident_bytes=resident.resident_bytes,
-        anonymous_bytes=resident.anonymous_bytes,
-    )
-
-
-def _build() -> str:
-    name = "llama-cpp-python"
-    mode = chosen_mode() or EngineMode()
-    how = "" if mode == EngineMode() else f" ({mode})"  # which is a matter of speed, too
-    try:
-        return f"{name} {version(name)}{how}"
-    except PackageNotFoundError:
-        return f"{name}{how}"
-
-
-def _cannot_write(output: Path, error: OSError) -> Failed:
-    return Failed(f"{output}: cannot be written: {error.strerror or error}", kind="storage")
-
-
-def _too_long(count: int, model: LlamaModel, *, room: int) -> Failed | None:
-    if count + room <= model.n_ctx:
-        return None
-    return Failed(
-        f"the prompt is {count:,} tokens long; the context holds {model.n_ctx:,}",
-        hint="shorten it, or load the model with a larger context",
-    )
+    def _reply(self, id_: int, reply: Reply) -> None:
+        """A reply of a text that is being generated."""
+        if isinstance(reply, Piece):
+            self._send(id_, reply)
+        else:
+            self._finish(id_, reply)
 
 
 def _exit() -> NoReturn:

@@ -19,6 +19,7 @@ from typing import Any
 
 from localq.engine.bindings import llama_cpp
 from localq.engine.canary import LOGITS, MODEL, TOKENS
+from localq.engine.llama_context import LlamaContext
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.mode import EngineMode, chosen_mode
@@ -76,8 +77,10 @@ def _deviations() -> dict[str, object]:
 def _logits(api: Any, log: LogTail, n_batch: int) -> bytes:
     settings = LoadSettings(MODEL, n_ctx=len(TOKENS), n_batch=n_batch, n_threads=_THREADS)
     model = LlamaModel(api, settings, log)
+    context = LlamaContext(model, settings, log)
     rows = BytesIO()
-    model.write_logits(TOKENS, rows, lambda: False)
+    context.write_logits(TOKENS, rows, lambda: False)
+    context.close()
     model.close()
     return rows.getvalue()
 

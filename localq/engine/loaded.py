@@ -1,0 +1,213 @@
+"""A loaded model and what it answers."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from localq.engine.generations import Generations
+from localq.engine.grammar import gbnf
+from localq.engine.llama_context import Interrupted, LlamaContext
+from localq.engine.llama_log import LogTail
+from localq.engine.llama_model import LlamaError, LlamaModel
+from localq.engine.llama_sampler import GrammarRefused, TokenSampler
+from localq.engine.measuring import measure
+from localq.engine.mode import EngineMode, chosen_mode
+from localq.engine.protocol import (
+    Done,
+    Failed,
+    Generate,
+    LoadedModel,
+    Logits,
+    Measure,
+    Observe,
+    Reply,
+    SaveActivations,
+    Tokenize,
+    Tokens,
+)
+from localq.engine.resident import resident_memory
+from localq.engine.sequence import Sequence
+from localq.engine.settings import LoadSettings
+from localq.engine.stop_strings import StopStrings
+
+if TYPE_CHECKING:
+    from localq.engine.activations import Observation
+
+__all__ = ["Alone", "Loaded"]
+
+Alone: TypeAlias = Logits | Measure | Observe | SaveActivations
+"""Requests that have the whole context to themselves."""
+
+
+class Loaded:
+    """A model, its context, and the texts that it is at work on. LlamaError from any method.
+
+    `tokenize` and `prepare` may be called from another thread than the rest.
+    """
+
+    def __init__(
+        self,
+        api: Any,
+        settings: LoadSettings,
+        log: LogTail,
+        send: Callable[[int, Reply], None],
+    ) -> None:
+        self._settings = settings
+        self._observation: Observation | None = None
+        self.model = LlamaModel(api, settings, log)
+        try:
+            self._context = LlamaContext(self.model, settings, log)
+        except LlamaError:
+            self.model.close()
+            raise
+        adapt = settings.adapt_threads
+        self.generations = Generations(self.model, self._context, send, adapt=adapt)
+
+    def close(self) -> None:
+        """Give the memory back. The object is of no use afterwards."""
+        self.generations.close()
+        self._context.close()
+        self.model.close()
+
+    def describe(self, seconds: float) -> LoadedModel:
+        """What was loaded, which took so long."""
+        model, context, settings = self.model, self._context, self._settings
+        resident = resident_memory()
+        return LoadedModel(
+            n_ctx=context.n_ctx,
+            n_ctx_train=model.n_ctx_train,
+            n_vocab=model.n_vocab,
+            n_threads=context.n_threads,
+            description=model.description,
+            load_seconds=seconds,
+            n_threads_batch=context.n_threads_batch,
+            n_batch=context.n_batch,
+            n_ubatch=context.n_ubatch,
+            n_gpu_layers=model.n_gpu_layers,
+            type_k=settings.type_k,
+            type_v=settings.type_v,
+            flash_attn=context.flash_attn,
+            n_seq_max=settings.n_seq_max,
+            build=_build(),
+            memory=context.memory,
+            resident_bytes=resident.resident_bytes,
+            anonymous_bytes=resident.anonymous_bytes,
+        )
+
+    def tokenize(self, request: Tokenize) -> Tokens:
+        tokens = self.model.tokenize(
+            request.text, add_special=request.add_special, parse_special=request.parse_special
+        )
+        return Tokens(tuple(tokens))
+
+    def prepare(self, id_: int, request: Generate, cancelled: threading.Event) -> Sequence | Failed:
+        """The text to be, ready to be added to `generations`; UsageError for a wrong grammar."""
+        model, params = self.model, request.sampling
+        model.check_generates()
+        prompt = request.prompt
+        if isinstance(prompt, str):
+            prompt = tuple(model.tokenize(prompt, add_special=True, parse_special=True))
+        if not prompt:
+            return Failed("there is nothing to continue: the prompt is empty")
+        if too_long := self._too_long(len(prompt), room=1):
+            return too_long
+        model.check_tokens(prompt)
+        model.check_tokens([one.token for one in params.logit_bias])
+        grammar = gbnf(params.grammar, params.json_schema)
+        seed = secrets.randbelow(2**32 - 1) if params.seed is None else params.seed
+        try:
+            sampler = TokenSampler(
+                model, params, seed=seed, grammar=grammar, n_ctx=self._context.n_ctx
+            )
+        except GrammarRefused as error:
+            return Failed(str(error), kind="usage")
+        sampler.read(prompt)
+        stops = StopStrings(params.stop)
+        return Sequence(id_, len(prompt), list(prompt), params, sampler, cancelled, stops)
+
+    def answer(self, request: Alone, cancelled: Callable[[], bool]) -> Reply:
+        """For when no text is at work. What had been read is forgotten."""
+        memory = self.generations.memory
+        memory.forget_all()
+        try:
+            match request:
+                case Logits(tokens, output):
+                    return self._logits(tokens, output, cancelled)
+                case Measure():
+                    longest = max(request.n_prompt, request.n_generate)
+                    if too_long := self._too_long(longest, room=0):
+                        return too_long
+                    self.model.check_generates()
+                    return measure(self.model, self._context, request, cancelled)
+                case Observe(tokens):
+                    return self._observe(tokens, cancelled)
+                case SaveActivations(output):
+                    if self._observation is None:
+                        return Failed("nothing has been observed")
+                    try:
+                        self._observation.save(output)
+                    except OSError as error:
+                        return _cannot_write(output, error)
+                    return Done()
+        except Interrupted:
+            return Failed("cancelled")
+        finally:
+            memory.forget_all()
+
+    def hurry(self) -> None:
+        """The request that `answer` is at was cancelled. From any thread."""
+        self._context.abort()
+
+    def _logits(
+        self, tokens: tuple[int, ...], output: Path, cancelled: Callable[[], bool]
+    ) -> Reply:
+        if too_long := self._too_long(len(tokens), room=0):
+            return too_long
+        self.model.check_generates()
+        self.model.check_tokens(tokens)
+        try:
+            with output.open("wb") as file:
+                self._context.write_logits(tokens, file, cancelled)
+        except OSError as error:
+            return _cannot_write(output, error)
+        return Done()
+
+    def _observe(self, tokens: tuple[int, ...], cancelled: Callable[[], bool]) -> Reply:
+        from localq.engine.activations import Observation  # imports numpy
+
+        if too_long := self._too_long(len(tokens), room=0):
+            return too_long
+        self.model.check_generates()
+        self.model.check_tokens(tokens)
+        if self._observation is None:
+            self._observation = Observation(self.model.api, self._context)
+        self._observation.read(tokens, cancelled)
+        return Done()
+
+    def _too_long(self, count: int, *, room: int) -> Failed | None:
+        n_ctx = self._context.n_ctx
+        if count + room <= n_ctx:
+            return None
+        return Failed(
+            f"the prompt is {count:,} tokens long; the context holds {n_ctx:,}",
+            hint="shorten it, or load the model with a larger context",
+        )
+
+
+def _build() -> str:
+    name = "llama-cpp-python"
+    mode = chosen_mode() or EngineMode()
+    how = "" if mode == EngineMode() else f" ({mode})"  # which is a matter of speed, too
+    try:
+        return f"{name} {version(name)}{how}"
+    except PackageNotFoundError:
+        return f"{name}{how}"
+
+
+def _cannot_write(output: Path, error: OSError) -> Failed:
+    return Failed(f"{output}: cannot be written: {error.strerror or error}", kind="storage")
