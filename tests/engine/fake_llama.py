@@ -95,6 +95,8 @@ class FakeLlama:
         self.choose: Callable[[Sequence[int]], int] = next_token
         self.during: Callable[[], int] = lambda: 0
         """Called in every computation; the status it ends with."""
+        self.computing: frozenset[int] = frozenset()
+        """The sequences whose tokens are being read."""
         self._rows: dict[int, list[int]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -182,6 +184,7 @@ class FakeLlama:
             assert positions == list(range(begin, begin + len(positions)))
         if len(self.cells) + count > self.n_ctx and not self.window and not self.recurrent:
             return 1
+        self.computing = frozenset(sequences)
         status = self.during() or self.status
         if status:
             return status

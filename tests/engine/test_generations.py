@@ -277,11 +277,10 @@ class Conversations(RuleBasedStateMachine):
 
     def spoil(self) -> None:
         """An ended computation leaves recurrent states behind that are of no position."""
-        for sequence in self.texts.sequences.values():
-            if sequence.slot is not None and self.llama.positions(sequence.slot):
-                last = self.llama.positions(sequence.slot)[-1]
+        for slot in self.llama.computing:
+            if positions := self.llama.positions(slot):
                 for cell in self.llama.cells:
-                    if sequence.slot in cell.sequences and cell.position == last:
+                    if slot in cell.sequences and cell.position == positions[-1]:
                         cell.position += 1
 
     def add(self, prompt: list[int], max_tokens: int) -> None:

@@ -79,6 +79,7 @@ TestTree = TreeMachine.TestCase
 TestTree.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+@settings(deadline=None)
 @given(TOKENS, TOKENS)
 def test_the_common_prefix(one: list[int], other: list[int]) -> None:
     length = common_prefix(one, tuple(other))

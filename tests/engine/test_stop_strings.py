@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.engine.stop_strings import StopStrings
@@ -10,6 +10,7 @@ from localq.engine.stop_strings import StopStrings
 LETTERS = st.text("abc", max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(LETTERS, max_size=12), st.lists(st.text("abc", max_size=4), max_size=3))
 def test_a_text_ends_before_the_first(pieces: list[str], strings: list[str]) -> None:
     stops = StopStrings(strings)
