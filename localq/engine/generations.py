@@ -31,6 +31,7 @@ class Generations:
     """Call `step` as long as there is something to do. `send` gets the replies.
 
     With `adapt` the number of threads follows how fast the machine is; see `adapt.py`.
+    `checkpoint_bytes` are for memories that cannot be cut back.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class Generations:
         context: LlamaContext,
         send: Callable[[int, Reply], None],
         *,
-        adapt: bool,
+        adapt: bool = False,
+        checkpoint_bytes: int = 0,
     ) -> None:
         self._model = model
         self._context = context
         self._send = send
-        self.memory = SequenceMemory(context, model.recall)
+        self.memory = SequenceMemory(context, model, checkpoint_bytes)
         self._slices = SliceSize(context.n_ubatch)
         self._planned = context.n_threads, context.n_threads_batch
         self._adapters: dict[int, ThreadAdapter] | None = {} if adapt else None
@@ -128,7 +130,7 @@ class Generations:
                     break
 
     def _shares(self) -> list[tuple[Sequence, int]]:
-        due = [Due(len(one.tokens) - one.read, one.is_generating) for one in self._running]
+        due = [Due(self.memory.readable(one), one.is_generating) for one in self._running]
         alone = len(due) == 1
         capacity = self._context.n_batch if alone else self._context.n_ubatch
         counts = share_batch(due, capacity=capacity, slice_tokens=self._slices.tokens)
@@ -150,6 +152,7 @@ class Generations:
         for sequence, count in shares:
             end += count
             sequence.read += count
+            self.memory.has_read(sequence)
             if sequence.read == len(sequence.tokens):
                 due.append((sequence, end - 1))
         return due

@@ -204,6 +204,35 @@ class LlamaContext:
         self.forget(target)
         return False
 
+    def save(self, sequence: int, *, partial: bool) -> bytes:
+        """What the sequence has in memory; `partial`: only what cannot be cut back."""
+        flags = self._flags(partial)
+        size = self._api.llama_state_seq_get_size_ext(self.handle, sequence, flags)
+        buffer = (ctypes.c_uint8 * size)()
+        written = self._api.llama_state_seq_get_data_ext(self.handle, buffer, size, sequence, flags)
+        return ctypes.string_at(buffer, written)
+
+    def restore(self, sequence: int, data: bytes, position: int, *, partial: bool) -> bool:
+        """Give the sequence what `save` gave after `position` tokens; with `partial`, it must have
+        the rest of those tokens already. False where it could not be continued from there; it then
+        has nothing."""
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        flags = self._flags(partial)
+        read = self._api.llama_state_seq_set_data_ext(
+            self.handle, buffer, len(data), sequence, flags
+        )
+        if read == len(data) and self.cut(sequence, position):
+            return True
+        self.forget(sequence)
+        return False
+
+    def _flags(self, partial: bool) -> int:
+        return int(self._api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY) if partial else 0
+
+    def share(self, source: int, target: int, position: int) -> None:
+        """As `copy`, whether or not the target could be continued."""
+        self._api.llama_memory_seq_cp(self._memory, source, target, 0, position)
+
     def _can_continue(self, sequence: int, position: int) -> bool:
         newest = self._api.llama_memory_seq_pos_max(self._memory, sequence)
         if newest != position - 1:

@@ -95,6 +95,11 @@ class LlamaModel:
             return "whole"
         return "window" if self.n_swa else "any"
 
+    @cached_property
+    def has_attention(self) -> bool:
+        """Whether any layer looks at earlier tokens themselves."""
+        return not self.api.llama_model_is_recurrent(self.handle)
+
     def check_generates(self) -> None:
         """LlamaError if this is a model of another kind, such as an encoder."""
         api = self.api

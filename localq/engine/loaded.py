@@ -65,8 +65,13 @@ class Loaded:
         except LlamaError:
             self.model.close()
             raise
-        adapt = settings.adapt_threads
-        self.generations = Generations(self.model, self._context, send, adapt=adapt)
+        self.generations = Generations(
+            self.model,
+            self._context,
+            send,
+            adapt=settings.adapt_threads,
+            checkpoint_bytes=settings.checkpoint_bytes,
+        )
 
     def close(self) -> None:
         """Give the memory back. The object is of no use afterwards."""

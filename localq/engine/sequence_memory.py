@@ -15,8 +15,9 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from localq.engine.checkpoints import EVERY, Checkpoint, Checkpoints
 from localq.engine.llama_context import LlamaContext
-from localq.engine.llama_model import Recall
+from localq.engine.llama_model import LlamaModel
 from localq.engine.prefix_tree import Match, PrefixTree, common_prefix
 from localq.engine.sequence import Sequence
 
@@ -34,20 +35,26 @@ _WORTH_WAITING = 32
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    id: int
+    """Where the beginning of a sequence can be had from."""
+
     length: int
-    """So many tokens of it are of use."""
+    """So many tokens of it."""
+    id: int | None
+    """The sequence that has them; None where a checkpoint is all that it takes."""
     whole: bool = False
-    """Whether that is all it has, and nobody else uses it."""
+    """Whether that sequence has no more than them, and has ended."""
+    checkpoint: Checkpoint | None = None
 
 
 class SequenceMemory:
     """The sequences of one context. What has ended goes when room is needed, least recently used
     first."""
 
-    def __init__(self, context: LlamaContext, recall: Recall) -> None:
+    def __init__(self, context: LlamaContext, model: LlamaModel, checkpoint_bytes: int) -> None:
         self._context = context
-        self._recall = recall
+        self._recall = recall = model.recall
+        self._has_attention = model.has_attention
+        self._checkpoints = Checkpoints(checkpoint_bytes)
         slots = context.n_seq_max
         self._slots = list(range(slots))
         """Those that are free, as are the shelves."""
@@ -60,8 +67,8 @@ class SequenceMemory:
     def enter(self, sequence: Sequence) -> Entry:
         """Give a sequence a slot, with as much of its tokens in it as there is."""
         tokens = sequence.tokens[:-1]  # the last is read in any case, for what follows it
-        source = self._source(tokens)
-        length = source.length if source else 0
+        sources = self._sources(tokens)
+        length = sources[0].length if sources else 0
         if self._running:
             if self._would_share_more(tokens, length):
                 return "soon"
@@ -70,7 +77,7 @@ class SequenceMemory:
                 or self._needed(sequence.tokens, length) > self._room()
             ):
                 return "full"
-        slot, length = self._prepare(source)
+        slot, length = self._prepare(sources)
         sequence.slot, sequence.read, sequence.kept = slot, length, length
         if sequence.reused is None:
             sequence.reused = length
@@ -106,6 +113,25 @@ class SequenceMemory:
         if sequence.slot in self._held:
             self._held.remove(sequence.slot)
 
+    def readable(self, sequence: Sequence) -> int:
+        """So many tokens can be read at once: not beyond where a checkpoint is due."""
+        left = len(sequence.tokens) - sequence.read
+        if self._recall == "any" or sequence.is_generating:
+            return left
+        due = EVERY - sequence.read % EVERY
+        last = sequence.prompt_tokens - 1 - sequence.read
+        if self._recall == "whole" and last > 0:
+            due = min(due, last)  # the place to go back to for another reply
+        return min(left, due)
+
+    def has_read(self, sequence: Sequence) -> None:
+        """Keep a checkpoint if one is due where the sequence has come to."""
+        if self._recall == "any" or sequence.is_generating or sequence.slot is None:
+            return
+        before_last = self._recall == "whole" and sequence.read == sequence.prompt_tokens - 1
+        if sequence.read % EVERY == 0 or before_last:
+            self._keep_state(sequence.slot, sequence.tokens[: sequence.read])
+
     def make_room(self) -> bool:
         """Forget the ended sequence that was used longest ago. False: there is none."""
         for id_ in self._ended:
@@ -119,20 +145,29 @@ class SequenceMemory:
             pass
         self._context.forget_all()
 
-    def _source(self, tokens: Tokens[int]) -> _Source | None:
-        """Where most of the beginning of `tokens` is."""
-        found: list[_Source] = []
-        found += [self._of_ended(match) for match in self._ended.prefixes(tokens)[:1]]
+    def _sources(self, tokens: Tokens[int]) -> list[_Source]:
+        """Where beginnings of `tokens` are, longest first."""
+        found = [self._of_ended(match) for match in self._ended.prefixes(tokens)[:1]]
+        longest = self._ended.longest(tokens)
         if self._recall != "whole":
-            if match := self._ended.longest(tokens):
-                found.append(self._of_ended(match))
+            if longest:
+                found.append(self._of_ended(longest))
             for slot, other in self._running.items():
-                found.append(_Source(slot, common_prefix(tokens, other.tokens[: other.read])))
-        best = max(found, key=lambda one: (one.length, one.whole), default=None)
-        return best if best and best.length else None
+                found.append(_Source(common_prefix(tokens, other.tokens[: other.read]), slot))
+        if self._recall != "any":
+            # Attention needs the tokens themselves beside the state behind them.
+            base = longest.key if longest and self._has_attention else None
+            reach = longest.length if longest else 0
+            if checkpoint := self._checkpoints.latest(
+                tokens[:reach] if self._has_attention else tokens
+            ):
+                found.append(_Source(checkpoint.length, base, checkpoint=checkpoint))
+        found = [one for one in found if one.length]
+        return sorted(found, key=lambda one: (one.length, one.whole), reverse=True)
 
     def _of_ended(self, match: Match) -> _Source:
-        return _Source(match.key, match.length, match.length == len(self._ended.tokens(match.key)))
+        whole = match.length == len(self._ended.tokens(match.key))
+        return _Source(match.length, match.key, whole)
 
     def _would_share_more(self, tokens: Tokens[int], length: int) -> bool:
         if self._recall != "any":
@@ -152,25 +187,57 @@ class SequenceMemory:
         own = sum(len(one.tokens) - one.kept + _MARGIN for one in self._running.values())
         return self._context.n_ctx - self._held.size - own
 
-    def _prepare(self, source: _Source | None) -> tuple[int, int]:
-        """A free slot with the source's tokens in it, and how many; none where they cannot be
-        continued from there."""
-        if source is None:
-            return self._slot(), 0
-        if self._recall == "whole":
-            self._ended.remove(source.id)
-            if self._context.cut(source.id, source.length):
-                return source.id, source.length
-            self._give_back(source.id)
-            return self._slot(), 0
-        slot = self._slot()
-        copied = self._context.copy(source.id, slot, source.length)
-        if source.id in self._ended:
-            if source.whole and copied:
-                self._evict(source.id)  # the slot has all of it
-            else:
+    def _prepare(self, sources: list[_Source]) -> tuple[int, int]:
+        """A free slot with the tokens of one of the sources in it, and how many."""
+        for source in sources:
+            if source.id is not None and source.id in self._ended:
                 self._ended.touch(source.id)
-        return slot, source.length if copied else 0
+            slot = self._try(source)
+            if slot is not None:
+                return slot, source.length
+        return self._slot(), 0
+
+    def _try(self, source: _Source) -> int | None:
+        """A slot with the source's tokens; None where they cannot be continued from there."""
+        if self._recall == "whole" and source.id is not None and (source.whole or not self._slots):
+            return self._take_over(source.id, source)
+        if source.id is not None and not self._is_there(source.id):
+            return None  # it was given up for a source before this one
+        slot = self._slot()
+        if source.checkpoint is None:
+            assert source.id is not None
+            if self._context.copy(source.id, slot, source.length):
+                if source.whole:
+                    self._evict(source.id)  # the slot has all of it
+                return slot
+        else:
+            if source.id is not None:
+                self._context.share(source.id, slot, source.length)
+            if self._context.restore(slot, source.checkpoint.data, source.length, partial=True):
+                return slot
+        self._give_back(slot)
+        return None
+
+    def _is_there(self, id_: int) -> bool:
+        return id_ in self._ended or id_ in self._running
+
+    def _take_over(self, id_: int, source: _Source) -> int | None:
+        """The slot of an ended sequence itself, whose present state may be gone back to."""
+        if id_ not in self._ended:
+            return None
+        self._keep_state(id_, self._ended.tokens(id_))
+        self._ended.remove(id_)
+        if source.checkpoint is None:
+            if self._context.cut(id_, source.length):
+                return id_
+        elif self._context.restore(id_, source.checkpoint.data, source.length, partial=True):
+            return id_
+        self._give_back(id_)
+        return None
+
+    def _keep_state(self, id_: int, tokens: Tokens[int]) -> None:
+        if not self._checkpoints.has(tokens):
+            self._checkpoints.add(tokens, self._context.save(id_, partial=True))
 
     def _slot(self) -> int:
         """A slot with nothing in it. There is one: fewer sequences run than there are slots."""
@@ -184,6 +251,8 @@ class SequenceMemory:
         return self._shelves.pop()
 
     def _evict(self, id_: int) -> None:
+        if self._recall == "whole" and not self._has_attention:
+            self._keep_state(id_, self._ended.tokens(id_))  # all that it takes to come back
         self._ended.remove(id_)
         self._give_back(id_)
 

@@ -77,6 +77,9 @@ class LoadSettings:
     n_draft: int = 0
     """At most so many tokens are guessed in advance and read together with one that is due."""
 
+    checkpoint_bytes: int = 128 << 20
+    """Of host memory, for going back in texts where recurrent layers or sliding windows cannot."""
+
     def __post_init__(self) -> None:
         for name, least, most in (
             ("n_ctx", 1, MAX_CONTEXT),
@@ -88,6 +91,7 @@ class LoadSettings:
             ("n_ubatch", 1, _MAX_BATCH),
             ("n_seq_max", 1, _MAX_SEQUENCES),
             ("n_draft", 0, _MAX_DRAFT),
+            ("checkpoint_bytes", 0, 1 << 50),
         ):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

@@ -49,6 +49,7 @@ _ANSWERS: dict[str, Any] = {
     "llama_model_n_embd": 4096,
     "llama_model_n_layer": 32,
     "llama_model_meta_val_str": -1,
+    "LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY": 1,
     "LLAMA_FLASH_ATTN_TYPE_DISABLED": 0,
     "LLAMA_FLASH_ATTN_TYPE_ENABLED": 1,
     "LLAMA_LOAD_MODE_NONE": 10,
@@ -218,6 +219,29 @@ class FakeLlama:
         for cell in self.cells:
             if source in cell.sequences and start <= cell.position < end:
                 cell.sequences.add(target)
+
+    def _state(self, sequence: int, flags: int) -> list[tuple[int, int]]:
+        own = [cell for cell in self.cells if sequence in cell.sequences]
+        return sorted((cell.position, cell.token) for cell in own)
+
+    def llama_state_seq_get_size_ext(self, _: int, sequence: int, flags: int) -> int:
+        return 8 * len(self._state(sequence, flags))
+
+    def llama_state_seq_get_data_ext(
+        self, _: int, buffer: Any, size: int, sequence: int, flags: int
+    ) -> int:
+        numbers = [n for pair in self._state(sequence, flags) for n in pair]
+        buffer[: 4 * len(numbers)] = list(array("i", numbers).tobytes())
+        return 4 * len(numbers)
+
+    def llama_state_seq_set_data_ext(
+        self, _: int, buffer: Any, size: int, sequence: int, flags: int
+    ) -> int:
+        numbers = array("i", bytes(buffer[:size]))
+        self._drop(sequence, lambda cell: True)
+        for position, token in zip(numbers[0::2], numbers[1::2], strict=True):
+            self.cells.append(Cell(position, token, {sequence}))
+        return size
 
     def llama_memory_clear(self, _: int, data: bool) -> None:
         self.cells = []

@@ -36,13 +36,13 @@ def engine(story_gguf: Path, tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
-def same_but_for_ties(one: Generation, alone: Generation) -> bool:
+def same_but_for_ties(one: Generation, alone: Generation, near: float = NEAR) -> bool:
     """Whether both chose the same tokens up to the first place where two were about as good;
     `alone` has logprobs of two."""
     for token, expected in zip(one.tokens, alone.logprobs, strict=False):
         if token != expected.token:
             best, second = expected.top
-            return best.logprob - second.logprob < NEAR
+            return best.logprob - second.logprob < near
     return len(one.tokens) == len(alone.tokens)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from localq.engine import sequence_memory
 from localq.engine.generations import Generations
 from localq.engine.llama_context import LlamaContext
 from localq.engine.llama_model import LlamaModel
@@ -31,7 +32,9 @@ class Texts:
         self.model: LlamaModel
         self.context: LlamaContext
         self.model, self.context = load(llama, **loading)
-        self.generations = Generations(self.model, self.context, self.send, adapt=adapt)
+        self.generations = Generations(
+            self.model, self.context, self.send, adapt=adapt, checkpoint_bytes=1 << 16
+        )
         self.replies: dict[int, list[Reply]] = {}
         self.sequences: dict[int, Sequence] = {}
 
@@ -168,6 +171,31 @@ def test_what_is_being_read_is_shared(llama: FakeLlama) -> None:
         assert done.reused_tokens == (300 if seed else 0)
 
 
+def test_recurrent_texts_go_back_to_checkpoints(llama: FakeLlama) -> None:
+    llama.recurrent = True
+    texts = Texts(llama)
+    prompt = prompt_of(600)
+    reply = list(texts.run(prompt, 5).tokens)
+    again = texts.run(prompt, 5)
+    assert (again.reused_tokens, list(again.tokens)) == (599, reply)
+    follow_up = [*prompt, *reply, 1, 2]
+    assert texts.run(follow_up, 5).reused_tokens == 604
+    edited = texts.run([*prompt, *reply[:4], 9, 9], 5)  # from the end of the turn before
+    assert edited.reused_tokens == 604
+    branch = texts.run([*prompt[:550], 3], 5)
+    assert branch.reused_tokens == 512
+    assert list(branch.tokens) == alone([*prompt[:550], 3], 5)
+
+
+def test_sliding_windows_go_back_to_checkpoints(llama: FakeLlama) -> None:
+    llama.window = 20
+    llama.choose = lambda tokens: next_token(tokens[-20:])
+    texts = Texts(llama)
+    prompt = prompt_of(600)
+    texts.run(prompt, 50)
+    assert texts.run([*prompt[:550], 3], 5).reused_tokens == 512
+
+
 def test_memory_is_bounded_and_the_oldest_goes_first(llama: FakeLlama) -> None:
     texts = Texts(llama, n_ctx=100)
     prompts = [prompt_of(40, seed) for seed in range(3)]
@@ -253,6 +281,8 @@ class Conversations(RuleBasedStateMachine):
         aborts=st.booleans(),
     )
     def begin(self, kind: str, n_seq_max: int, n_ctx: int, n_ubatch: int, aborts: bool) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(sequence_memory, "EVERY", 8)
         self.llama = FakeLlama()
         self.llama.recurrent = kind == "whole"
         self.llama.window = 9 if kind == "window" else 0
@@ -329,6 +359,7 @@ class Conversations(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "texts"):
             return
+        self.patch.undo()
         self.texts.finish()
         self.replies_are_their_own()
         for id_, sequence in self.texts.sequences.items():
