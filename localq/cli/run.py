@@ -18,6 +18,9 @@ from localq.library import Library
 __all__ = ["command"]
 
 
+_LONG_LISTS = ("tokens", "logprobs")
+
+
 @click.command()
 @optional_model
 @click.option("-p", "--prompt", help="What to say to the model; `-` reads it from stdin.")
@@ -48,12 +51,10 @@ def command(
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last. Ctrl-C stops
     the reply. `localq plan MODEL` shows what the options would change, and keeps them with --save.
     """
-    from localq.engine.sampling import SamplingParams
     from localq.services.chat.conversation import Conversation
 
     text = _prompt(prompt)
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    sampling = SamplingParams(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
     wanted = plan_options_from(**options)
     show = (lambda piece: None) if as_json else output.stream
     with (
@@ -72,10 +73,12 @@ def command(
     ):
         if conversation.continues_text and sys.stderr.isatty() and not as_json:
             output.prompt(text)
+        sampling = conversation.sampling(**given)
         reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
         n_ctx = conversation.loaded.n_ctx
     if as_json:
-        output.json_document(reply)
+        document = output.to_json(reply)
+        output.json_document({k: v for k, v in document.items() if k not in _LONG_LISTS})
     elif not reply.text.endswith("\n"):
         output.stream("\n")
     if reply.stop == "cancelled":

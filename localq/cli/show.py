@@ -31,6 +31,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         details = show(library, model)
     if as_json:
         document = output.to_json(details.model)
+        document["sampling"] = details.sampling
         document["metadata"] = details.metadata if vocabulary else _brief(details.metadata)
         document["tensors"] = details.tensors
         output.json_document(document)
@@ -51,6 +52,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         ("parameters", f"{found.parameters:,}"),
         ("size", f"{found.size_bytes:,} bytes ({byte_size(found.size_bytes)})"),
         ("source", source + revision),
+        *((("sampling", _sampling(details.sampling)),) if details.sampling else ()),
         ("path", f"{found.path} (not localq's own)" if found.external else str(found.path)),
     ):
         output.line(f"{label:<13} {value}")
@@ -68,6 +70,12 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         )
     else:
         output.line(f"\n{len(details.tensors)} tensors (--tensors lists them)".strip())
+
+
+def _sampling(values: Mapping[str, float]) -> str:
+    """Such as "temperature 0.6, top-k 20, as its makers recommend"."""
+    pairs = (f"{name.replace('_', '-')} {value:g}" for name, value in values.items())
+    return f"{', '.join(pairs)}, as its makers recommend"
 
 
 def _brief(metadata: Mapping[str, object]) -> dict[str, object]:

@@ -78,7 +78,7 @@ def services_of(library: Library) -> Services:
 
 
 class _ConversationChat:
-    """A conversation whose replies are sampled in the usual way."""
+    """A conversation whose replies are sampled as the model's makers recommend."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -90,9 +90,8 @@ class _ConversationChat:
     def reply(
         self, text: str, *, cancel: threading.Event, on_text: Callable[[str], None]
     ) -> Generation:
-        from localq.engine.sampling import SamplingParams
-
-        return self._conversation.reply(text, SamplingParams(), cancel=cancel, on_text=on_text)
+        sampling = self._conversation.sampling()
+        return self._conversation.reply(text, sampling, cancel=cancel, on_text=on_text)
 
     def close(self) -> None:
         self._conversation.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
+from localq.engine.sampling_defaults import sampling_for
 from localq.errors import UnsupportedError
 from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
@@ -60,8 +61,10 @@ class Conversation(Closing):
         *,
         emit: Emit = ignore,
         system: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         self.model = model
+        self._metadata = metadata or {}
         self.loaded = loaded
         self._engine = engine
         self._template = template
@@ -112,7 +115,15 @@ class Conversation(Closing):
                     warning=True,
                 )
             )
-        return cls(hosted, hosted.model, loaded, chat_template, emit=emit, system=system)
+        return cls(
+            hosted,
+            hosted.model,
+            loaded,
+            chat_template,
+            emit=emit,
+            system=system,
+            metadata=prepared.metadata,
+        )
 
     def close(self) -> None:
         """Be done with the model; unless others use it, its memory is given back."""
@@ -127,6 +138,11 @@ class Conversation(Closing):
     def messages(self) -> tuple[ChatMessage, ...]:
         """What the next reply will take into account."""
         return self._messages
+
+    def sampling(self, **given: Any) -> SamplingParams:
+        """Settings of a reply: what is given and not None, else what the model's makers recommend,
+        else localq's own. UsageError."""
+        return sampling_for(self._metadata, given)
 
     def reply(
         self,

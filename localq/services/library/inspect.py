@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from localq.library import Library, Model
@@ -24,11 +24,13 @@ class TensorDetails:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """`metadata` is a GGUF's own, or a checkpoint's config.json."""
+    """`metadata` is a GGUF's own, or a checkpoint's config.json; `sampling` the values that a
+    GGUF recommends, by the names of SamplingParams."""
 
     model: Model
     metadata: Mapping[str, Any]
     tensors: tuple[TensorDetails, ...]
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 def show(library: Library, model: str) -> ModelDetails:
@@ -40,6 +42,7 @@ def show(library: Library, model: str) -> ModelDetails:
 
 
 def _gguf(model: Model) -> ModelDetails:
+    from localq.engine.sampling_defaults import recommended_sampling
     from localq.formats.gguf_split import read_shards
     from localq.formats.types import TensorType
 
@@ -54,7 +57,8 @@ def _gguf(model: Model) -> ModelDetails:
         for shard in shards
         for tensor in shard.tensors
     )
-    return ModelDetails(model, shards[0].metadata, tensors)
+    metadata = shards[0].metadata
+    return ModelDetails(model, metadata, tensors, recommended_sampling(metadata))
 
 
 def _checkpoint(model: Model) -> ModelDetails:
