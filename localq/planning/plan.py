@@ -49,6 +49,11 @@ class Solution:
     estimate: MemoryEstimate
     overfull: tuple[tuple[str, int, int], ...]
 
+    @property
+    def lacking(self) -> int:
+        """Bytes that the devices cannot hold; 0: it fits."""
+        return sum(needed - usable for _, needed, usable in self.overfull)
+
 
 def make_plan(
     profile: HardwareProfile,
@@ -142,7 +147,8 @@ def solve(
     plan_options: PlanOptions,
     tuned: Tuned | None = None,
 ) -> Solution:
-    """The longest context, and for it the most layers on devices, that fit."""
+    """The longest context, and for it the most layers on devices, that fit; what fits without
+    devices fits with them."""
     least, wanted = context_range(shape, plan_options)
     inner = range(-(-least // _STEP) * _STEP, wanted, _STEP)
     contexts = sorted({least, wanted, *inner})
@@ -160,8 +166,24 @@ def solve(
         return found or _solution(at(least), at(least).exactly(count, moe))
     if found := _longest(contexts, at, Placer.whole):
         return found
-    shortest = at(least)
-    return _solution(shortest, shortest.with_experts_on_host() or shortest.partly())
+    return _as_much_as_fits(at(least))
+
+
+def _as_much_as_fits(placer: Placer) -> Solution:
+    """As much on devices as can be where not all can; where nothing fits, what lacks least.
+
+    Layers on a device can cost more than they bring: one that uses the host's own memory brings
+    no room, and yet takes some to compute in.
+    """
+    tried = []
+    for place in (placer.with_experts_on_host, placer.partly, Placement):
+        if (placement := place()) is None:
+            continue
+        solution = _solution(placer, placement)
+        if not solution.overfull:
+            return solution
+        tried.append(solution)
+    return min(tried, key=lambda solution: solution.lacking)
 
 
 def _longest(

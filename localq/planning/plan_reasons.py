@@ -123,7 +123,7 @@ def _layers(
     if count == total:
         return f"layers: all {total} on devices, the output counting as one"
     if count == 0:
-        return "layers: none on devices, which have too little free memory for any"
+        return "layers: none on devices: there is too little free memory for any"
     return f"layers: the last {count} of {total} on devices, as many as fit"
 
 

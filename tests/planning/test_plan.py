@@ -138,6 +138,32 @@ def test_more_memory_never_means_a_shorter_context(
 
 
 @_MANY
+@given(pairs(), st.none() | st.integers(16, 200_000))
+def test_what_fits_without_devices_fits_with_them(
+    pair: tuple[HardwareProfile, ModelShape], n_ctx: int | None
+) -> None:
+    profile, shape = pair
+    option = PlanOptions(n_ctx=n_ctx)
+    if make_plan(replace(profile, devices=()), shape, option).fits:
+        assert make_plan(profile, shape, option).fits
+
+
+def test_a_device_that_shares_the_memory_is_left_out_where_it_leaves_too_little() -> None:
+    shape = _shape("Llama-3.1-8B.Q4_0")
+    need = make_plan(machine(64 * GIB), shape, PlanOptions(n_ctx=LEAST_CONTEXT)).estimate.total
+    profile = machine(16 * GIB, 3 * GIB, unified=True)
+
+    def plan(spare: int) -> OffloadPlan:
+        memory = Memory(16 * GIB, need + GIB + spare)  # a GiB is left for others
+        return make_plan(replace(profile, memory=memory), shape)
+
+    assert (plan(0).fits, plan(0).n_gpu_layers) == (True, 0)
+    assert "layers: none on devices: there is too little free memory for any" in plan(0).reasons
+    assert not plan(-1).fits
+    assert 1 < plan(GIB).n_gpu_layers < 33
+
+
+@_MANY
 @given(pairs(), plan_options())
 def test_a_suggested_context_runs(
     pair: tuple[HardwareProfile, ModelShape], option: PlanOptions

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localq.cli.fit import show
@@ -352,6 +352,7 @@ def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> DescribedModel:
     st.integers(0, 32 * GIB),
     st.booleans(),
 )
+@example(ram=4_348_933_085, gpu=1, more_ram=0, more_gpu=1_868_917_417, shared=True)
 def test_more_memory_never_recommends_less(
     eight_billion: DescribedModel, ram: int, gpu: int, more_ram: int, more_gpu: int, shared: bool
 ) -> None:

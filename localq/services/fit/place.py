@@ -75,7 +75,7 @@ def _where(shape: ModelShape, solution: Solution) -> Where:
 
 def _room(machine: HostAndDevices, solution: Solution, where: Where) -> int | None:
     if where is Where.NOWHERE:
-        return -sum(needed - usable for _, needed, usable in solution.overfull)
+        return -solution.lacking
     host, *devices = solution.estimate.devices
     if where is Where.GPU:
         usable = sum(budget.usable or 0 for budget in machine.devices)
