@@ -69,12 +69,13 @@ class Job:
     def warnings(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Note) and event.warning]
 
-    def refused(self, kind: type[LocalqError], match: str, **more: Any) -> None:
-        """The job fails and leaves nothing behind."""
+    def refused(self, kind: type[LocalqError], match: str, **more: Any) -> LocalqError:
+        """The job fails and leaves nothing behind; its error."""
         before = sorted(self.folder.iterdir())
-        with pytest.raises(kind, match=match):
+        with pytest.raises(kind, match=match) as caught:
             self.run(**more)
         assert sorted(self.folder.iterdir()) == before
+        return caught.value
 
 
 @pytest.fixture
@@ -217,7 +218,14 @@ def test_where_the_file_may_go(job: Job) -> None:
     inside = job.library.paths.models / "i.gguf"
     inside.parent.mkdir(parents=True)
     job.refused(UsageError, "inside localq's own library", output=inside)
-    job.refused(LibraryError, "already", output=job.models / "dense.gguf", force=True)
+    for force in (False, True):
+        error = job.refused(
+            LibraryError,
+            "dense.gguf: is the model itself",
+            output=job.models / "dense.gguf",
+            force=force,
+        )
+        assert error.hint == "choose another file with -o"
     job.run(force=True, chunks=1)
     assert read_imatrix(job.output).chunks == 1
 

@@ -89,8 +89,11 @@ def make_imatrix(
     text = _read_text(request.text)
     name = f"{model.path.stem}-imatrix.gguf"
     target = outside_file(library, request.output or Path(name), name)
-    if target.exists() and (not request.force or target.samefile(model.path)):
-        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+    if target.exists():
+        if target.samefile(model.path):
+            raise LibraryError(f"{target}: is the model itself", hint="choose another file with -o")
+        if not request.force:
+            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
     if model.quant not in _PRECISE:
         emit(
             Note(
