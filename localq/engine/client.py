@@ -26,6 +26,7 @@ from localq.engine.protocol import (
     Request,
     ResidentMemory,
     SaveActivations,
+    SaveStates,
     Stop,
     Tokenize,
     TokenLogprob,
@@ -230,12 +231,16 @@ class Engine:
         """The physical memory that the engine's process holds now."""
         return self._ask(MeasureMemory(), ResidentMemory, "measuring memory")
 
+    def save_states(self) -> None:
+        """Keep on disk what texts had in memory, as `close` does (LoadSettings.state_folder)."""
+        self._ask(SaveStates(), Done, "saving states")
+
     def close(self) -> None:
         """End the process, even in the middle of its work. The engine can `load` again."""
         worker, self._worker = self._worker, None
-        self._loaded = None
+        loaded, self._loaded = self._loaded, None
         if worker:
-            worker.close()
+            worker.close(save=bool(loaded and loaded.state_folder))
 
     def _ask(
         self,

@@ -19,6 +19,7 @@ from localq.engine.protocol import Failed, Piece, Reply, Stop
 from localq.engine.schedule import Due, SliceSize, share_batch
 from localq.engine.sequence import Sequence
 from localq.engine.sequence_memory import SequenceMemory
+from localq.engine.state_store import StateStore
 
 __all__ = ["Generations"]
 
@@ -31,7 +32,8 @@ class Generations:
     """Call `step` as long as there is something to do. `send` gets the replies.
 
     With `adapt` the number of threads follows how fast the machine is; see `adapt.py`.
-    `checkpoint_bytes` are for memories that cannot be cut back.
+    `checkpoint_bytes` are for memories that cannot be cut back, `states` for texts of earlier
+    processes.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Generations:
         *,
         adapt: bool = False,
         checkpoint_bytes: int = 0,
+        states: StateStore | None = None,
     ) -> None:
         self._model = model
         self._context = context
         self._send = send
-        self.memory = SequenceMemory(context, model, checkpoint_bytes)
+        self.memory = SequenceMemory(context, model, checkpoint_bytes, states)
         self._slices = SliceSize(context.n_ubatch)
         self._planned = context.n_threads, context.n_threads_batch
         self._adapters: dict[int, ThreadAdapter] | None = {} if adapt else None

@@ -27,12 +27,14 @@ from localq.engine.protocol import (
     Observe,
     Reply,
     SaveActivations,
+    SaveStates,
     Tokenize,
     Tokens,
 )
 from localq.engine.resident import resident_memory
 from localq.engine.sequence import Sequence
 from localq.engine.settings import LoadSettings
+from localq.engine.state_store import StateStore, file_fingerprint
 from localq.engine.stop_strings import StopStrings
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alone", "Loaded"]
 
-Alone: TypeAlias = Logits | Measure | Observe | SaveActivations
+Alone: TypeAlias = Logits | Measure | Observe | SaveActivations | SaveStates
 """Requests that have the whole context to themselves."""
 
 
@@ -71,6 +73,7 @@ class Loaded:
             send,
             adapt=settings.adapt_threads,
             checkpoint_bytes=settings.checkpoint_bytes,
+            states=self._states(),
         )
 
     def close(self) -> None:
@@ -135,9 +138,24 @@ class Loaded:
         stops = StopStrings(params.stop)
         return Sequence(id_, len(prompt), list(prompt), params, sampler, cancelled, stops)
 
+    def _states(self) -> StateStore | None:
+        settings = self._settings
+        if settings.state_folder is None:
+            return None
+        try:
+            file = file_fingerprint(settings.path)
+        except OSError:
+            return None
+        cache = settings.type_k, settings.type_v, self._context.flash_attn
+        key = "\n".join(map(str, (file, self.model.description, _build(), *cache)))
+        return StateStore(settings.state_folder, key, settings.state_bytes)
+
     def answer(self, request: Alone, cancelled: Callable[[], bool]) -> Reply:
         """For when no text is at work. What had been read is forgotten."""
         memory = self.generations.memory
+        if isinstance(request, SaveStates):
+            memory.save_states()
+            return Done()
         memory.forget_all()
         try:
             match request:

@@ -24,6 +24,7 @@ from localq.engine.protocol import (
     ProtocolError,
     Reply,
     Request,
+    SaveStates,
     Shutdown,
     decode_reply,
     encode,
@@ -34,6 +35,7 @@ __all__ = ["EngineProcess", "Gone"]
 
 _POLL_SECONDS = 0.05  # how late a cancel, or Ctrl-C on Windows, may be noticed
 _PATIENCE_SECONDS = 3.0  # for the engine to do what it does at once, unless the machine is stuck
+_SAVING_SECONDS = 10.0
 _LOG_LIMIT = 4 << 20
 _SIGKILL = 9  # not in Windows' signal module
 _NOWHERE = Path(os.devnull)
@@ -186,9 +188,15 @@ class EngineProcess:
             hint=f"{memory}its log is {self.log}{ends}",
         )
 
-    def close(self) -> None:
+    def close(self, *, save: bool = False) -> None:
+        """End the process; `save` lets it keep what texts had in memory, unless it is at work."""
         self.is_closed = True
         with suppress(Gone, EngineError):
+            if save and not self._inboxes:
+                inbox: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
+                id_ = self._send(SaveStates(), inbox)
+                _receive(inbox, _SAVING_SECONDS)
+                self._inboxes.pop(id_, None)
             self._send(Shutdown())
         self._end()
         if self._temporary:

@@ -46,6 +46,7 @@ __all__ = [
     "Request",
     "ResidentMemory",
     "SaveActivations",
+    "SaveStates",
     "Shutdown",
     "Stop",
     "TokenLogprob",
@@ -137,6 +138,11 @@ class SaveActivations:
     """Write what the `Observe` requests since the last `Load` have summed up."""
 
     output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SaveStates:
+    """Keep what has ended in LoadSettings.state_folder. Nothing is wrong where that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +255,7 @@ Request: TypeAlias = (
     | Logits
     | Observe
     | SaveActivations
+    | SaveStates
     | Measure
     | MeasureMemory
     | Cancel
@@ -265,6 +272,7 @@ _REQUESTS: Mapping[str, type[Any]] = {
     "logits": Logits,
     "observe": Observe,
     "save_activations": SaveActivations,
+    "save_states": SaveStates,
     "measure": Measure,
     "measure_memory": MeasureMemory,
     "cancel": Cancel,

@@ -20,6 +20,7 @@ from localq.engine.llama_context import LlamaContext
 from localq.engine.llama_model import LlamaModel
 from localq.engine.prefix_tree import Match, PrefixTree, common_prefix
 from localq.engine.sequence import Sequence
+from localq.engine.state_store import StateStore
 
 __all__ = ["Entry", "SequenceMemory"]
 
@@ -44,14 +45,23 @@ class _Source:
     whole: bool = False
     """Whether that sequence has no more than them, and has ended."""
     checkpoint: Checkpoint | None = None
+    stored: int | None = None
+    """Its number in the store of states on disk."""
 
 
 class SequenceMemory:
     """The sequences of one context. What has ended goes when room is needed, least recently used
     first."""
 
-    def __init__(self, context: LlamaContext, model: LlamaModel, checkpoint_bytes: int) -> None:
+    def __init__(
+        self,
+        context: LlamaContext,
+        model: LlamaModel,
+        checkpoint_bytes: int,
+        states: StateStore | None = None,
+    ) -> None:
         self._context = context
+        self._states = states
         self._recall = recall = model.recall
         self._has_attention = model.has_attention
         self._checkpoints = Checkpoints(checkpoint_bytes)
@@ -132,6 +142,20 @@ class SequenceMemory:
         if sequence.read % EVERY == 0 or before_last:
             self._keep_state(sequence.slot, sequence.tokens[: sequence.read])
 
+    def save_states(self) -> None:
+        """Keep on disk what has ended, the one used last at last. For when nothing runs."""
+        if self._states is None:
+            return
+        for id_ in self._ended:
+            tokens = self._ended.tokens(id_)
+            slot = id_
+            if id_ >= self._context.n_seq_max:  # llama.cpp writes nothing of use about shelves
+                slot = self._slot()
+                self._context.share(id_, slot, len(tokens))
+            self._states.save(tokens, self._context.save(slot, partial=False))
+            if slot != id_:
+                self._give_back(slot)
+
     def make_room(self) -> bool:
         """Forget the ended sequence that was used longest ago. False: there is none."""
         for id_ in self._ended:
@@ -163,7 +187,11 @@ class SequenceMemory:
             ):
                 found.append(_Source(checkpoint.length, base, checkpoint=checkpoint))
         found = [one for one in found if one.length]
-        return sorted(found, key=lambda one: (one.length, one.whole), reverse=True)
+        found.sort(key=lambda one: (one.length, one.whole), reverse=True)
+        there = found[0].length if found else 0
+        if self._states is not None and (stored := self._states.longer(tokens, there)):
+            found.insert(0, _Source(stored[1], None, stored=stored[0]))
+        return found
 
     def _of_ended(self, match: Match) -> _Source:
         whole = match.length == len(self._ended.tokens(match.key))
@@ -204,7 +232,10 @@ class SequenceMemory:
         if source.id is not None and not self._is_there(source.id):
             return None  # it was given up for a source before this one
         slot = self._slot()
-        if source.checkpoint is None:
+        if source.stored is not None:
+            if self._load(source.stored, slot, source.length):
+                return slot
+        elif source.checkpoint is None:
             assert source.id is not None
             if self._context.copy(source.id, slot, source.length):
                 if source.whole:
@@ -217,6 +248,16 @@ class SequenceMemory:
                 return slot
         self._give_back(slot)
         return None
+
+    def _load(self, number: int, slot: int, length: int) -> bool:
+        """Put a state from disk into an empty slot, and forget others where there is no room."""
+        data = None if self._states is None else self._states.load(number)
+        while data is not None:
+            if self._context.restore(slot, data, length, partial=False):
+                return True
+            if not self.make_room():
+                break
+        return False
 
     def _is_there(self, id_: int) -> bool:
         return id_ in self._ended or id_ in self._running

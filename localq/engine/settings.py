@@ -80,6 +80,11 @@ class LoadSettings:
     checkpoint_bytes: int = 128 << 20
     """Of host memory, for going back in texts where recurrent layers or sliding windows cannot."""
 
+    state_folder: Path | None = None
+    """Where what texts had in memory is kept when the engine is closed; None: nowhere."""
+    state_bytes: int | None = None
+    """The most that all states there take; None: 4 GB, or a tenth of what is free."""
+
     def __post_init__(self) -> None:
         for name, least, most in (
             ("n_ctx", 1, MAX_CONTEXT),
@@ -92,6 +97,7 @@ class LoadSettings:
             ("n_seq_max", 1, _MAX_SEQUENCES),
             ("n_draft", 0, _MAX_DRAFT),
             ("checkpoint_bytes", 0, 1 << 50),
+            ("state_bytes", 0, 1 << 50),
         ):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

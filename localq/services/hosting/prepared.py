@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from localq.engine.settings import LoadSettings
 from localq.errors import LibraryError, LocalqError, StorageError, UnsupportedError
@@ -67,12 +68,20 @@ def prepare_model(
         if not force:
             hint = error.hint or "--force lets the engine try"
             raise UnsupportedError(error.message, hint=hint) from None
-        settings = unplanned_settings(found.path, plan_options)
+        settings = replace(
+            unplanned_settings(found.path, plan_options), state_folder=_states(library)
+        )
         return PreparedModel(found, file.metadata, settings, None, problem)
     if not force:
         check_plan(planned)
     settings = replace(
         load_settings(found.path, planned.plan),
         adapt_threads=planned.plan_options.n_threads is None,
+        state_folder=_states(library),
     )
     return PreparedModel(found, file.metadata, settings, planned.plan, problem)
+
+
+def _states(library: Library) -> Path:
+    """What conversations had in memory, so that they go on after a restart."""
+    return library.paths.cache / "states"

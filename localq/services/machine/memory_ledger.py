@@ -33,7 +33,8 @@ def record_load(
     if measured is None or not books.database.exists():
         return None
     given = asdict(settings)
-    del given["path"]
+    for elsewhere in ("path", "state_folder", "state_bytes"):  # of the disk, not of memory
+        del given[elsewhere]
     entry = LedgerEntry(
         model=model.casefold(),
         engine=loaded.build,
