@@ -155,6 +155,8 @@ class Usual:
     seconds: float
     steps: int
     before: Contents
+    during: Contents
+    """The models after the command that is to be killed, `after` those after `then` too."""
     after: Contents
     trash: tuple[str, ...]
     """The models in the trash after it."""
@@ -182,6 +184,7 @@ class Lab:
             began = time.monotonic()
             self._succeed(home, scenario.command)
             seconds.append(time.monotonic() - began)
+            during = self._contents(home)
             if scenario.then:
                 self._succeed(home, scenario.then)
             after = self._contents(home)
@@ -191,7 +194,7 @@ class Lab:
         home = self._copy(prepared, f"{scenario.verb}-usual-steps")
         steps = self._step(home, scenario.command, 0)
         shutil.rmtree(home)
-        return Usual(prepared, sorted(seconds)[runs // 2], steps, before, after, trash)
+        return Usual(prepared, sorted(seconds)[runs // 2], steps, before, during, after, trash)
 
     def round(self, scenario: Scenario, usual: Usual, seed: str) -> list[str]:
         """Kill the command once or twice and look at what is there; the moments of the kills.
@@ -278,7 +281,8 @@ class Lab:
 
     def _look_at_models(self, home: Path, usual: Usual) -> None:
         for name, files in self._contents(home).items():
-            if files not in (usual.before.get(name), usual.after.get(name)):
+            whole = [models.get(name) for models in (usual.before, usual.during, usual.after)]
+            if files not in whole:
                 wanted = usual.after.get(name) or usual.before.get(name) or {}
                 difference = _differences({name: files}, {name: wanted})
                 raise Found(f"the library lists a model that is not whole: {difference}")

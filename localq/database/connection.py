@@ -77,7 +77,7 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
         case sqlite3.SQLITE_FULL:
             return NoRoom(
                 f"{path}: the disk is full",
-                hint="make a little room on it by other means, then: localq trash empty",
+                hint="make room: localq trash empty, or localq rm MODEL --now",
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
             return StorageError(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localq.database.connection import Locked, NoRoom, connected
+from localq.database.reserve import Reserve
 from localq.database.schema import migrate
 from localq.errors import LibraryError, storage_errors
 from localq.partials import finish, partial_path, sweep_partials
@@ -64,6 +65,11 @@ class Database:
                 opened = stack.enter_context(self._open(_AS_IT_IS, _READ_SECONDS))
             yield opened
 
+    @property
+    def reserve(self) -> Reserve:
+        """Room that work may use which gives the disk more; kept by whoever writes."""
+        return Reserve(self.path.with_name(f"{self.path.name}.reserve"))
+
     @contextmanager
     def write(self, wait: float | None = None) -> Iterator[sqlite3.Connection]:
         """The only writer until the block ends; an error in the block undoes all of it.
@@ -75,6 +81,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
+        self.reserve.keep()
 
     def _create(self) -> None:
         """Make the database under another name and give it its own when it is whole.

@@ -6,13 +6,13 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from localq.database.connection import damaged
 from localq.database.rows import insert
 from localq.errors import LocalqError
-from localq.library.model import MODEL_COLUMNS, Model
+from localq.library.model import MODEL_COLUMNS, Model, ModelFormat
 from localq.library.transaction import Transaction
 
 __all__ = ["Snapshot"]
@@ -57,6 +57,27 @@ class Snapshot:
             for table, columns in _OF_FILE.items()
         }
         return cls(model, transaction.sizes(name), found.aliases, found.tags, facts)
+
+    @classmethod
+    def of_unknown(cls, files: Mapping[str, int], name: str, now: float) -> Snapshot:
+        """An entry for files, by place and bytes, of which no more is known."""
+        gguf = next((place for place in files if place.endswith(".gguf")), None)
+        model = {
+            "name": name,
+            "format": (ModelFormat.GGUF if gguf else ModelFormat.SAFETENSORS).value,
+            "quant": "unknown",
+            "architecture": "unknown",
+            "parameters": 0,
+            "size_bytes": sum(files.values()),
+            "path": gguf or PurePosixPath(next(iter(files))).parent.as_posix(),
+            "source_repo": None,
+            "source_revision": None,
+            "created_at": now,
+            "used_at": now,
+            "note": "files that belonged to no model",
+            "external": False,
+        }
+        return cls(model, files, (), (), {})
 
     def encode(self) -> str:
         document = {

@@ -19,16 +19,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from localq.database.connection import damaged
+from localq.database.connection import NoRoom, damaged
 from localq.errors import LibraryError, LocalqError, NotFoundError
 from localq.library import names
 from localq.library.catalogue import Catalogue
 from localq.library.disk import freed_by_deleting
-from localq.library.model import Model, ModelFormat, Removed
+from localq.library.full_disk import give_room, with_reserve
+from localq.library.model import Model, Removed
 from localq.library.snapshot import Snapshot
 from localq.library.store import Store
 from localq.library.transaction import Transaction
@@ -111,6 +112,7 @@ class Trash:
                 f"no {text!r} in the trash", hint="localq trash lists what is there"
             ) from None
 
+    @with_reserve
     def put(self, name: str, *, discard: bool = False) -> Removed:
         """Move the model of exactly this name into the trash, or `discard` it: delete it for good.
         One that is external, or whose files are all gone, is forgotten.
@@ -118,6 +120,28 @@ class Trash:
         LibraryError where a file lies elsewhere; StorageError, and all as it was, where one
         cannot be moved.
         """
+        try:
+            return self._put(name, discard=discard)
+        except NoRoom:
+            freed = give_room(self.store, self._files(name)) if discard else 0
+            if not freed:
+                raise
+        removed = self._put(name, discard=True)
+        return replace(
+            removed,
+            trash_id=removed.trash_id or 0,  # it went without ever being listed there
+            frees_bytes=removed.frees_bytes + freed,
+        )
+
+    def _files(self, name: str) -> list[Path]:
+        """The files of the model of exactly this name, if they are the library's."""
+        with self.catalogue.read() as transaction:
+            model = transaction.get(name) if transaction else None
+            if transaction is None or model is None or model.external:
+                return []
+            return self.store.owned(transaction.files(model.name))
+
+    def _put(self, name: str, *, discard: bool) -> Removed:
         with self.catalogue.write() as transaction:
             model = transaction.get(name)
             if model is None:
@@ -151,7 +175,9 @@ class Trash:
             for place, file in zip(places, files, strict=True):
                 if owner := transaction.owner(self.store.relative(file)):
                     raise LibraryError(f"{place}: belongs to {owner}")
-            number = self._enter(transaction, self._unknown(places, files, name))
+            number = self._enter(
+                transaction, Snapshot.of_unknown(_sizes(places, files), name, self.clock())
+            )
             self.store.trashed(number, places)
         self._gather(number)
         return number
@@ -163,32 +189,11 @@ class Trash:
             if self._state(transaction, number) is not None:
                 return
             name = "/".join(PurePosixPath(places[0]).parts[:-1][:2]) or "lost"
-            snapshot = self._unknown(places, files, f"{name}:orphan")
+            snapshot = Snapshot.of_unknown(_sizes(places, files), f"{name}:orphan", self.clock())
             self._enter(transaction, snapshot, number)
             self._set(transaction, number, TrashState.KEPT)
 
-    def _unknown(self, places: Sequence[str], files: Sequence[Path], name: str) -> Snapshot:
-        """An entry for files of which no more is known."""
-        sizes = {place: file.lstat().st_size for place, file in zip(places, files, strict=True)}
-        gguf = next((place for place in places if place.endswith(".gguf")), None)
-        now = self.clock()
-        model = {
-            "name": name,
-            "format": (ModelFormat.GGUF if gguf else ModelFormat.SAFETENSORS).value,
-            "quant": "unknown",
-            "architecture": "unknown",
-            "parameters": 0,
-            "size_bytes": sum(sizes.values()),
-            "path": gguf or PurePosixPath(places[0]).parent.as_posix(),
-            "source_repo": None,
-            "source_revision": None,
-            "created_at": now,
-            "used_at": now,
-            "note": "files that belonged to no model",
-            "external": False,
-        }
-        return Snapshot(model, sizes, (), (), {})
-
+    @with_reserve
     def restore(self, entry: TrashEntry) -> Model:
         """Bring a model back. LibraryError where its name or place is taken, or a file is gone."""
         for _ in range(_TRIES):
@@ -214,8 +219,19 @@ class Trash:
                 raise
         raise LibraryError(f"{entry.model.name}: another localq is working on it; try again")
 
+    @with_reserve
     def empty(self, entries: Iterable[TrashEntry]) -> int:
         """Delete these for good; the bytes the disk got back. Killed, it goes on the next time."""
+        entries = list(entries)
+        try:
+            return self._empty(entries)
+        except NoRoom:
+            freed = give_room(self.store, [file for entry in entries for file in entry.files])
+            if not freed:
+                raise
+        return freed + self._empty(entries)
+
+    def _empty(self, entries: Iterable[TrashEntry]) -> int:
         chosen: list[int] = []
         files: list[Path] = []
         for entry in entries:
@@ -239,10 +255,15 @@ class Trash:
     def settle(self) -> list[TrashEntry]:
         """End what dead processes began; the entries, as they were found."""
         found = self.unsettled()
+        if found:
+            self._settle(found)
+        return found
+
+    @with_reserve
+    def _settle(self, found: Iterable[TrashEntry]) -> None:
         for entry in found:
             self._gather(entry.id)
             self._finish_emptying(entry.id)
-        return found
 
     def _gather(self, number: int) -> None:
         """Have all files of an entry that is on the way in the trash."""
@@ -364,3 +385,7 @@ class Trash:
             removed_at=float(removed_at),
             files=tuple(files),
         )
+
+
+def _sizes(places: Sequence[str], files: Sequence[Path]) -> dict[str, int]:
+    return {place: file.lstat().st_size for place, file in zip(places, files, strict=True)}

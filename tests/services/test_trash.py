@@ -6,13 +6,14 @@ import os
 import shutil
 import sqlite3
 import struct
-from collections.abc import Callable
-from contextlib import closing
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from localq.errors import LibraryError, NotFoundError, UsageError
+from localq.errors import LibraryError, NotFoundError, StorageError, UsageError
 from localq.library import Library
 from localq.library.adoptions import Adoption, Way
 from localq.library.disk import disk_bytes, freed_by_deleting, parse_extents
@@ -382,3 +383,51 @@ def test_rm_of_what_is_in_the_trash_says_so(home: Paths) -> None:
         remove(library, ["org/model"])
     assert caught.value.hint
     assert "localq restore org/model" in caught.value.hint
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A real filesystem of 8 MB, with the home on it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a small disk here")
+    monkeypatch.setenv("LOCALQ_HOME", str(folder / "home"))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk: Path, name: str) -> None:
+    with suppress(OSError), (disk / name).open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
+
+
+@pytest.mark.parametrize("reserve", [True, False])
+def test_models_can_be_removed_from_a_full_disk(small_disk: Path, reserve: bool) -> None:
+    library = Library()
+    for name in ("org/a:Q4_0", "org/b:Q4_0", "org/c"):
+        model = stored(library, name)
+        for file in library.files(model):
+            file.write_bytes(bytes(200_000))
+    library.remove("a")
+    if not reserve:
+        library.paths.database.with_name("localq.db.reserve").unlink()
+    fill(small_disk, "one")
+    if reserve:
+        library.remove("b")
+    else:
+        with pytest.raises(StorageError, match="the disk is full") as caught:
+            library.remove("b")
+        assert "rm MODEL --now" in str(caught.value.hint)
+    fill(small_disk, "two")
+    entries = len(library.trash.entries())
+    assert empty_trash(library).freed_bytes == 200_000 * entries
+    fill(small_disk, "three")
+    (removed,) = remove(library, ["c"], now=True)
+    assert removed.frees_bytes == 400_000
+    assert "org/c" not in [model.name for model in library.models()]
+    assert not list(library.checkpoint_folder("org/c").parent.glob("c/*"))
