@@ -278,6 +278,7 @@ class Trash:
                 another = transaction.owner(self.store.relative(source)) is not None
                 if os.path.lexists(source) and not os.path.lexists(target) and not another:
                     self.store.move(source, self.store.trash_folder(number) / place)
+                self.store.prune(source.parent)  # left empty by the move that was the last
             discard = state is TrashState.DISCARDING
             self._set(transaction, number, TrashState.EMPTYING if discard else TrashState.KEPT)
 
