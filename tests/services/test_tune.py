@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from localq.cli.main import main
 from localq.database import Database
+from localq.engine.client import Engine
+from localq.engine.protocol import Measured
 from localq.errors import Cancelled, StorageError, UsageError
 from localq.events import JobEvent, Note, Progress, ignore
 from localq.formats.gguf import read_gguf
@@ -36,6 +38,32 @@ PROFILE = HardwareProfile(System("linux"), CpuProfile(2, 2, model="a processor",
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_gguf(DEMO, tmp_path_factory.mktemp("tune"))
+
+
+@dataclass
+class Clock:
+    """The engine measures truly, but by this clock each measurement takes so many seconds, and
+    nothing else takes any."""
+
+    seconds: float = 0.25
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock, measure = Clock(), Engine.measure
+
+    def timed(*args: Any, **options: Any) -> Measured:
+        clock.now += clock.seconds
+        return measure(*args, **options)
+
+    monkeypatch.setattr(Engine, "measure", timed)
+    assert tune.__kwdefaults__
+    monkeypatch.setitem(tune.__kwdefaults__, "clock", clock)
+    return clock
 
 
 @pytest.fixture(autouse=True)
@@ -137,12 +165,12 @@ def test_sizes_of_batches_to_try() -> None:
     assert ubatch_candidates(5) == ()
 
 
-def test_a_tuning(gguf: Path, home: Paths) -> None:
+def test_a_tuning(gguf: Path, home: Paths, clock: Clock) -> None:
+    clock.seconds = 0.1
     library = Library(home)
     file = read_gguf(gguf)
     events: list[JobEvent] = []
     assert tuned_for(home, file, PROFILE) is None
-    began = time.monotonic()
     result = tune(
         library,
         TuneRequest(str(gguf), budget=4.0),
@@ -150,12 +178,13 @@ def test_a_tuning(gguf: Path, home: Paths) -> None:
         threading.Event(),
         profile=PROFILE,
     )
-    assert time.monotonic() - began < 20
+    assert result.seconds <= 4.0
     tuning = result.tuning
     assert tuning.n_threads in (1, 2)
     assert tuning.n_threads_batch in (1, 2)
     assert tuning.n_gpu_layers == 0
-    assert "n_threads" in {point.setting for point in tuning.points}
+    for setting in ("n_threads", "n_threads_batch"):
+        assert [point.value for point in tuning.points if point.setting == setting] == [1, 2]
     assert all(point.speed > 0 for point in tuning.points)
     assert any(isinstance(event, Progress) for event in events)
     assert best_tuning(home, file, PROFILE) == tuning
@@ -188,12 +217,29 @@ def test_a_tuning_can_be_stopped(gguf: Path, home: Paths) -> None:
     assert best_tuning(home, read_gguf(gguf), PROFILE) is None
 
 
-def test_a_tuning_that_has_no_time_keeps_to_the_plan(gguf: Path, home: Paths) -> None:
+@pytest.mark.parametrize("planned", [1, 2])
+def test_a_tuning_that_has_no_time_keeps_to_the_plan(
+    gguf: Path, home: Paths, clock: Clock, planned: int
+) -> None:
+    clock.seconds = 1.0
+    cpu = replace(PROFILE.cpu, threads=planned, threads_batch=planned)
     result = tune(
         Library(home), TuneRequest(str(gguf), budget=1.0), ignore, threading.Event(),
-        profile=replace(PROFILE, cpu=replace(PROFILE.cpu, threads=1, threads_batch=1)),
+        profile=replace(PROFILE, cpu=cpu),
     )  # fmt: skip
-    assert result.tuning.n_threads in (1, 2)
+    tuning = result.tuning
+    assert (tuning.n_threads, tuning.n_threads_batch, tuning.n_ubatch) == (planned, planned, None)
+    assert tuning.points == ()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.9, 1.5, 2.5, 5.0, 30.0])
+def test_the_budget_is_overrun_by_at_most_one_measurement(
+    gguf: Path, home: Paths, clock: Clock, seconds: float
+) -> None:
+    clock.seconds = seconds
+    request = TuneRequest(str(gguf), budget=4.0)
+    result = tune(Library(home), request, ignore, threading.Event(), profile=PROFILE)
+    assert 0 < result.seconds < 4.0 + seconds
 
 
 @pytest.mark.parametrize("budget", [0.5, 4000.0, float("nan")])

@@ -93,13 +93,15 @@ def tune(
     cancel: threading.Event,
     *,
     profile: HardwareProfile | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TuneResult:
     """Measure threads, batches and, where there are devices, layers; keep the best of each, if
     the machine had nothing else to do.
 
-    Emits Progress in seconds of the budget. NotFoundError, EngineError, Cancelled.
+    Emits Progress in seconds of the budget, which `clock` tells. NotFoundError, EngineError,
+    Cancelled.
     """
-    began = time.monotonic()
+    began = clock()
     model = locate_gguf(library, request.model)
     file = read_gguf(model.path)
     check_writes_text(model, file)
@@ -131,7 +133,8 @@ def tune(
             not_kept = "other programs were busy; run it again when they are done, or with --force"
     emit(Started(f"measuring {model.name}"))
     with open_engine(library.paths, emit) as engine:
-        sweeps = _Sweeps(engine, settings, began, request.budget, emit, cancel)
+        budget = _Budget(request.budget, began, clock)
+        sweeps = _Sweeps(engine, settings, budget, emit, cancel)
         sweeps.load(settings)
         n_threads = sweeps.threads(thread_candidates(cpu), cpu.threads)
         n_threads_batch = sweeps.threads_batch(thread_candidates(cpu), cpu.threads_batch)
@@ -151,7 +154,7 @@ def tune(
         machine_name=machine_name(machine),
         tuning=tuning,
         planned=settings,
-        seconds=time.monotonic() - began,
+        seconds=clock() - began,
         not_kept=not_kept,
     )
 
@@ -164,6 +167,24 @@ def _others() -> float:
         return 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """Seconds that may be spent from `began` on, as `clock` tells them."""
+
+    seconds: float
+    began: float
+    clock: Callable[[], float]
+
+    @property
+    def spent(self) -> float:
+        """The part of it that is gone; above 1: more than there was."""
+        return (self.clock() - self.began) / self.seconds
+
+    @property
+    def left(self) -> float:
+        return self.seconds * (1 - self.spent)
+
+
 class _Sweeps:
     """The measurements of one tuning; `points` is what they found."""
 
@@ -171,25 +192,21 @@ class _Sweeps:
         self,
         engine: Engine,
         settings: LoadSettings,
-        began: float,
-        budget: float,
+        budget: _Budget,
         emit: Emit,
         cancel: threading.Event,
     ) -> None:
         self._engine = engine
         self._settings = settings
-        self._began, self._budget = began, budget
+        self._budget = budget
         self._emit, self._cancel = emit, cancel
         self._n_prompt = 1
         self._prompt_speed = 0.0
         self.points: list[TuningPoint] = []
 
-    def load(self, settings: LoadSettings) -> float:
-        """Load the model so; the seconds that took."""
+    def load(self, settings: LoadSettings) -> None:
         self._settings = settings
-        began = time.monotonic()
         self._n_gpu_layers = self._engine.load(settings, cancel=self._cancel).n_gpu_layers
-        return time.monotonic() - began
 
     def threads(self, candidates: tuple[int, ...], planned: int) -> int:
         """The number of threads to generate with."""
@@ -202,6 +219,8 @@ class _Sweeps:
 
     def threads_batch(self, candidates: tuple[int, ...], planned: int) -> int:
         """The number of threads to read prompts with."""
+        if self._budget.spent >= _PROMPT:
+            return planned
         self._n_prompt = 16
         first = self._prompt_seconds(planned)
         room = self._settings.n_ctx or _LONGEST_PROMPT
@@ -230,9 +249,8 @@ class _Sweeps:
 
     def ubatch(self, n_threads_batch: int, n_gpu_layers: int) -> int | None:
         """How many tokens of a prompt to compute at a time; None: there was no time to see."""
-        left = self._budget - (time.monotonic() - self._began)
         room = self._settings.n_ctx or _LONGEST_PROMPT
-        longest = min(_LONGEST_PROMPT, room, self._prompt_speed * left / _UBATCH_RUNS)
+        longest = min(_LONGEST_PROMPT, room, self._prompt_speed * self._budget.left / _UBATCH_RUNS)
         candidates = ubatch_candidates(int(longest))
         if len(candidates) < 2:
             return None
@@ -252,7 +270,7 @@ class _Sweeps:
         self, setting: str, contest: Contest, cost: Callable[[int], float], until: float
     ) -> int:
         """Measure until the contest is decided, or `until` that part of the budget is spent."""
-        while (candidate := contest.next) is not None and self._spent() < until:
+        while (candidate := contest.next) is not None and self._budget.spent < until:
             stage = f"{_STAGES[setting]} {candidate}"
             self._emit(Progress(stage, *self._progress(), Unit.SECONDS))
             try:
@@ -275,9 +293,6 @@ class _Sweeps:
         done = self._engine.measure(count, 0, n_threads_batch=n_threads_batch, cancel=self._cancel)
         return done.prompt_seconds / count
 
-    def _spent(self) -> float:
-        return (time.monotonic() - self._began) / self._budget
-
     def _progress(self) -> tuple[int, int]:
-        total = round(self._budget)
-        return min(total, int(total * self._spent())), total
+        total = round(self._budget.seconds)
+        return min(total, int(total * self._budget.spent)), total
