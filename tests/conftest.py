@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from localq.engine.canary.verdict import engine_verdict
 from localq.engine.mode import MODE_VARIABLE, chosen_mode
 from localq.library import Library
 from localq.paths import Paths
 from tests.hub_server import HubServer, only_this_hub
+
+# How long an example takes says nothing of localq on a machine that does other things too.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _ROOT = Path(__file__).resolve().parent.parent
 

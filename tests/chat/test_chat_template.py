@@ -202,9 +202,9 @@ def grow(start: str, step: str) -> str:
     ],
 )
 def test_too_much_is_refused(source: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # clocks tell of the machine's other work too
     refusal(source)
-    assert time.monotonic() - began < limits.MAX_SECONDS + 10  # a slow machine's allowance
+    assert time.process_time() - began < limits.MAX_SECONDS + 10  # a slow machine's allowance
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_worker_answers_what_it_does_not_understand(tmp_path: Path) -> None:
         assert worker.receive() == {"id": 6, "reply": "done"}
         worker.send({"id": 7, "op": "shutdown"})
         assert worker.receive() == {"id": 7, "reply": "done"}
-        assert worker.process.wait(20) == 0
+        assert worker.process.wait(60) == 0
 
 
 def test_requests_wait_their_turn_and_can_be_cancelled(story_gguf: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_worker_ends_with_its_client(story_gguf: Path, tmp_path: Path) -> No
         assert worker.receive()["reply"] == "piece"
         assert worker.process.stdin
         worker.process.stdin.close()
-        assert worker.process.wait(20) == 0
+        assert worker.process.wait(60) == 0
 
 
 def test_the_worker_ends_when_nobody_listens(story_gguf: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_worker_ends_when_nobody_listens(story_gguf: Path, tmp_path: Path) -
         worker.generate(2)
         assert worker.process.stdout
         worker.process.stdout.close()
-        assert worker.process.wait(20) == 0
+        assert worker.process.wait(60) == 0
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, script: str) -> None:

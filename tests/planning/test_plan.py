@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +14,7 @@ from localq.hardware.profile import Device, HardwareProfile, Memory
 from localq.planning.model_shape import ModelShape
 from localq.planning.offload_plan import OffloadPlan, PlanOptions, Tuned
 from localq.planning.plan import DEFAULT_CONTEXT, LEAST_CONTEXT, make_plan
+from tests.counted_calls import calls
 from tests.invented_machines import GIB, machine, pairs, plan_options
 from tests.memory_truths import TRUTHS, read_truths
 
@@ -186,8 +187,9 @@ def test_a_plan_is_little_work() -> None:
     milliseconds where `benchmarks.plan` was measured."""
     machines_ = [machine(64 * GIB), machine(32 * GIB, *([24 * GIB] * 8)), machine(GIB, GIB)]
     for name in ("Llama-3.1-70B.Q4_0", "qwen3next-80b.Q4_0", "llama4-scout.Q4_0"):
+        shape = _shape(name)
         for profile in machines_:
-            assert _calls(_shape(name), profile, PlanOptions()) < _MOST_CALLS, (name, profile)
+            assert calls(partial(make_plan, profile, shape)) < _MOST_CALLS, (name, profile)
 
 
 def test_what_cannot_run_is_no_more_work() -> None:
@@ -201,25 +203,8 @@ def test_what_cannot_run_is_no_more_work() -> None:
             for option in (PlanOptions(), PlanOptions(n_gpu_layers=-1), PlanOptions(n_ctx=1 << 24)):
                 plan = make_plan(profile, shape, option)
                 assert plan.suggestions or plan.fits
-                calls = _calls(shape, profile, option)
-                assert calls < _MOST_CALLS, (shape.architecture, profile, option)
-
-
-def _calls(shape: ModelShape, profile: HardwareProfile, option: PlanOptions) -> int:
-    """How many functions are called for a plan."""
-    count = 0
-
-    def called(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(called)
-    try:
-        make_plan(profile, shape, option)
-    finally:
-        sys.setprofile(before)
-    return count
+                count = calls(partial(make_plan, profile, shape, option))
+                assert count < _MOST_CALLS, (shape.architecture, profile, option)
 
 
 def test_no_context_is_suggested_where_the_weights_alone_are_too_much() -> None:

@@ -97,8 +97,8 @@ def test_a_crash_is_an_error_and_nothing_else() -> None:
 def test_a_driver_that_hangs_is_not_waited_for() -> None:
     started = time.monotonic()
     with pytest.raises(EngineError, match="within"):
-        ask_engine(0.3, command=(sys.executable, "-c", "import time; time.sleep(60)"))
-    assert time.monotonic() - started < 20
+        ask_engine(0.3, command=(sys.executable, "-c", "import time; time.sleep(600)"))
+    assert time.monotonic() - started < 300
 
 
 def test_unknown_memory_is_none() -> None:

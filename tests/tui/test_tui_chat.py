@@ -292,7 +292,7 @@ class TestHandle:
 
         def open_chat(emit: Emit, cancel: threading.Event) -> Chat:
             opening.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             chats.append(FakeChat(Script(), emit))
             return chats[0]
 
@@ -307,10 +307,10 @@ class TestHandle:
 
         thread = threading.Thread(target=run)
         thread.start()
-        assert opening.wait(20)
+        assert opening.wait(60)
         handle.close()
         go_on.set()
-        thread.join(20)
+        thread.join(60)
         assert chats[0].closed.is_set()
         assert len(errors) == 1
         with pytest.raises(Cancelled):

@@ -88,7 +88,7 @@ class TestJob:
         stopped = threading.Event()
 
         def work(say: Say, cancel: threading.Event) -> None:
-            assert cancel.wait(20)
+            assert cancel.wait(60)
             stopped.set()
 
         jobs.start(Listener(), work, done=lambda _: None, failed=lambda _: None)
@@ -100,7 +100,7 @@ class TestJob:
         release = threading.Event()
 
         def work() -> None:
-            release.wait(20)
+            release.wait(60)
 
         jobs.start_quietly(work)
         jobs.stop(0.01)
