@@ -125,6 +125,15 @@ def test_the_mode_that_the_environment_names_is_not_tried(
         proven_mode(home.cache)
 
 
+def test_a_mode_that_is_none_is_refused_everywhere(
+    home: Paths, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(MODE_VARIABLE, "!")
+    for verb in (["hardware"], ["engine", "check"], ["run", str(MODEL), "-p", "x"]):
+        assert main(verb) == 2
+        assert f"error: {MODE_VARIABLE} is '!'" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "mode",
     [EngineMode(), EngineMode("zen4"), EngineMode(repack=False), EngineMode("x64", repack=False)],
@@ -305,8 +314,10 @@ def test_a_note_that_lies_is_not_believed(unchosen: Paths) -> None:
 def test_where_nothing_can_be_kept_the_engine_is_tried_and_used(unchosen: Paths) -> None:
     unchosen.cache.parent.mkdir(parents=True, exist_ok=True)
     unchosen.cache.write_text("in the way")
-    assert verdict_of(unchosen).mode is not None
+    verdict = verdict_of(unchosen)
+    assert verdict.mode is not None
     assert unchosen.cache.read_text() == "in the way"
+    assert verdict_of(unchosen, probe=never) == verdict  # in this process
 
 
 def test_the_order_of_the_ways() -> None:

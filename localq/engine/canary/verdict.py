@@ -120,7 +120,7 @@ def engine_verdict(
     or `again` is set. None: there is no engine, or no process can be started.
 
     Takes a millisecond when it is known, about half a second otherwise. What cannot be kept in
-    the folder `cache` is tried anew the next time.
+    the folder `cache` is tried anew by the next process.
     """
     engine = engine_files()
     if engine is None:
@@ -132,7 +132,7 @@ def engine_verdict(
     except OSError:
         return None
     key = f"{libraries}:{processor()}"
-    if not again and (known := _known(kept, key, engine)):
+    if not again and (known := _unkept.get((file, key)) or _known(kept, key, engine)):
         return known
     try:
         tries = try_modes(probe, try_seconds)
@@ -141,8 +141,13 @@ def engine_verdict(
     verdict = EngineVerdict(str(engine.folder), tries, round(time.time(), 3))
     kept["libraries"][str(engine.folder)] = {"stamp": engine.stamp, "digest": libraries}
     kept["verdicts"][key] = to_json(verdict)
-    _write(file, kept)
+    if not _write(file, kept):
+        _unkept[file, key] = verdict
     return verdict
+
+
+_unkept: dict[tuple[Path, str], EngineVerdict] = {}
+"""What could not be written down, so that this process at least does not try it anew."""
 
 
 def _known(kept: dict[str, Any], key: str, engine: EngineFiles) -> EngineVerdict | None:
@@ -178,7 +183,7 @@ def _read(file: Path) -> dict[str, Any]:
     }
 
 
-def _write(file: Path, kept: dict[str, Any]) -> None:
+def _write(file: Path, kept: dict[str, Any]) -> bool:
     bounded = {name: dict(list(value.items())[-_MAX_KEPT:]) for name, value in kept.items()}
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
@@ -188,3 +193,5 @@ def _write(file: Path, kept: dict[str, Any]) -> None:
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        return False
+    return True

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, replace
 
 from localq.engine.devices import EngineReport, ask_engine
-from localq.errors import Cancelled, EngineError, StorageError
+from localq.errors import Cancelled, EngineError, LocalqError, StorageError
 from localq.events import Emit, Progress, Started
 from localq.hardware.advice import engine_problem
 from localq.hardware.detect import detect, with_engine
@@ -70,12 +70,12 @@ def _quantize_codecs() -> QuantizeCodecs | None:
 def machine_profile(cancel: threading.Event | None = None) -> HardwareProfile:
     """The machine and its engine, without the disk. Takes about a quarter of a second, most of
     it for a process that asks the engine. Cancelled."""
-    answers: queue.SimpleQueue[EngineReport | EngineError] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[EngineReport | LocalqError] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
             answers.put(ask_engine())
-        except EngineError as error:
+        except LocalqError as error:
             answers.put(error)
 
     # A thread that nobody waits for after a cancel: drivers may take their time.
@@ -93,12 +93,14 @@ def machine_profile(cancel: threading.Event | None = None) -> HardwareProfile:
 
 
 def _together(
-    machine: Machine, profile: HardwareProfile, answer: EngineReport | EngineError
+    machine: Machine, profile: HardwareProfile, answer: EngineReport | LocalqError
 ) -> HardwareProfile:
     installer = installer_for(machine)
     if isinstance(answer, EngineError):
         problem = engine_problem(answer.message, installer)
         return with_engine(machine, profile, None, (), installer, (problem,))
+    if isinstance(answer, LocalqError):  # a setting that makes no sense
+        raise answer
     engine, devices = engine_facts(answer, installer.engine_version)
     fault = engine_finding(Paths.from_environment(), installer, engine.backends)
     return with_engine(machine, profile, engine, devices, installer, (fault,) if fault else ())
