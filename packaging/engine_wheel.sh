@@ -37,6 +37,8 @@ fi
 # Each library lies there three times, since a wheel holds no links. The plain name is what Python
 # loads, the one with the first number what other libraries ask for; the longest serves nobody.
 find "$scratch/unpacked" -name 'lib*.so.*.*' -delete
+# The variants have no path to the libraries they need, which are those beside them.
+find "$scratch/unpacked" -name 'libggml-cpu-*.so' -exec patchelf --set-rpath '$ORIGIN' {} +
 wheel pack --dest-dir "$scratch/packed" "$scratch"/unpacked/* >/dev/null
 auditwheel repair --strip --wheel-dir "$target" "$scratch"/packed/*.whl
 auditwheel show "$target"/llama_cpp_python-*.whl
