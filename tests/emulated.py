@@ -37,11 +37,9 @@ from tests.checkpoints import SMOLLM2_CONFIG, write_llama_checkpoint
 _ROOT = Path(__file__).parent.parent
 _DEMO = _ROOT / "localq" / "demo" / "stories260K"
 _PATIENCE = 1200.0
-_NO_IMATRIX = tuple(
-    type_.name
-    for type_ in QuantType
-    if type_.name not in ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "Q2_K_S")
-)
+_WEIGHED = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S")
+"""Those that need an importance matrix."""
+_NO_IMATRIX = tuple(type_.name for type_ in QuantType if type_.name not in _WEIGHED)
 # Children are started as sys.executable, which the emulator does not know to emulate.
 _START = (
     "import sys, runpy; sys.executable = sys.argv[1]; sys.argv[1:] = sys.argv[2:];"

@@ -22,8 +22,14 @@ from localq.quantize.writer import write_file
 from tests.families import FAMILIES, read_family, write_family
 
 TOKENS = 64
-TOLERANCE = 1e-3
-"""Of the largest logit, or of 1 if that is smaller."""
+BOUND = 2e-5
+"""Of the largest logit, or of 1 if that is smaller. Kernels add up in different orders: those of
+x64, AVX, AVX2 and AVX-512 are at most 2e-6 from transformers."""
+GELU_BOUND = 2e-3
+"""The same for models with GELU, which llama.cpp looks up in a table of half precision: where a
+kernel adds up in another order, a number falls on the other side of a border, and what is found
+there differs by a thousandth. The same kernels are at most 6e-4 from transformers, whose GELU is
+looked up here, too."""
 
 WITHOUT_LOGITS: dict[str, str] = {
     "mistral-fp8": "transformers multiplies 8-bit floats on a GPU only",
@@ -40,16 +46,17 @@ WITHOUT_LOGITS: dict[str, str] = {
 CASES = sorted(path.stem for path in FAMILIES.glob("*.json") if path.stem not in WITHOUT_LOGITS)
 
 
-def reference_logits(root: Path, architecture: str, ids: list[int]) -> Any:
+def reference_logits(root: Path, architecture: str, ids: list[int]) -> tuple[Any, bool]:
+    """transformers' logits, and whether the model has a GELU."""
     torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     kind = getattr(transformers, architecture, transformers.AutoModelForCausalLM)
     model = kind.from_pretrained(root, dtype=torch.float32, attn_implementation="eager").eval()
-    for module in model.modules():
-        if "GELU" in type(module).__name__:
-            module.forward = _gelu_by_table(torch, module.forward)
+    gelus = [module for module in model.modules() if "GELU" in type(module).__name__]
+    for module in gelus:
+        module.forward = _gelu_by_table(torch, module.forward)
     with torch.inference_mode():
-        return model(torch.tensor([ids])).logits[0].numpy()
+        return model(torch.tensor([ids])).logits[0].numpy(), bool(gelus)
 
 
 def _gelu_by_table(torch: Any, gelu: Any) -> Any:
@@ -82,10 +89,11 @@ def test_logits_are_transformers(case: str, material: Path, tmp_path: Path) -> N
     root = write_family(tmp_path / case, case, material)
     words = np.random.default_rng(7).integers(3, 500, TOKENS - 1)
     ids = [1, *(int(word) for word in words)]
-    expected = reference_logits(root, config["architectures"][0], ids)
+    expected, has_gelu = reference_logits(root, config["architectures"][0], ids)
     logits = engine_logits(root, ids, tmp_path)
     assert logits.shape == expected.shape
     size = float(np.abs(expected).max())
     assert size > 0.3  # logits of nothing would agree too
     difference = float(np.abs(logits - expected).max())
-    assert difference < TOLERANCE * max(1.0, size), f"{difference:.2e} of {size:.2f}"
+    bound = GELU_BOUND if has_gelu else BOUND
+    assert difference < bound * max(1.0, size), f"{difference:.2e} of {size:.2f}"

@@ -19,7 +19,9 @@ from tests.checkpoints import LLAMA32_CONFIG, SMOLLM2_CONFIG, write_llama_checkp
 from tests.services.test_quantize import DEMO
 
 TOKENS = 64
-TOLERANCE = 1e-3
+BOUND = 2e-5
+"""Of the largest logit, or of 1 if that is smaller. Kernels add up in different orders: those of
+x64, AVX, AVX2 and AVX-512 are at most 2e-6 from transformers."""
 
 
 def reference_logits(root: Path, ids: list[int]) -> Any:
@@ -63,6 +65,7 @@ def test_logits_are_transformers(home: Paths, checkpoint: Path, tmp_path: Path) 
         quantize(library, request, ignore, threading.Event())
     logits = engine_logits(gguf, ids, tmp_path)
     assert logits.shape == expected.shape
-    assert float(np.abs(expected).max()) > 0.5  # logits of nothing would agree too
+    size = float(np.abs(expected).max())
+    assert size > 0.5  # logits of nothing would agree too
     difference = float(np.abs(logits - expected).max())
-    assert difference < TOLERANCE, f"{difference:.2e}"
+    assert difference < BOUND * max(1.0, size), f"{difference:.2e} of {size:.2f}"
