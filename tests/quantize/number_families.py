@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUMBERS", "UNUSUAL", "WEIGHTS", "as_bf16"]
+__all__ = ["ENDS_LATTICES", "NUMBERS", "UNUSUAL", "WEIGHTS", "Make", "as_bf16"]
 
 Floats = npt.NDArray[np.float32]
-_Make = Callable[[np.random.Generator, int], npt.NDArray[np.floating]]
+Make = Callable[[np.random.Generator, int], npt.NDArray[np.floating]]
 
 _LARGEST = 6e4  # about what float16 holds, in which scales and minima are stored
 
@@ -29,7 +29,7 @@ def _outliers(rng: np.random.Generator, n: int) -> Floats:
     return _bell(rng, n) * np.where(rng.random(n) < 0.01, np.float32(100), np.float32(1))
 
 
-def _some_zero(width: int) -> _Make:
+def _some_zero(width: int) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         blocks = _bell(rng, n).reshape(-1, width)
         blocks[rng.random(len(blocks)) < 0.25] = 0
@@ -38,7 +38,7 @@ def _some_zero(width: int) -> _Make:
     return make
 
 
-def _some_constant(width: int) -> _Make:
+def _some_constant(width: int) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         blocks = _bell(rng, n).reshape(-1, width)
         constant = rng.random(len(blocks)) < 0.3
@@ -48,7 +48,7 @@ def _some_constant(width: int) -> _Make:
     return make
 
 
-def _sizes(width: int, low: float, high: float) -> _Make:
+def _sizes(width: int, low: float, high: float) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         blocks = rng.standard_normal((n // width, width))
         blocks *= 10.0 ** rng.uniform(low, high, (n // width, 1))
@@ -61,7 +61,7 @@ def _zeros_of_both_signs(rng: np.random.Generator, n: int) -> npt.NDArray[np.flo
     return np.where(rng.random(n) < 0.5, 0.0, -0.0)
 
 
-def _mostly_zeros(sign: float) -> _Make:
+def _mostly_zeros(sign: float) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         numbers = sign * np.abs(_bell(rng, n))
         return np.where(rng.random(n) < 0.4, _zeros_of_both_signs(rng, n), numbers)
@@ -69,7 +69,7 @@ def _mostly_zeros(sign: float) -> _Make:
     return make
 
 
-def _halves(levels: int) -> _Make:
+def _halves(levels: int) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         blocks = (rng.integers(0, levels, (n // 32, 32)) + 0.5) * 2 / levels - 1
         blocks[:, 0], blocks[:, 1] = -1, 1
@@ -90,7 +90,7 @@ def _opposites(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
     return rng.permuted(numbers.reshape(-1, 16), axis=1).ravel()
 
 
-NUMBERS: Mapping[str, _Make] = {
+NUMBERS: Mapping[str, Make] = {
     "normal": lambda rng, n: 0.02 * _bell(rng, n),
     "bfloat16": lambda rng, n: (as_bf16(_bell(rng, n)).astype(np.uint32) << 16).view(np.float32),
     "float16": lambda rng, n: (0.02 * _bell(rng, n)).astype(np.float16),
@@ -128,14 +128,14 @@ NUMBERS: Mapping[str, _Make] = {
 """(generator, how many, a multiple of 256) -> numbers to be taken as float32."""
 
 
-def _now_and_then(value: float) -> _Make:
+def _now_and_then(value: float) -> Make:
     def make(rng: np.random.Generator, n: int) -> npt.NDArray[np.floating]:
         return np.where(rng.random(n) < 1e-3, value, _bell(rng, n))
 
     return make
 
 
-UNUSUAL: Mapping[str, _Make] = {
+UNUSUAL: Mapping[str, Make] = {
     "huge": lambda rng, n: 1e6 * _bell(rng, n),
     "large now and then": _now_and_then(1.2e6),
     "huge now and then": _now_and_then(3e38),
@@ -147,7 +147,7 @@ UNUSUAL: Mapping[str, _Make] = {
 }
 """Numbers that no model has, for which the engine's codecs do the work."""
 
-WEIGHTS: Mapping[str, _Make] = {
+WEIGHTS: Mapping[str, Make] = {
     "uniform": lambda rng, n: rng.random(n, np.float32),
     "of many sizes": lambda rng, n: np.exp(3 * _bell(rng, n)),
     "all the same": lambda rng, n: np.ones(n),
@@ -157,3 +157,6 @@ WEIGHTS: Mapping[str, _Make] = {
     "some negative": lambda rng, n: np.where(rng.random(n) < 0.03, -1, 1) * rng.random(n),
 }
 """Rows of an importance matrix."""
+
+ENDS_LATTICES = ("beyond all", "some negative")
+"""With these ggml_quantize_chunk aborts in IQ2 and IQ3."""

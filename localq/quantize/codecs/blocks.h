@@ -4,6 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
 /* ggml's numbers of types */
 enum {
     F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11,
@@ -23,6 +29,8 @@ typedef struct {
     int64_t rows, columns;
     const float *weights;
     quantize_chunk *ggml;
+    const int32_t *place; /* of grids.h, for IQ2 and IQ3 */
+    const uint16_t *lists;
 } job;
 
 /* What becomes of a job: how many numbers were left to ggml, or one of these. */
@@ -46,3 +54,8 @@ typedef struct { uint16_t d, dmin; uint8_t scales[12], qs[128]; } block_q4_K;
 typedef struct { uint16_t d, dmin; uint8_t scales[12], qh[32], qs[128]; } block_q5_K;
 typedef struct { uint16_t d, scales_h; uint8_t scales_l[4], qs[128]; } block_iq4_xs;
 typedef struct { uint8_t ql[128], qh[64]; int8_t scales[16]; uint16_t d; } block_q6_K;
+typedef struct { uint16_t d, qs[32]; } block_iq2_xxs;
+typedef struct { uint16_t d, qs[32]; uint8_t scales[8]; } block_iq2_xs;
+typedef struct { uint16_t d; uint8_t qs[32], signs[32], qh[8], scales[8]; } block_iq2_s;
+typedef struct { uint16_t d; uint8_t qs[64]; uint16_t scales_and_signs[16]; } block_iq3_xxs;
+typedef struct { uint16_t d; uint8_t qs[64], qh[8], signs[32], scales[4]; } block_iq3_s;

@@ -29,6 +29,7 @@ _OBJECTS = {
     "avx2": ("kernels.c", (*_AVX2, "-DCODECS_ENCODE=encode_avx2")),
     "avx512": ("kernels.c", (*_AVX512, "-DCODECS_ENCODE=encode_avx512")),
     "dispatch": ("dispatch.c", ()),
+    "grids": ("grids.c", ()),
 }
 
 

@@ -3,12 +3,6 @@
 
 #include <cpuid.h>
 
-#ifdef _WIN32
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
 enum { NONE = 0, AVX2 = 1, AVX512 = 2 };
 
 /* The registers that the operating system saves: bits 1 and 2 for AVX, 5 to 7 for AVX-512. */
@@ -19,7 +13,7 @@ static unsigned saved_registers(void) {
 }
 
 /* To be raised whenever `job` or a function changes: an older library is not called then. */
-EXPORT int localq_codecs_version(void) { return 2; }
+EXPORT int localq_codecs_version(void) { return 3; }
 
 /* The best instruction set for encode: 0 none, 1 AVX2 (with F16C), 2 AVX-512 (F, BW, DQ, VL). */
 EXPORT int localq_codecs_best(void) {

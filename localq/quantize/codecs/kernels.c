@@ -4,6 +4,7 @@
  * numbers are out of the range for which the bytes were proven equal to ggml's go to ggml. */
 #include "blocks.h"
 #include "iq4.h"
+#include "lattice.h"
 #include "signed.h"
 #include "simple.h"
 #include "weighed.h"
@@ -11,6 +12,9 @@
 
 /* The bits of 1e6: numbers of this size and more are left to ggml. */
 #define TOO_LARGE 0x49742400
+
+/* The bits of 1e9: from there on ggml may end the process in the types of a lattice. */
+#define FATAL 0x4e6e6b28
 
 #define INFINITE 0x7f800000
 
@@ -69,6 +73,11 @@ static layout layout_of(int type) {
     case Q5_K: return (layout){QK_K, sizeof(block_q5_K), 2, offsetof(block_q5_K, d)};
     case Q6_K: return (layout){QK_K, sizeof(block_q6_K), 1, offsetof(block_q6_K, d)};
     case IQ4_XS: return (layout){QK_K, sizeof(block_iq4_xs), 1, offsetof(block_iq4_xs, d)};
+    case IQ2_XXS: return (layout){QK_K, sizeof(block_iq2_xxs), 1, offsetof(block_iq2_xxs, d)};
+    case IQ2_XS: return (layout){QK_K, sizeof(block_iq2_xs), 1, offsetof(block_iq2_xs, d)};
+    case IQ2_S: return (layout){QK_K, sizeof(block_iq2_s), 1, offsetof(block_iq2_s, d)};
+    case IQ3_XXS: return (layout){QK_K, sizeof(block_iq3_xxs), 1, offsetof(block_iq3_xxs, d)};
+    case IQ3_S: return (layout){QK_K, sizeof(block_iq3_s), 1, offsetof(block_iq3_s, d)};
     default: return (layout){0};
     }
 }
@@ -127,6 +136,11 @@ static void encode_batch(int type, batch *b) {
     case Q5_K: encode_q5_K(b); break;
     case Q6_K: encode_q6_K(b); break;
     case IQ4_XS: encode_iq4_xs(b); break;
+    case IQ2_XXS: encode_iq2_xxs(b); break;
+    case IQ2_XS: encode_iq2_xs(b); break;
+    case IQ2_S: encode_iq2_s(b); break;
+    case IQ3_XXS: encode_iq3_xxs(b); break;
+    case IQ3_S: encode_iq3_s(b); break;
     }
 }
 
@@ -136,6 +150,10 @@ static void encode_batch(int type, batch *b) {
 static int by_row(const job *work) {
     return work->weights && (work->type == Q4_0 || work->type == Q4_1 || work->type == Q5_0
                              || work->type == Q5_1);
+}
+
+static int on_lattice(int type) {
+    return type == IQ2_XXS || type == IQ2_XS || type == IQ2_S || type == IQ3_XXS || type == IQ3_S;
 }
 
 /* The mean squares of `count` rows (at most LANES), each summed in order. Returns 0, or what
@@ -174,6 +192,8 @@ static int64_t encode_rows(const job *work, const uint8_t *source, uint8_t *out,
     memset(&b, 0, sizeof b);
     b.x = x;
     b.out = out;
+    b.place = work->place;
+    b.lists = work->lists;
     for (int64_t done = 0; done < total; done += BATCH_NUMBERS) {
         const int count = total - done < BATCH_NUMBERS ? (int)(total - done) : BATCH_NUMBERS;
         const int64_t first = done / of.elements;
@@ -183,6 +203,7 @@ static int64_t encode_rows(const job *work, const uint8_t *source, uint8_t *out,
             const int unit = count - i < QK_K ? count - i : QK_K;
             const int largest = decode(work->source_type, source, x + i, unit);
             if (largest >= INFINITE) return NOT_FINITE;
+            if (largest >= FATAL && on_lattice(work->type)) return LEFT_ALL;
             if (largest >= TOO_LARGE)
                 memset(b.refused + i / of.elements, 1, (unit + of.elements - 1) / of.elements);
             source += unit * source_bytes(work->source_type);
@@ -210,7 +231,8 @@ int64_t CODECS_ENCODE(const job *work) {
     const layout of = layout_of(work->type);
     const uint8_t *source = work->source;
     uint8_t *out = work->target;
-    if (!of.elements) return LEFT_ALL;
+    if (!of.elements || (on_lattice(work->type) && !work->place)) return LEFT_ALL;
+    if ((work->type == IQ2_XXS || work->type == IQ2_XS) && !work->weights) return LEFT_ALL;
     if (!by_row(work)) return encode_rows(work, source, out, work->rows, NULL);
     for (int64_t first = 0; first < work->rows; first += LANES) {
         const int count = work->rows - first < LANES ? (int)(work->rows - first) : LANES;

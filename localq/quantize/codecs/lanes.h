@@ -41,6 +41,7 @@ INLINE mask but_not(mask a, mask b) { return a & (mask)~b; }
 INLINE mask nowhere(void) { return 0; }
 INLINE unsigned lanes_of(mask m) { return m; }
 INLINE floats pick(mask m, floats yes, floats no) { return _mm512_mask_mov_ps(no, m, yes); }
+INLINE mask from_lanes(unsigned lanes) { return (mask)lanes; }
 /* One more in the lanes of m. */
 INLINE ints step(mask m, ints v) { return _mm512_mask_add_epi32(v, m, v, _mm512_set1_epi32(1)); }
 
@@ -53,6 +54,7 @@ INLINE ints most_int(ints a, ints b) { return _mm512_max_epi32(a, b); }
 INLINE ints truncate(floats v) { return _mm512_cvttps_epi32(v); }
 INLINE floats as_floats(ints v) { return _mm512_cvtepi32_ps(v); }
 #define shift_left(v, n) _mm512_slli_epi32(v, n)
+#define shift_right(v, n) _mm512_srli_epi32(v, n)
 
 /* The lowest byte of each lane, side by side. */
 INLINE void store_bytes(void *p, ints v) {
@@ -75,6 +77,12 @@ INLINE int most_int_across(ints v) { return _mm512_reduce_max_epi32(v); }
 typedef floats table;
 INLINE table table_of(const float values[16]) { return load(values); }
 INLINE floats look_up(table of, ints number) { return _mm512_permutexvar_ps(number, of); }
+
+/* Four or eight floats, looked up by the lowest two bits or, of a number below 8, four. */
+INLINE floats four(__m128 values) { return _mm512_broadcast_f32x4(values); }
+INLINE floats look_up_four(floats of, ints number) { return _mm512_permutevar_ps(of, number); }
+INLINE floats eight(__m256 values) { return _mm512_castps256_ps512(values); }
+INLINE floats look_up_eight(floats of, ints number) { return _mm512_permutexvar_ps(number, of); }
 
 /* r[i] lane j <-> r[j] lane i */
 INLINE void transpose(floats r[16]) {
@@ -128,6 +136,11 @@ INLINE mask but_not(mask a, mask b) { return _mm256_andnot_ps(b, a); }
 INLINE mask nowhere(void) { return _mm256_setzero_ps(); }
 INLINE unsigned lanes_of(mask m) { return (unsigned)_mm256_movemask_ps(m); }
 INLINE floats pick(mask m, floats yes, floats no) { return _mm256_blendv_ps(no, yes, m); }
+INLINE mask from_lanes(unsigned lanes) {
+    ints bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    ints set = _mm256_and_si256(_mm256_set1_epi32((int)lanes), bit);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit));
+}
 INLINE ints step(mask m, ints v) { return _mm256_sub_epi32(v, _mm256_castps_si256(m)); }
 
 INLINE ints plus(ints a, ints b) { return _mm256_add_epi32(a, b); }
@@ -139,6 +152,7 @@ INLINE ints most_int(ints a, ints b) { return _mm256_max_epi32(a, b); }
 INLINE ints truncate(floats v) { return _mm256_cvttps_epi32(v); }
 INLINE floats as_floats(ints v) { return _mm256_cvtepi32_ps(v); }
 #define shift_left(v, n) _mm256_slli_epi32(v, n)
+#define shift_right(v, n) _mm256_srli_epi32(v, n)
 
 INLINE void store_bytes(void *p, ints v) {
     ints order = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
@@ -186,6 +200,13 @@ INLINE floats look_up(table of, ints number) {
     return pick(from_bits(shift_left(number, 28)), high, low);
 }
 
+INLINE floats four(__m128 values) { return _mm256_set_m128(values, values); }
+INLINE floats look_up_four(floats of, ints number) { return _mm256_permutevar_ps(of, number); }
+INLINE floats eight(__m256 values) { return values; }
+INLINE floats look_up_eight(floats of, ints number) {
+    return _mm256_permutevar8x32_ps(of, number);
+}
+
 INLINE void transpose(floats r[8]) {
     floats t[8];
     for (int i = 0; i < 8; i += 4) {
@@ -204,6 +225,13 @@ INLINE void transpose(floats r[8]) {
 }
 
 #endif
+
+INLINE ints load_ints(const int *p) { return bits(load((const float *)p)); }
+INLINE void store_ints(int *p, ints v) { store((float *)p, from_bits(v)); }
+INLINE ints pick_int(mask m, ints yes, ints no) {
+    return bits(pick(m, from_bits(yes), from_bits(no)));
+}
+INLINE floats negative(floats v) { return from_bits(bits(v) ^ bits(every(-0.0f))); }
 
 /* Adding 1.5 * 2^23 rounds a float of less than 2^22 to a whole number, half to even. */
 #define MAGIC 12582912.0f

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
@@ -32,7 +33,8 @@ NOT_FINITE = -2
 """Nothing was encoded: there is NaN or infinity, or a number too large for the type."""
 
 _SOURCE_TYPES = {"F32": 0, "F16": 1, "BF16": 30}
-_VERSION = 2  # localq_codecs_version of dispatch.c
+_WHOLE = 16  # of grids.h
+_VERSION = 3  # localq_codecs_version of dispatch.c
 _MISSING = "localq's own were not compiled when it was installed"
 _COMPILE = "compile them: python -m localq.quantize.codecs.build"
 
@@ -68,7 +70,17 @@ class _Job(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("weights", ctypes.c_void_p),
         ("ggml", ctypes.c_void_p),
+        ("place", ctypes.c_void_p),
+        ("lists", ctypes.c_void_p),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lattice:
+    """For each point its number in the lattice, or where its neighbours are listed (grids.h)."""
+
+    place: npt.NDArray[np.int32]
+    lists: npt.NDArray[np.uint16]
 
 
 class EncoderLibrary:
@@ -79,6 +91,9 @@ class EncoderLibrary:
         self._encode = library.localq_codecs_encode
         self._encode.restype = ctypes.c_int64
         self._encode.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        self._grid = library.localq_codecs_grid
+        self._grid.restype = ctypes.c_int64
+        self._grid.argtypes = [ctypes.c_int] * 4 + [ctypes.c_void_p] * 3
 
     def encode(
         self,
@@ -89,8 +104,10 @@ class EncoderLibrary:
         columns: int,
         weights: npt.NDArray[np.float32] | None,
         ggml: int,
+        lattice: Lattice | None = None,
     ) -> int:
-        """Encode whole rows of `columns` numbers stored as `dtype` into `target`.
+        """Encode whole rows of `columns` numbers stored as `dtype` into `target`; IQ2 and IQ3 need
+        their lattice.
 
         `ggml` is the address of ggml_quantize_chunk, to which blocks of unusual numbers are left:
         returned is how many numbers those were, or LEFT_ALL or NOT_FINITE.
@@ -108,8 +125,23 @@ class EncoderLibrary:
             columns,
             None if weights is None else weights.ctypes.data,
             ggml,
+            None if lattice is None else lattice.place.ctypes.data,
+            None if lattice is None else lattice.lists.ctypes.data,
         )
         return int(self._encode(self.instructions, ctypes.byref(job)))
+
+    def lattice(self, points: npt.NDArray[np.uint8], levels: int, distances: int) -> Lattice:
+        """The tables of a lattice of `points` (points x coordinates of `levels` values), in which
+        neighbours are all at the `distances` smallest distances."""
+        count, dims = points.shape
+        place = np.empty(levels**dims, np.int32)
+        most = place.size * (2 + -(-count // _WHOLE) * _WHOLE)
+        lists = np.empty(most, np.uint16)  # of which only what is used becomes memory
+        used = self._grid(
+            *(dims, levels, count, distances),
+            *(points.ctypes.data, place.ctypes.data, lists.ctypes.data),
+        )
+        return Lattice(place, lists[:used].copy())
 
 
 def load_library(path: Path | None = None) -> EncoderLibrary:

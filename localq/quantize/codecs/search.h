@@ -138,7 +138,7 @@ INLINE void make_qkx_quants(int n, int nmax, floats x[][ABREAST], floats w[][ABR
         store(out.scale + u * LANES, pick(flat[u], zero, scale[u]));
         store(out.iscale + u * LANES, pick(flat[u], zero, won[u]));
         floats last = pick(flat[u], offset[u], min[u]);
-        store(out.min + u * LANES, from_bits(bits(last) ^ bits(every(-0.0f))));
+        store(out.min + u * LANES, negative(last));
         store(out.offset + u * LANES, pick(flat[u], zero, offset[u]));
         outside[u] = lanes_of(but_not(refused[u], flat[u]));
     }
@@ -254,46 +254,55 @@ INLINE void make_q3_quants(int n, int nmax, floats x[][ABREAST], floats l[][ABRE
     }
 }
 
-/* The weighed squares of what numbers are off by with this scale. */
-INLINE floats qp_error(int n, int nmax, floats iscale, const floats x[], const floats w[]) {
-    floats scale = every(1.0f) / iscale, error = every(0.0f);
-    for (int i = 0; i < n; i++) {
-        floats diff = x[i] - scale * nearest_within(iscale * x[i], 0, nmax);
-        error = error + w[i] * diff * diff;
-    }
-    return error;
+/* L of make_qp_quants is an unsigned byte, in which a level below 0 wraps around. */
+INLINE floats as_byte(floats level, int below_zero) {
+    if (!below_zero) return level;
+    return pick(less(level, every(0.0f)), level + every(256.0f), level);
 }
 
-/* make_qp_quants, for scales and minima that are not negative: a super-block in each lane.
+/* make_qp_quants, of numbers that are not negative, unless `below_zero`.
  *
  * `l` is L. Returns a bit for each lane whose numbers are out of the proven range. */
-INLINE unsigned make_qp_quants(int n, int nmax, const floats x[], const floats w[], floats l[],
-                               floats *out_scale) {
-    floats zero = every(0.0f), max = zero, wx[16];
+INLINE unsigned make_qp_quants(int n, int nmax, int below_zero, const floats x[], const floats w[],
+                               floats l[], floats *out_scale) {
+    const int least_level = below_zero ? -255 : 0;
+    floats zero = every(0.0f), max = zero, lowest = zero, wx[32];
     mask refused = nowhere();
     for (int i = 0; i < n; i++) {
         max = most(max, x[i]);
+        lowest = least(x[i], lowest);
         wx[i] = w[i] * x[i];
-        refused = either(refused, less(x[i], zero));
         refused = either(refused, not_less(x[i], every(TOO_LARGE_TO_ROUND)));
     }
     mask nothing = less(max, every(ZERO_BELOW));
     max = pick(nothing, every(1.0f), max);
+    refused = either(refused, below_zero ? less(lowest, max * every(-50.0f)) : less(lowest, zero));
 
-    floats iscale = every((float)nmax) / max, best = qp_error(n, nmax, iscale, x, w);
+    floats iscale = every((float)nmax) / max, best = zero, scale = every(1.0f) / iscale;
+    for (int i = 0; i < n; i++) {
+        floats level = as_byte(nearest_within(iscale * x[i], least_level, nmax), below_zero);
+        floats diff = x[i] - scale * level;
+        best = best + w[i] * diff * diff;
+    }
     for (int is = -4; is <= 4; is++) {
         if (is == 0) continue;
-        floats this_iscale = every(0.1f * is + nmax) / max;
-        floats error = qp_error(n, nmax, this_iscale, x, w);
+        floats this_iscale = every(0.1f * is + nmax) / max, error = zero;
+        scale = every(1.0f) / this_iscale;
+        for (int i = 0; i < n; i++) {
+            floats level = nearest_within(this_iscale * x[i], least_level, nmax);
+            floats diff = x[i] - scale * level;
+            error = error + w[i] * diff * diff;
+        }
         mask better = less(error, best);
         best = pick(better, error, best);
         iscale = pick(better, this_iscale, iscale);
     }
     floats sumlx = zero, suml2 = zero;
     for (int i = 0; i < n; i++) {
-        l[i] = nearest_within(iscale * x[i], 0, nmax);
-        sumlx = sumlx + wx[i] * l[i];
-        suml2 = suml2 + w[i] * l[i] * l[i];
+        floats level = nearest_within(iscale * x[i], least_level, nmax);
+        l[i] = as_byte(level, below_zero);
+        sumlx = sumlx + wx[i] * level;
+        suml2 = suml2 + w[i] * level * level;
     }
     for (int round = 0; round < 5; round++) {
         mask changed = nowhere();
@@ -302,13 +311,15 @@ INLINE unsigned make_qp_quants(int n, int nmax, const floats x[], const floats w
             mask usable = but_not(both(less(zero, slx), less(zero, sl2)), nothing);
             floats quotient = x[i] * sl2 / slx;
             refused = either(refused, both(usable, not_less(quotient, every(TOO_LARGE_TO_ROUND))));
-            floats level = nearest_within(quotient, 0, nmax);
+            if (below_zero)
+                refused = either(refused, both(usable, less(quotient, every(-200.0f))));
+            floats level = nearest_within(quotient, least_level, nmax);
             slx = slx + wx[i] * level;
             sl2 = sl2 + w[i] * level * level;
             mask better = less(sumlx * sumlx * sl2, slx * slx * suml2);
             better = but_not(both(better, usable), equal(level, old));
             changed = either(changed, better);
-            l[i] = pick(better, level, old);
+            l[i] = pick(better, as_byte(level, below_zero), old);
             sumlx = pick(better, slx, sumlx);
             suml2 = pick(better, sl2, suml2);
         }

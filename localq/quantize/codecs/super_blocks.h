@@ -20,6 +20,8 @@ typedef struct {
     const float *x;
     const float *weights[BATCH_NUMBERS / 32];
     float sigma2[BATCH_NUMBERS / 32];
+    const int32_t *place;
+    const uint16_t *lists;
     uint8_t *out;
     int blocks;
     uint8_t refused[BATCH_NUMBERS / 32]; /* set where the numbers are out of the proven range */

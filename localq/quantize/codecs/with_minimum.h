@@ -36,7 +36,7 @@ INLINE void search_scales(batch *b, int n, int nmax, const float *scale, const f
         by_super(sum_w, n, first, w);
         for (int second = 0; second < 2; second++) {
             by_super(second ? min : scale, n, first, x);
-            unsigned outside = make_qp_quants(n, nmax, x, w, l, &of[second]);
+            unsigned outside = make_qp_quants(n, nmax, 0, x, w, l, &of[second]);
             refuse(b, first, b->blocks - first, 1, outside);
             for (int j = 0; j < n; j++) {
                 uint8_t bytes[LANES];
