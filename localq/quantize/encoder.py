@@ -17,11 +17,16 @@ from localq.formats.rows import (
 from localq.formats.types import TensorType
 from localq.quantize.blocks import Block
 from localq.quantize.codecs.fast import load_fast_codecs
+from localq.quantize.codecs.lattices import LATTICES
 from localq.quantize.finite import row_not_finite
 from localq.quantize.layout import FileLayout
 from localq.quantize.native import Bytes, Floats, load_codecs
 
 __all__ = ["Buffers", "Encoder"]
+
+_FATAL = 1e9
+"""Among numbers of this size ggml's search of a lattice (IQ2, IQ3) may find no distance small
+enough, and then it ends the process. No scale of theirs would fit into the type either."""
 
 
 class Buffers:
@@ -82,6 +87,8 @@ class Encoder:
             return data.data
         _require_finite(block, dtype, stored)
         numbers = self._codecs.decode(dtype, stored, buffers.floats(block.elements))
+        if type_ in LATTICES:
+            _require_below(_FATAL, block, numbers)
         data = self._codecs.encode(type_, numbers, encoded, columns, weights)
         if type_ is not TensorType.F32:
             _require_finite(block, type_.name, data, made=True)
@@ -125,24 +132,38 @@ class Encoder:
 def _require_finite(block: Block, dtype: SourceType, rows: Bytes, *, made: bool = False) -> None:
     """Refuse rows that hold NaN or infinity: the block's as they are stored, or what was `made`
     of them, in whose type they can only have become so by being too large for it."""
-    piece, source = block.piece, block.tensor.source
-    bad = row_not_finite(dtype, rows, stored_row_bytes(dtype, piece.columns))
+    bad = row_not_finite(dtype, rows, stored_row_bytes(dtype, block.piece.columns))
     if bad is None:
         return
+    if made:
+        raise _too_large(block, dtype, bad)
+    raise BadFileError(
+        *_place(block, bad, "NaN or infinity"),
+        hint="the file is damaged, or was published so: localq verify tells which",
+    )
+
+
+def _require_below(limit: float, block: Block, numbers: Floats) -> None:
+    """Refuse numbers of that size, before a search that ends the process at them."""
+    if max(float(numbers.max()), -float(numbers.min())) >= limit:
+        first = int(np.argmax(np.abs(numbers) >= limit))
+        raise _too_large(block, block.tensor.type.name, first // block.piece.columns)
+
+
+def _too_large(block: Block, dtype: SourceType, bad: int) -> BadFileError:
+    return BadFileError(
+        *_place(block, bad, f"numbers too large for {dtype}"),
+        hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+    )
+
+
+def _place(block: Block, bad: int, what: str) -> tuple[str, str]:
+    """The file, and that the block's row number `bad` there holds `what`."""
+    piece, source = block.piece, block.tensor.source
     path, name, line, row = source.name, source.name, "row", block.first + bad
     if isinstance(piece, FilePiece):
         path, name = str(piece.path), piece.name or source.name
         line = "column" if piece.transposed else "row"
         row = int(piece.file_rows_of(block.first, block.rows)[bad])
     also = "" if name == source.name else f" ({source.name})"
-    if made:
-        raise BadFileError(
-            path,
-            f"tensor {name[:200]!r}{also} holds numbers too large for {dtype} in {line} {row}",
-            hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
-        )
-    raise BadFileError(
-        path,
-        f"tensor {name[:200]!r}{also} holds NaN or infinity in {line} {row}",
-        hint="the file is damaged, or was published so: localq verify tells which",
-    )
+    return path, f"tensor {name[:200]!r}{also} holds {what} in {line} {row}"

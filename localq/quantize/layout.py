@@ -54,6 +54,11 @@ class FileLayout:
     size_bytes: int
 
 
+_MOST_WEIGHT = 1e25
+"""Of an importance matrix. At far larger values, and below 0, some of ggml's searches find nothing
+that is good enough, and end the process."""
+
+
 def lay_out(
     fields: Mapping[str, Field],
     sources: Sequence[TensorSource],
@@ -199,6 +204,8 @@ def _weights(
         )
     if not np.isfinite(weights).all():
         raise BadFileError(imatrix.path, f"holds NaN or infinity for {source.name}")
+    if weights.min() < 0 or weights.max() > _MOST_WEIGHT:
+        raise BadFileError(imatrix.path, f"holds what is no mean of squares for {source.name}")
     return _without_blanks(weights, source.columns)
 
 
