@@ -259,6 +259,14 @@ def _encode(values: FloatArray, dtype: str) -> bytes:
     return values.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
 
 
+def _stored(name: str, values: FloatArray, dtype: str) -> bytes:
+    """Bytes of MXFP4 are any, its factors near 2^-7."""
+    if dtype != "U8":
+        return _encode(values, dtype)
+    words = np.ascontiguousarray(values, "<f4").view("<u4") >> 8
+    return (118 + words % 4 if name.endswith("_scales") else words & 255).astype("u1").tobytes()
+
+
 def _llama_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Tensor shapes by name, in the order in which the model declares its modules."""
     hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
@@ -337,7 +345,7 @@ def write_weights(
             name: (
                 dtype(name),
                 shapes[name],
-                _encode(_random_weights(name, shapes[name], seed, spread), dtype(name)),
+                _stored(name, _random_weights(name, shapes[name], seed, spread), dtype(name)),
             )
             for name in sorted(names)
         }

@@ -68,7 +68,7 @@ class Checkpoint:
         """
         elements: Counter[str] = Counter()
         for tensor in self.tensors.values():
-            if len(tensor.info.shape) > 1:
+            if len(tensor.info.shape) > 1 and "F" in tensor.info.dtype:
                 elements[tensor.info.dtype] += tensor.info.elements
         return max(elements, key=lambda dtype: elements[dtype], default="F32")
 
@@ -99,7 +99,8 @@ def open_checkpoint(
                 raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
             tensors[info.name] = SourceTensor(shard, info)
     _refuse_missing(root, headers, tensors)
-    if quantization := config.get("quantization_config"):
+    quantization = config.get("quantization_config")
+    if quantization and not _is_mxfp4(quantization):
         tensors = attach_scales(root, quantization, tensors)
     else:
         refuse_unannounced(root, tensors)
@@ -111,6 +112,11 @@ def open_checkpoint(
         tensors=tensors,
         read=read or _read_file,
     )
+
+
+def _is_mxfp4(quantization: object) -> bool:
+    """Whether experts are in a format that GGUF has too, which their family sees to."""
+    return isinstance(quantization, dict) and quantization.get("quant_method") == "mxfp4"
 
 
 def refuse_adapter(root: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from localq.formats.types import TensorType
 
 __all__ = [
     "ELEMENT_BYTES",
+    "PAIRED_MXFP4",
     "ArrayPiece",
     "BlockScales",
     "FileBytes",
@@ -48,7 +49,11 @@ ELEMENT_BYTES: Mapping[SourceType, int] = {
     "BF16": 2,
     "F8_E4M3": 1,
     "F8_E5M2": 1,
+    "E8M0": 1,
 }
+PAIRED_MXFP4 = "MXFP4_PAIRS"
+"""MXFP4 as checkpoints have it: neighbours in one byte, and the blocks' factors in a tensor of
+their own. GGUF's MXFP4 has each factor before its block, whose halves share the bytes."""
 
 Transform = Callable[[int, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Of (number of the first row, rows as a float32 matrix): the rows to be written instead."""
@@ -56,6 +61,8 @@ Transform = Callable[[int, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 def stored_row_bytes(dtype: SourceType, columns: int) -> int:
     """Bytes of a row of `columns` elements as it is stored."""
+    if dtype == PAIRED_MXFP4:
+        return columns // 2
     if (element_bytes := ELEMENT_BYTES.get(dtype)) is not None:
         return columns * element_bytes
     return TensorType[dtype].row_bytes(columns)
@@ -66,17 +73,19 @@ class BlockScales:
     """What 8-bit floats are multiplied by: one factor for each block of `rows` x `columns`.
 
     `source` is the matrix of factors. Where matrices of `height` rows are stacked, no block
-    reaches from one into the next.
+    reaches from one into the next. Of a part of a matrix `start` is the row it begins with.
     """
 
     source: FilePiece
     rows: int
     columns: int
     height: int
+    start: int = 0
 
     def blocks(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """The row of factors that each of the matrix's `rows` goes by."""
         per_matrix = -(-self.height // self.rows)
+        rows = rows + self.start
         return rows // self.height * per_matrix + rows % self.height // self.rows
 
     def rows_for(self, rows: npt.NDArray[np.intp]) -> tuple[int, int]:
@@ -105,9 +114,18 @@ class FilePiece:
     scales: BlockScales | None = None
     name: str = ""
 
-    def __post_init__(self) -> None:
-        if self.scales is not None and self.transposed:
-            raise BadFileError(self.path, "8-bit floats with factors cannot be transposed")
+    def part(self, first: int, count: int) -> FilePiece:
+        """Rows [first, first + count) of the file's, as a matrix of their own."""
+        row_bytes = stored_row_bytes(self.dtype, self.file_columns)
+        scales = self.scales and replace(self.scales, start=self.scales.start + first)
+        offset = self.offset + first * row_bytes
+        return replace(self, offset=offset, file_rows=count, scales=scales)
+
+    def touched_rows(self, first: int, count: int) -> npt.NDArray[np.intp]:
+        """The rows of the file that rows [first, first + count) of the piece lie in."""
+        if self.transposed:
+            return np.arange(self.file_rows, dtype=np.intp)
+        return self.file_rows_of(first, count)
 
     def file_rows_of(self, first: int, count: int) -> npt.NDArray[np.intp]:
         """Which rows of the file rows [first, first + count) of the piece are."""
@@ -190,6 +208,8 @@ class TensorSource:
         dtype = self.pieces[0].dtype
         if dtype == "F64":
             return "F32"
+        if dtype == PAIRED_MXFP4:
+            return "MXFP4"
         return "BF16" if dtype.startswith("F8") else dtype
 
 

@@ -139,6 +139,20 @@ class _Sizes:
         return self.ff_exp * self.of("expert_shared_count", 1)
 
     @property
+    def inner(self) -> int:
+        """The width of what a state is made of."""
+        return self.of("ssm.inner_size")
+
+    @property
+    def steps(self) -> int:
+        return self.of("ssm.time_step_rank")
+
+    @property
+    def convolved(self) -> int:
+        """The width of what goes through the convolution: the inner width and two of groups."""
+        return self.inner + 2 * self.of("ssm.group_count") * self.of("ssm.state_size")
+
+    @property
     def turned(self) -> int:
         """How many of a head's numbers have a rotary frequency."""
         return self.of("rope.dimension_count", self.key) // 2
@@ -183,6 +197,16 @@ _RULES: Mapping[str, _Rule] = {
     "ffn_gate_shexp": lambda s: (s.embd, s.ff_shexp),
     "ffn_up_shexp": lambda s: (s.embd, s.ff_shexp),
     "ffn_down_shexp": lambda s: (s.ff_shexp, s.embd),
+    "exp_probs_b": lambda s: (s.experts,),
+    "attn_sinks": lambda s: (s.heads,),
+    "nextn.embed_tokens": lambda s: (s.embd, s.vocab),
+    "nextn.shared_head_head": lambda s: (s.embd, s.vocab),
+    "nextn.eh_proj": lambda s: (2 * s.embd, s.embd),
+    "nextn.enorm": lambda s: (s.embd,),
+    "nextn.hnorm": lambda s: (s.embd,),
+    "nextn.shared_head_norm": lambda s: (s.embd,),
+    "ssm_conv1d": lambda s: (s.of("ssm.conv_kernel"), s.convolved),
+    "ssm_out": lambda s: (s.inner, s.embd),
 }
 """By the tensor's name without its layer and suffix. A bias is as long as what it is added to."""
 
@@ -197,19 +221,80 @@ _NORM_ALL_HEADS: Mapping[str, _Rule] = {
     "attn_k_norm": lambda s: (s.k,),
 }
 
+_GATED_LINEAR: Mapping[str, _Rule] = {
+    "attn_q": lambda s: (s.embd, 2 * s.q),
+    "attn_qkv": lambda s: (s.embd, s.convolved),
+    "attn_gate": lambda s: (s.embd, s.inner),
+    "ssm_a": lambda s: (s.steps,),
+    "ssm_dt": lambda s: (s.steps,),
+    "ssm_alpha": lambda s: (s.embd, s.steps),
+    "ssm_beta": lambda s: (s.embd, s.steps),
+    "ssm_ba": lambda s: (s.embd, 2 * s.steps),
+    "ssm_norm": lambda s: (s.inner // s.steps,),
+}
+"""A gate lies beside the queries; other layers keep a state by the delta rule."""
+
+_LATENT: Mapping[str, _Rule] = {
+    "attn_q": lambda s: (s.embd, s.heads * s.of("attention.key_length_mla")),
+    "attn_q_a": lambda s: (s.embd, s.of("attention.q_lora_rank")),
+    "attn_q_a_norm": lambda s: (s.of("attention.q_lora_rank"),),
+    "attn_q_b": lambda s: (
+        s.of("attention.q_lora_rank"),
+        s.heads * s.of("attention.key_length_mla"),
+    ),
+    "attn_kv_a_mqa": lambda s: (s.embd, s.key),
+    "attn_kv_a_norm": lambda s: (s.of("attention.kv_lora_rank"),),
+    "attn_k_b": lambda s: (
+        s.of("attention.key_length_mla") - s.of("rope.dimension_count"),
+        s.of("attention.kv_lora_rank"),
+        s.heads,
+    ),
+    "attn_v_b": lambda s: (
+        s.of("attention.kv_lora_rank"),
+        s.of("attention.value_length_mla"),
+        s.heads,
+    ),
+    "attn_output": lambda s: (s.heads * s.of("attention.value_length_mla"), s.embd),
+}
+"""Keys and values of all heads come from a few numbers."""
+_SHORT_CONVOLUTION: Mapping[str, _Rule] = {
+    "shortconv.conv": lambda s: (s.of("shortconv.l_cache"), s.embd),
+    "shortconv.in_proj": lambda s: (s.embd, 3 * s.embd),
+    "shortconv.out_proj": lambda s: (s.embd, s.embd),
+}
+
 _NOTHING_OF_ITS_OWN: Sequence[str] = (
+    *("arcee", "glm4moe", "mistral3", "phi2", "seed_oss"),
     *("bert", "bloom", "cohere2", "falcon", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
-    *("granite", "granitemoe", "internlm2", "llama", "mpt", "nomic-bert", "olmo", "phi2"),
-    *("qwen2", "qwen2moe", "qwen3", "qwen3moe", "smollm3", "starcoder", "starcoder2"),
+    *(
+        "gpt-oss",
+        "granite",
+        "granitemoe",
+        "internlm2",
+        "llama",
+        "mpt",
+        "nomic-bert",
+        "olmo",
+        "phi2",
+    ),
+    *("qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe"),
+    *("smollm3", "starcoder", "starcoder2"),
 )
 _RULES_OF: Mapping[str, Mapping[str, _Rule]] = {
     **{name: {} for name in _NOTHING_OF_ITS_OWN},
     "chatglm": _BOTH_IN_ONE,
     "command-r": _NORM_EACH_HEAD,
+    "deepseek2": _LATENT,
     "glm4": _BOTH_IN_ONE,
+    "lfm2": _SHORT_CONVOLUTION,
+    "lfm2moe": _SHORT_CONVOLUTION,
+    "minimax-m2": _NORM_ALL_HEADS,
     "olmo2": _NORM_ALL_HEADS,
     "olmoe": _NORM_ALL_HEADS,
     "phi3": _BOTH_IN_ONE,
+    "qwen35": _GATED_LINEAR,
+    "qwen35moe": _GATED_LINEAR,
+    "qwen3next": _GATED_LINEAR,
     "stablelm": _NORM_EACH_HEAD,
 }
 """What an architecture has of its own; those not in here are not checked."""
@@ -224,7 +309,9 @@ def expected_shape(metadata: Mapping[str, object], name: str) -> Shape | None:
     own = _RULES_OF.get(str(metadata.get("general.architecture")))
     layer = _LAYER.match(name)
     stem, _, suffix = name[layer.end() if layer else 0 :].rpartition(".")
-    if own is None or suffix not in ("weight", "bias"):
+    if suffix not in ("weight", "bias"):
+        stem, suffix = f"{stem}.{suffix}".lstrip("."), ""
+    if own is None:
         return None
     rule = own.get(stem) or _RULES.get(stem)
     if rule is None:

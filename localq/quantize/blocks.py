@@ -52,7 +52,7 @@ class Block:
         rows = Span(piece.path, *byte_range(piece, self.first, self.rows))
         if piece.scales is None:
             return (rows,)
-        first, end = piece.scales.rows_for(piece.file_rows_of(self.first, self.rows))
+        first, end = piece.scales.rows_for(piece.touched_rows(self.first, self.rows))
         factors = piece.scales.source
         return rows, Span(factors.path, *byte_range(factors, first, end - first))
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from localq.errors import BadFileError
 from localq.formats.rows import (
-    BlockScales,
+    PAIRED_MXFP4,
     FileBytes,
     FilePiece,
     SourceType,
@@ -71,12 +70,15 @@ class Encoder:
         """
         piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
         rows = read_rows(self._files, piece, block.first, block.rows)
-        if piece.dtype == type_.name and piece.transform is None:
-            _require_finite(block, piece.dtype, rows)
+        dtype, scaled = piece.dtype, piece.scales is not None
+        if dtype == PAIRED_MXFP4:
+            rows, dtype, scaled = self._as_mxfp4(block, rows), "MXFP4", False
+        if dtype == type_.name and piece.transform is None:
+            _require_finite(block, dtype, rows)
             return rows.data
-        dtype, stored = piece.dtype, rows
-        if piece.scales is not None or piece.transform is not None:
-            _require_finite(block, piece.dtype, rows)
+        stored = rows
+        if scaled or piece.transform is not None:
+            _require_finite(block, dtype, rows)
             dtype, stored = "F32", self._computed(block, rows, buffers).view(np.uint8)
         weights = block.tensor.weights
         if weights is not None:
@@ -99,8 +101,7 @@ class Encoder:
         piece, type_, columns = block.piece, block.tensor.type, block.piece.columns
         numbers = self._codecs.decode(piece.dtype, rows, buffers.floats(block.elements))
         if piece.scales is not None:
-            rows_of_file = piece.file_rows_of(block.first, block.rows)
-            numbers = self._scaled(piece.scales, rows_of_file, numbers.reshape(block.rows, columns))
+            numbers = self._scaled(block, piece, numbers.reshape(block.rows, columns))
         if piece.transform is not None:
             matrix = piece.transform(block.first, numbers.reshape(block.rows, columns))
             numbers = np.ascontiguousarray(matrix, np.float32).ravel()
@@ -109,15 +110,39 @@ class Encoder:
         _require_finite(block, "F32", numbers.view(np.uint8), made=True)
         return numbers
 
-    def _scaled(self, scales: BlockScales, rows: npt.NDArray[np.intp], matrix: Floats) -> Floats:
-        """The matrix, whose rows are those of the file, times its factors."""
+    def _as_mxfp4(self, block: Block, rows: Bytes) -> Bytes:
+        """Pairs of neighbours and factors apart from them, as GGUF's blocks."""
+        piece = block.piece
+        assert isinstance(piece, FilePiece)
+        assert piece.scales is not None
+        scales = piece.scales
+        wanted = piece.file_rows_of(block.first, block.rows)
+        first, end = scales.rows_for(wanted)
+        stored = read_rows(self._files, scales.source, first, end - first)
+        factors = stored.reshape(end - first, -1)[scales.blocks(wanted) - first]
+        # Bytes hold neighbours (0, 1), (2, 3), ...; they are to hold (0, 16), (1, 17), ...
+        pairs = rows.reshape(-1, 16)
+        numbers = np.empty((len(pairs), 32), np.uint8)
+        numbers[:, ::2], numbers[:, 1::2] = pairs & 15, pairs >> 4
+        blocks = np.empty((len(pairs), 17), np.uint8)
+        blocks[:, 0] = factors.ravel()
+        blocks[:, 1:] = numbers[:, :16] | numbers[:, 16:] << 4
+        return blocks.ravel()
+
+    def _scaled(self, block: Block, piece: FilePiece, matrix: Floats) -> Floats:
+        """The block's rows times their factors."""
+        assert piece.scales is not None
+        scales, source = piece.scales, piece.scales.source
+        rows = piece.touched_rows(block.first, block.rows)
         first, end = scales.rows_for(rows)
-        source = scales.source
         stored = read_rows(self._files, source, first, end - first)
         room = np.empty((end - first) * source.columns, np.float32)
         factors = self._codecs.decode(source.dtype, stored, room).reshape(end - first, -1)
-        wide = np.repeat(factors, scales.columns, axis=1)[:, : matrix.shape[1]]
-        product: Floats = matrix * wide[scales.blocks(rows) - first]
+        wide = np.repeat(factors, scales.columns, axis=1)[:, : piece.file_columns]
+        each = wide[scales.blocks(rows) - first]
+        if piece.transposed:
+            each = each.T[piece.file_rows_of(block.first, block.rows)]
+        product: Floats = matrix * each
         return product.ravel()
 
     def _as_stored(self, lossless: str, numbers: Floats, columns: int) -> Floats:

@@ -75,10 +75,22 @@ def _conversion(
     fields: Mapping[str, Field], sources: Sequence[TensorSource], quant: QuantType
 ) -> FileLayout:
     """F32, F16 or BF16 as llama.cpp's converter writes them."""
-    types = [TensorType.F32 if s.always_f32 else quant.default for s in sources]
+    types = [
+        _kept(source) or (TensorType.F32 if source.always_f32 else quant.default)
+        for source in sources
+    ]
     if _TYPE_KEY in fields:  # the converter leaves it out for a few families
-        fields = {**fields, _TYPE_KEY: Field(ValueType.UINT32, quant.file_type)}
+        whole = QuantType.MXFP4_MOE if TensorType.MXFP4 in types else quant
+        fields = {**fields, _TYPE_KEY: Field(ValueType.UINT32, whole.file_type)}
     return _place(fields, sources, types)
+
+
+def _kept(source: TensorSource) -> TensorType | None:
+    """The type of what comes quantized in a checkpoint: it stays as it is, for it would lose again
+    in any other."""
+    stored = TensorType[source.lossless]
+    from_gguf = source.pieces[0].dtype == source.lossless
+    return stored if stored.is_quantized and not from_gguf else None
 
 
 def lay_out_quantization(
@@ -96,7 +108,8 @@ def lay_out_quantization(
     shapes = [TensorShape(s.name, s.shape, TensorType[s.lossless]) for s in ordered]
     traits = ModelTraits.from_metadata({key: field.value for key, field in fields.items()})
     weighed = None if imatrix is None else imatrix.entries.keys()
-    types = choose_types(options, shapes, traits, weighed)
+    chosen = choose_types(options, shapes, traits, weighed)
+    types = [_kept(source) or type_ for source, type_ in zip(ordered, chosen, strict=True)]
     # llama-quantize sets these anew, which moves them to the end.
     about = imatrix.fields() if imatrix else {}
     moved = {_VERSION_KEY, _TYPE_KEY, *_SPLIT_KEYS, *about}

@@ -24,7 +24,7 @@ LIES: tuple[Any, ...] = (
     *(None, True, "", "x", -1, 0, 1, 3, 10**30, 0.5, float("inf"), float("nan"), 1e300),
     *([], [1], [[]], {}, {"a": 1}, {"0": []}, "\ud800"),
 )
-_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "U8": 1}
 
 
 def without_weights(

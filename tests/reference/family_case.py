@@ -16,7 +16,8 @@ class FamilyCase:
     `tokenizer` is a folder of the test material: "qwen2.5" under its `tokenizers`, or a path such
     as "models/stories260K-hf"; None leaves the checkpoint without one. `tensors` names the shapes
     where transformers has no such model; else it is asked. `rename` gives the name under which
-    the published checkpoints hold a tensor, or None for one they leave out. `dtypes` are those of
+    the published checkpoints hold a tensor, or None for one they leave out; `more` are tensors
+    that they hold and transformers does not load. `dtypes` are those of
     tensors that are not in `dtype`, by a suffix of their names. `added_tokens` are special tokens
     that the tokenizer gets besides its own, `files` further JSON files by their paths.
     """
@@ -29,6 +30,7 @@ class FamilyCase:
     auto: str = "AutoModelForCausalLM"
     tensors: Mapping[str, Sequence[int]] | None = None
     rename: Callable[[str], str | None] | None = None
+    more: Mapping[str, Sequence[int]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
     added_tokens: Sequence[str] = ()
     files: Mapping[str, Any] = field(default_factory=dict)

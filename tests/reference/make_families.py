@@ -21,6 +21,8 @@ from tests.reference.family_case import FamilyCase
 from tests.reference.family_cases_a import FAMILY_CASES_A
 from tests.reference.family_cases_b import FAMILY_CASES_B
 from tests.reference.family_cases_c import FAMILY_CASES_C
+from tests.reference.family_cases_d import FAMILY_CASES_D
+from tests.reference.family_cases_e import FAMILY_CASES_E
 
 __all__ = ["FAMILY_CASES", "main"]
 
@@ -28,6 +30,8 @@ FAMILY_CASES: tuple[FamilyCase, ...] = (
     *FAMILY_CASES_A,
     *FAMILY_CASES_B,
     *FAMILY_CASES_C,
+    *FAMILY_CASES_D,
+    *FAMILY_CASES_E,
 )
 
 
@@ -46,7 +50,9 @@ def main() -> None:
 
 def _record(case: FamilyCase) -> dict[str, Any]:
     shapes = case.tensors if case.tensors is not None else _ask_transformers(case)
-    if quantization := case.config.get("quantization_config"):
+    shapes = {**shapes, **case.more}
+    quantization = case.config.get("quantization_config", {})
+    if quantization and quantization["quant_method"] != "mxfp4":
         shapes = _with_factors(shapes, quantization.get("weight_block_size"))
     record: dict[str, Any] = {
         "config": dict(case.config),

@@ -6,7 +6,7 @@ Keys, their order and the tensors kept in float32 follow llama.cpp's converter
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from localq.convert.authorship import write_authorship
 from localq.convert.families.mapping import LOSSLESS, TensorMapping, TensorNames
@@ -24,6 +24,12 @@ from localq.formats.types import QuantType
 __all__ = ["Decoder", "TensorNames"]
 
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
+GATING: Mapping[str, int] = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
+"""llama.cpp's numbers (gguf-py `ExpertGatingFuncType`)."""
+_GATING_KEYS = (
+    *("score_function", "scoring_func", "score_func", "moe_router_activation"),
+    *("moe_router_activation_func", "expert_selection_fn"),
+)
 _SPEAKERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _LAYER_NORM_KEYS = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
 
@@ -66,13 +72,25 @@ class Decoder(TensorMapping):
         self._f32_from("attention.layer_norm_rms_epsilon", "rms_norm_eps", "norm_eps")
         self._f32_from("attention.layer_norm_epsilon", *_LAYER_NORM_KEYS)
         self._u32_from("expert_count", *EXPERT_KEYS)
-        self._u32_from("expert_used_count", "num_experts_per_tok", "num_experts_per_token")
+        self._u32_from(
+            "expert_used_count", "num_experts_per_tok", "num_experts_per_token", "top_k_experts"
+        )
         self._u32_from("expert_group_count", "n_group")
         self._u32_from("expert_group_used_count", "topk_group")
+        self._gating()
         if config.get("head_dim") is not None:
             self.u32("attention.key_length", self.integer("head_dim"))
             self.u32("attention.value_length", self.integer("head_dim"))
         self.file_type()
+
+    def _gating(self) -> None:
+        """How a router's numbers become the experts' shares, where the config says it."""
+        for key in _GATING_KEYS:
+            if (kind := self.config.get(key)) is not None:
+                if not isinstance(kind, str) or kind not in GATING:
+                    raise self.bad_config(f"{key} is {str(kind)[:50]!r}")
+                self.u32("expert_gating_func", GATING[kind])
+                return
 
     def file_type(self) -> None:
         """The type that loses nothing; a family whose converter leaves it out does not call it."""
@@ -104,7 +122,8 @@ class Decoder(TensorMapping):
             layers = range(self.layers) if "{i}" in name else range(1)
             for i in layers:
                 wanted = name.replace("{i}", str(i)) + ".weight"
-                if name not in self.optional and wanted not in present:
+                spared = name in self.optional or self.lacks(name, i)
+                if not spared and wanted not in present:
                     raise BadFileError(
                         self.checkpoint.root,
                         f"the checkpoint is not whole: nothing in it becomes {wanted}",

@@ -20,7 +20,7 @@ from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource, Transform
 
-__all__ = ["Gemma", "Gemma2", "Gemma3"]
+__all__ = ["Gemma", "Gemma2", "Gemma3", "one_more"]
 
 _END_OF_TURN = 107
 _FOUR_NORMS: TensorNames = {
@@ -37,6 +37,11 @@ def _one_more(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float
 
 def _one_more_in_half(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return (rows + np.float32(1)).astype(np.float16).astype(np.float32)
+
+
+def one_more(dtype: str) -> Transform:
+    """Add one, in the precision in which torch would."""
+    return _one_more_in_half if dtype == "F16" else _one_more
 
 
 class Gemma(Decoder):
@@ -71,7 +76,7 @@ class Gemma(Decoder):
         """transformers' norms multiply by one more than their weights."""
         if not name.endswith("norm.weight"):
             return None
-        return _one_more_in_half if dtype == "F16" else _one_more
+        return one_more(dtype)
 
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
         if name != "lm_head.weight":  # always tied; some tools write it all the same

@@ -6,15 +6,19 @@ References: llama.cpp `conversion/chatglm.py`, `conversion/glm.py`; transformers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from localq.convert.families.decoder import Decoder, TensorNames
-from localq.convert.families.names import ATTENTION, EMBEDDINGS, NORMS
+from localq.convert.checkpoint import Checkpoint
+from localq.convert.families.decoder import GATING, Decoder, TensorNames
+from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
 
-__all__ = ["Glm", "Glm4"]
+__all__ = ["Glm", "Glm4", "Glm4Moe"]
+
+_LAYER = re.compile(r"\.layers\.(\d{1,4})\.")
 
 _NAMES: TensorNames = {
     **EMBEDDINGS,
@@ -86,3 +90,82 @@ class Glm4(_GlmBase):
     def hyperparameters(self) -> None:
         super().hyperparameters()
         self.u32("rope.dimension_count", self.rotary(self.head_dim))
+
+
+class Glm4Moe(_GlmBase):
+    """GLM-4.5 to 4.7 with experts; the last layer predicts a token more."""
+
+    architecture = "glm4moe"
+    names: ClassVar[TensorNames] = {
+        **EMBEDDINGS,
+        **ATTENTION,
+        **GATED_MLP,
+        "model.layers.{i}.input_layernorm": "blk.{i}.attn_norm",
+        "model.layers.{i}.post_attention_layernorm": "blk.{i}.post_attention_norm",
+        "model.layers.{i}.self_attn.q_norm": "blk.{i}.attn_q_norm",
+        "model.layers.{i}.self_attn.k_norm": "blk.{i}.attn_k_norm",
+        "model.layers.{i}.mlp.gate": "blk.{i}.ffn_gate_inp",
+        **{
+            f"model.layers.{{i}}.mlp.shared_experts.{kind}_proj": f"blk.{{i}}.ffn_{kind}_shexp"
+            for kind in ("gate", "up", "down")
+        },
+        "model.layers.{i}.eh_proj": "blk.{i}.nextn.eh_proj",
+        "model.layers.{i}.enorm": "blk.{i}.nextn.enorm",
+        "model.layers.{i}.hnorm": "blk.{i}.nextn.hnorm",
+        "model.layers.{i}.embed_tokens": "blk.{i}.nextn.embed_tokens",
+        "model.layers.{i}.shared_head.head": "blk.{i}.nextn.shared_head_head",
+        "model.layers.{i}.shared_head.norm": "blk.{i}.nextn.shared_head_norm",
+    }
+    exact: ClassVar[TensorNames] = {
+        "model.layers.{i}.mlp.gate.e_score_correction_bias": "blk.{i}.exp_probs_b.bias"
+    }
+    experts: ClassVar[TensorNames] = {
+        f"model.layers.{{i}}.mlp.experts.{{e}}.{kind}_proj": f"blk.{{i}}.ffn_{kind}_exps"
+        for kind in ("down", "gate", "up")
+    }
+    special: ClassVar[Mapping[str, str]] = {
+        "bos": "[gMASK]",
+        "eot": "<|user|>",
+        "unk": "<|endoftext|>",
+        "eom": "<|observation|>",
+    }
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.own_layers = self.layers
+        layers = {int(m[1]) for name in checkpoint.tensors if (m := _LAYER.search(name))}
+        beyond = max(layers, default=0) + 1 - self.own_layers
+        if 0 < beyond <= self.count("num_nextn_predict_layers"):
+            self.layers += beyond
+
+    def lacks(self, gguf_name: str, layer: int) -> bool:
+        kind = gguf_name.rpartition("blk.{i}.")[2]
+        dense = self._dense_layers
+        if kind in ("nextn.embed_tokens", "nextn.shared_head_head"):
+            return True
+        if kind.startswith("nextn."):
+            return layer < self.own_layers
+        if kind in ("attn_q_norm", "attn_k_norm"):
+            return not self.config.get("use_qk_norm")
+        if kind in ("ffn_gate", "ffn_up", "ffn_down"):
+            return layer >= dense
+        return kind.startswith("ffn_") and layer < dense
+
+    @property
+    def _dense_layers(self) -> int:
+        return self.count("first_k_dense_replace", self.layers)
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        self.u32("rope.dimension_count", self.rotary(self.head_dim))
+        self._u32_from("expert_count", "n_routed_experts")
+        self._u32_from("expert_feed_forward_length", "moe_intermediate_size")
+        self._u32_from("expert_shared_count", "n_shared_experts")
+        self.u32("leading_dense_block_count", self._dense_layers)
+        self.u32("expert_gating_func", GATING["sigmoid"])
+        if self.config.get("routed_scaling_factor") is not None:
+            self.f32("expert_weights_scale", self.number(self.config, "routed_scaling_factor"))
+        if isinstance(norm := self.config.get("norm_topk_prob"), bool):
+            self.flag("expert_weights_norm", norm)
+        if self.config.get("num_nextn_predict_layers") is not None:
+            self.u32("nextn_predict_layers", self.layers - self.own_layers)

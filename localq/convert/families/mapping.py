@@ -35,7 +35,8 @@ _SENSES = ("text_config", "vision_config", "audio_config")
 _LAYER = re.compile(r"\.(\d+)\.")
 _EXPERT = re.compile(r"\.experts\.(\d+)\.")
 _ALWAYS_F32 = re.compile(
-    r"(_norm\.weight|ffn_gate_inp(_shexp)?\.weight|position_embd\.weight|token_types\.weight)$"
+    r"(_norm|ffn_gate_inp(_shexp)?|position_embd|token_types|ssm_conv1d|shortconv\.conv"
+    r"|altup_(predict|correct)_coef|indexer\.proj)\.weight$"
 )
 LOSSLESS: Mapping[str, QuantType] = {
     "BF16": QuantType.BF16,
@@ -53,6 +54,8 @@ class TensorMapping(RopeSettings):
     differs; nothing is read but headers."""
 
     names: ClassVar[TensorNames]
+    exact: ClassVar[TensorNames] = {}
+    """As `names`, but with what both names end in: for those whose endings are no suffix."""
     optional: ClassVar[frozenset[str]] = frozenset({"output"})
     """GGUF names in `names` that a checkpoint may lack: tied embeddings need no output."""
     experts: ClassVar[TensorNames] = {}
@@ -76,6 +79,14 @@ class TensorMapping(RopeSettings):
         """
         return None
 
+    def lacks(self, gguf_name: str, layer: int) -> bool:
+        """Whether the layer has no tensor of that name: not all layers of a model are alike."""
+        return False
+
+    def renamed(self, name: str) -> str:
+        """The name that `names` has a tensor by, where checkpoints call it otherwise."""
+        return name
+
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
         """What becomes of one tensor of the checkpoint: one tensor, none, or several.
 
@@ -92,7 +103,7 @@ class TensorMapping(RopeSettings):
         refuse_adapter_inside(self.checkpoint.root, self.checkpoint.tensors)
         senses = any(key in self.checkpoint.config for key in _SENSES)
         for stored_name, source in self.checkpoint.tensors.items():
-            name = self._plain_name(stored_name)
+            name = self.renamed(self._plain_name(stored_name))
             if name.endswith(_SKIPPED) or (senses and is_of_other_senses(name)):
                 continue
             if (layer := self._layer_of_expert(name)) is None:
@@ -127,13 +138,13 @@ class TensorMapping(RopeSettings):
         return sorted({f"{name.partition('.')[0]}." for name in self.names if "." in name})
 
     def _is_known(self, name: str) -> bool:
-        stem = name.rpartition(".")[0]
-        layer, expert = _LAYER.search(stem), _EXPERT.search(f"{stem}.")
+        layer, expert = _LAYER.search(name), _EXPERT.search(name)
         if layer:
-            stem = stem.replace(layer[0], ".{i}.", 1)
+            name = name.replace(layer[0], ".{i}.", 1)
         if expert:
-            stem = stem.replace(f".experts.{expert[1]}.", ".experts.{e}.", 1)
-        return stem in self.names or stem in self.experts
+            name = name.replace(f".experts.{expert[1]}.", ".experts.{e}.", 1)
+        stem = name.rpartition(".")[0]
+        return stem in self.names or stem in self.experts or name in self.exact
 
     def _layer_of_expert(self, name: str) -> str | None:
         """The layer of a tensor that is to be stacked, None for any other."""
@@ -228,6 +239,8 @@ class TensorMapping(RopeSettings):
         layer = _LAYER.search(stem)
         pattern = stem if layer is None else stem.replace(layer[0], ".{i}.", 1)
         mapped = self.names.get(pattern)
+        if (exact := self.exact.get(pattern + suffix)) is not None:
+            mapped, suffix = exact, ""
         if mapped is None or (layer and int(layer[1]) >= self.layers):
             raise UnsupportedError(
                 f"{source.path}: localq does not know the tensor {name[:200]!r} "
@@ -248,6 +261,25 @@ class TensorMapping(RopeSettings):
         rows = np.arange(prod(info.shape[:-1]), dtype=np.intp).reshape(-1, 2, shape[-2])
         for i, gguf_name in enumerate((first, second)):
             yield self.source_of(gguf_name, shape, [replace(piece, order=rows[:, i].ravel())])
+
+    def turned(self, name: str, source: SourceTensor) -> list[FilePiece]:
+        """The matrices of a stack, each with its columns as rows."""
+        info = source.info
+        if len(info.shape) != 3:
+            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+        count, rows, columns = info.shape
+        whole = self.piece(name, source)
+        size = info.nbytes // count
+        return [
+            replace(
+                whole,
+                offset=whole.offset + i * size,
+                file_rows=rows,
+                file_columns=columns,
+                transposed=True,
+            )
+            for i in range(count)
+        ]
 
     def rotary_rows(self, name: str, rows: int, heads: int) -> npt.NDArray[np.intp]:
         """Undo the halves-first rotary layout of transformers: llama.cpp rotates neighbours."""

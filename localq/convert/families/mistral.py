@@ -12,7 +12,7 @@ from localq.convert.families.decoder import TensorNames
 from localq.convert.families.llama import Llama
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, NORMS
 
-__all__ = ["Mistral", "Mixtral"]
+__all__ = ["Arcee", "Mistral", "Mistral3", "Mixtral"]
 
 
 class Mistral(Llama):
@@ -42,4 +42,30 @@ class Mixtral(Mistral):
         "rope_theta": 1e6,
         "num_local_experts": 8,
         "num_experts_per_tok": 2,
+    }
+
+
+class Mistral3(Mistral):
+    """Mistral Small 3.1 and later, Ministral 3, Devstral, Magistral: the part that reads text."""
+
+    architecture = "mistral3"
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        if self.config.get("model_type") != "ministral3":
+            return
+        rope = self.rope_parameters()
+        if rope.get("rope_type") != "yarn":
+            raise self.bad_config("a ministral3 without rope_parameters of the type yarn")
+        scale = self.number(rope, "mscale_all_dim")
+        self.f32("rope.scaling.yarn_log_multiplier", scale)
+        self.f32("attention.temperature_scale", self.number(rope, "llama_4_scaling_beta"))
+
+
+class Arcee(Llama):
+    """A feed-forward network without a gate."""
+
+    architecture = "arcee"
+    names: ClassVar[TensorNames] = {
+        name: made for name, made in Llama.names.items() if not name.endswith(".gate_proj")
     }

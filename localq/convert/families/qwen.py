@@ -6,18 +6,32 @@ References: llama.cpp `conversion/qwen.py`; transformers `models/qwen2`, `models
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
+
+import numpy as np
 
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.families.pooling import pooling_type
+from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError
+from localq.formats.rows import TensorSource
 
-__all__ = ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"]
+__all__ = [
+    "QUERY_KEY_NORMS",
+    "Qwen2",
+    "Qwen2Moe",
+    "Qwen2Vl",
+    "Qwen3",
+    "Qwen3Moe",
+    "Qwen3Vl",
+    "Qwen3VlMoe",
+]
 
 _MATRICES = ("down", "gate", "up")
 _ROUTER: TensorNames = {"model.layers.{i}.mlp.gate": "blk.{i}.ffn_gate_inp"}
@@ -25,7 +39,7 @@ _STACKED: TensorNames = {
     f"model.layers.{{i}}.mlp.experts.{{e}}.{kind}_proj": f"blk.{{i}}.ffn_{kind}_exps"
     for kind in _MATRICES
 }
-_QUERY_KEY_NORMS: TensorNames = {
+QUERY_KEY_NORMS: TensorNames = {
     "model.layers.{i}.self_attn.q_norm": "blk.{i}.attn_q_norm",
     "model.layers.{i}.self_attn.k_norm": "blk.{i}.attn_k_norm",
 }
@@ -64,7 +78,7 @@ class Qwen3(Qwen2):
     """Heads of their own width, whose queries and keys are normed."""
 
     architecture = "qwen3"
-    names: ClassVar[TensorNames] = {**Qwen2.names, **_QUERY_KEY_NORMS}
+    names: ClassVar[TensorNames] = {**Qwen2.names, **QUERY_KEY_NORMS}
     config_defaults: ClassVar[Mapping[str, Any]] = {**Qwen2.config_defaults, "head_dim": 128}
 
 
@@ -130,7 +144,7 @@ class Qwen3Moe(Qwen2Moe):
         **ATTENTION,
         **NORMS,
         **_ROUTER,
-        **_QUERY_KEY_NORMS,
+        **QUERY_KEY_NORMS,
     }
     config_defaults: ClassVar[Mapping[str, Any]] = {
         **Qwen2.config_defaults,
@@ -142,3 +156,54 @@ class Qwen3Moe(Qwen2Moe):
         "num_experts_per_tok": 8,
         "num_experts": 128,
     }
+
+
+class Qwen2Vl(Qwen2):
+    """The part of Qwen2-VL and Qwen2.5-VL that reads text."""
+
+    architecture = "qwen2vl"
+    embeds = False
+
+
+class _Deepstack(Qwen2):
+    """The first layers get what some layers of the picture encoder saw."""
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        vision = self.checkpoint.config.get("vision_config")
+        layers = vision.get("deepstack_visual_indexes") if isinstance(vision, dict) else None
+        self.u32("n_deepstack_layers", len(layers) if isinstance(layers, list) else 0)
+
+
+class Qwen3Vl(_Deepstack, Qwen3):
+    """The part of Qwen3-VL that reads text."""
+
+    architecture = "qwen3vl"
+
+
+class Qwen3VlMoe(_Deepstack, Qwen3Moe):
+    """Its experts lie in one tensor each, turned."""
+
+    architecture = "qwen3vlmoe"
+    experts: ClassVar[TensorNames] = {}
+    exact: ClassVar[TensorNames] = {
+        "model.layers.{i}.mlp.experts.down_proj": "blk.{i}.ffn_down_exps.weight",
+        "model.layers.{i}.mlp.experts.gate_up_proj": "blk.{i}.ffn_gate_exps.weight",
+    }
+
+    def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
+        if not name.endswith((".experts.down_proj", ".experts.gate_up_proj")):
+            yield from super().tensors_of(name, source)
+            return
+        pieces = self.turned(name, source)
+        experts, rows, columns = len(pieces), pieces[0].rows, pieces[0].columns
+        if name.endswith(".down_proj"):
+            made = self.gguf_name(name, source)
+            yield self.source_of(made, (experts, rows, columns), pieces)
+            return
+        layer = name.split(".")[2]
+        half = np.arange(rows, dtype=np.intp).reshape(2, -1)
+        for kind, order in zip(("gate", "up"), half, strict=True):
+            parts = [replace(piece, order=order) for piece in pieces]
+            made = f"blk.{layer}.ffn_{kind}_exps.weight"
+            yield self.source_of(made, (experts, rows // 2, columns), parts)

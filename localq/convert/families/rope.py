@@ -51,14 +51,23 @@ class RopeSettings(Settings):
                 self._yarn(rope)
             case "longrope" | "su":
                 self.text("rope.scaling.type", "longrope")
-            case None | "default" | "dynamic" | "llama3":
+            case None | "default" | "dynamic" | "llama3" | "mrope":
                 pass
             case other:
                 self._warn(f"llama.cpp knows no rope_scaling of type {str(other)[:50]!r}")
+        if (sections := rope.get("mrope_section")) is not None:
+            self.i32s("rope.dimension_sections", self.sections(sections))
         if "rope_theta" in rope:
             self.f32("rope.freq_base", self.number(rope, "rope_theta"))
         if "rope_theta" in (local := self.rope_parameters("sliding_attention")):
             self.f32("rope.freq_base_swa", self.number(local, "rope_theta"))
+
+    def sections(self, value: object) -> list[int]:
+        """How many frequencies turn by time, height, width and more: always four numbers."""
+        given = value if isinstance(value, list) else []
+        if not given or not all(type(item) is int and 0 <= item < 1 << 16 for item in given):
+            raise self.bad_config(f"mrope_section is {str(value)[:100]!r}")
+        return [*given, 0, 0, 0, 0][:4]
 
     def unusual_rope(self) -> None:
         """For families whose converter writes no rope settings: those that are not llama.cpp's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,6 +66,13 @@ class Settings:
                 return value
         raise self.bad_config(f"has no {' or '.join(keys)}")
 
+    def count(self, key: str, most: int = 1 << 31) -> int:
+        """A number that may be 0, or not set, which is 0 too."""
+        value = self.config.get(key) or 0
+        if type(value) is not int or not 0 <= value <= most:
+            raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+        return value
+
     def number(self, mapping: Mapping[str, Any], key: str, default: float | None = None) -> float:
         value = mapping.get(key, default)
         if (
@@ -89,6 +96,12 @@ class Settings:
 
     def flag(self, key: str, value: bool) -> None:
         self.fields.boolean(f"{self.architecture}.{key}", value)
+
+    def i32s(self, key: str, values: Sequence[int]) -> None:
+        self.fields.i32s(f"{self.architecture}.{key}", values)
+
+    def flags(self, key: str, values: Sequence[bool]) -> None:
+        self.fields.booleans(f"{self.architecture}.{key}", values)
 
     def text(self, key: str, value: str) -> None:
         self.fields.string(f"{self.architecture}.{key}", value)

@@ -1,0 +1,333 @@
+"""DeepSeek, GLM-4.5, MiniMax-M2, Mistral 3, LFM2, Seed-OSS, Arcee: see `family_case.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.reference.family_case import FamilyCase
+
+__all__ = ["FAMILY_CASES_E"]
+
+_DEMO = "models/stories260K-hf"
+_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
+_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
+_SIZES: Mapping[str, Any] = {
+    "hidden_size": 64,
+    "initializer_range": 0.02,
+    "intermediate_size": 160,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+}
+
+_DEEPSEEK_V2: Mapping[str, Any] = {
+    **_SIZES,
+    **_GPT2_IDS,
+    "architectures": ["DeepseekV2ForCausalLM"],
+    "attention_bias": False,
+    "aux_loss_alpha": 0.001,
+    "first_k_dense_replace": 1,
+    "hidden_act": "silu",
+    "kv_lora_rank": 32,
+    "max_position_embeddings": 163840,
+    "model_type": "deepseek_v2",
+    "moe_intermediate_size": 32,
+    "moe_layer_freq": 1,
+    "n_group": 1,
+    "n_routed_experts": 4,
+    "n_shared_experts": 2,
+    "norm_topk_prob": False,
+    "num_experts_per_tok": 2,
+    "num_key_value_heads": 4,
+    "q_lora_rank": None,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 16,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": {
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 40,
+        "mscale": 0.707,
+        "mscale_all_dim": 0.707,
+        "original_max_position_embeddings": 4096,
+        "type": "yarn",
+    },
+    "rope_theta": 10000,
+    "routed_scaling_factor": 1.0,
+    "scoring_func": "softmax",
+    "seq_aux": True,
+    "tie_word_embeddings": False,
+    "topk_group": 1,
+    "topk_method": "greedy",
+    "transformers_version": "4.33.1",
+    "v_head_dim": 32,
+}
+"""deepseek-ai/DeepSeek-V2-Lite."""
+
+_DEEPSEEK_V3: Mapping[str, Any] = {
+    **_DEEPSEEK_V2,
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "n_group": 2,
+    "n_routed_experts": 8,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_nextn_predict_layers": 1,
+    "q_lora_rank": 48,
+    "rope_scaling": {
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 40,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 4096,
+        "type": "yarn",
+    },
+    "routed_scaling_factor": 2.5,
+    "scoring_func": "sigmoid",
+    "topk_group": 1,
+    "topk_method": "noaux_tc",
+}
+"""deepseek-ai/DeepSeek-V3."""
+
+_GLM4_MOE: Mapping[str, Any] = {
+    **_SIZES,
+    "architectures": ["Glm4MoeForCausalLM"],
+    "attention_bias": True,
+    "attention_dropout": 0.0,
+    "eos_token_id": [50256],
+    "first_k_dense_replace": 1,
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 131072,
+    "model_type": "glm4_moe",
+    "moe_intermediate_size": 32,
+    "n_group": 1,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_experts_per_tok": 2,
+    "num_nextn_predict_layers": 1,
+    "pad_token_id": 50256,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "routed_scaling_factor": 1.0,
+    "tie_word_embeddings": False,
+    "topk_group": 1,
+    "transformers_version": "4.54.0",
+    "use_qk_norm": True,
+    "vocab_size": 50400,
+}
+"""zai-org/GLM-4.5-Air, with the norms of GLM-4.5."""
+
+
+def _glm_next_token() -> dict[str, Sequence[int]]:
+    stem = "model.layers.2"
+    shapes: dict[str, Sequence[int]] = {
+        f"{stem}.eh_proj.weight": [64, 128],
+        f"{stem}.enorm.weight": [64],
+        f"{stem}.hnorm.weight": [64],
+        f"{stem}.shared_head.norm.weight": [64],
+        f"{stem}.input_layernorm.weight": [64],
+        f"{stem}.post_attention_layernorm.weight": [64],
+        f"{stem}.mlp.gate.weight": [4, 64],
+        f"{stem}.mlp.gate.e_score_correction_bias": [4],
+        f"{stem}.self_attn.o_proj.weight": [64, 128],
+        f"{stem}.self_attn.q_norm.weight": [32],
+        f"{stem}.self_attn.k_norm.weight": [32],
+    }
+    for kind, rows in (("q", 128), ("k", 64), ("v", 64)):
+        shapes[f"{stem}.self_attn.{kind}_proj.weight"] = [rows, 64]
+        shapes[f"{stem}.self_attn.{kind}_proj.bias"] = [rows]
+    for kind, shape in (("gate", [32, 64]), ("up", [32, 64]), ("down", [64, 32])):
+        shapes[f"{stem}.mlp.shared_experts.{kind}_proj.weight"] = shape
+        for expert in range(4):
+            shapes[f"{stem}.mlp.experts.{expert}.{kind}_proj.weight"] = shape
+    return shapes
+
+
+_MINIMAX_M2: Mapping[str, Any] = {
+    **_SIZES,
+    **_GPT2_IDS,
+    "architectures": ["MiniMaxM2ForCausalLM"],
+    "attn_type_list": [1, 1],
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "intermediate_size": 32,
+    "max_position_embeddings": 196608,
+    "model_type": "minimax_m2",
+    "num_experts_per_tok": 2,
+    "num_local_experts": 4,
+    "qk_norm_type": "per_layer",
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 5000000,
+    "rotary_dim": 16,
+    "scoring_func": "sigmoid",
+    "tie_word_embeddings": False,
+    "transformers_version": "4.46.1",
+    "use_qk_norm": True,
+    "use_routing_bias": True,
+}
+"""MiniMaxAI/MiniMax-M2."""
+
+
+def _minimax_tensors() -> dict[str, Sequence[int]]:
+    shapes: dict[str, Sequence[int]] = {
+        "lm_head.weight": [50257, 64],
+        "model.embed_tokens.weight": [50257, 64],
+        "model.norm.weight": [64],
+    }
+    for layer in range(2):
+        stem = f"model.layers.{layer}"
+        shapes |= {
+            f"{stem}.input_layernorm.weight": [64],
+            f"{stem}.post_attention_layernorm.weight": [64],
+            f"{stem}.self_attn.q_proj.weight": [128, 64],
+            f"{stem}.self_attn.k_proj.weight": [64, 64],
+            f"{stem}.self_attn.v_proj.weight": [64, 64],
+            f"{stem}.self_attn.o_proj.weight": [64, 128],
+            f"{stem}.self_attn.q_norm.weight": [128],
+            f"{stem}.self_attn.k_norm.weight": [64],
+            f"{stem}.block_sparse_moe.gate.weight": [4, 64],
+            f"{stem}.block_sparse_moe.e_score_correction_bias": [4],
+        }
+        for expert in range(4):
+            for kind, shape in (("w1", [32, 64]), ("w2", [64, 32]), ("w3", [32, 64])):
+                shapes[f"{stem}.block_sparse_moe.experts.{expert}.{kind}.weight"] = shape
+    return shapes
+
+
+_MISTRAL3: Mapping[str, Any] = {
+    "architectures": ["Mistral3ForConditionalGeneration"],
+    "image_token_index": 10,
+    "model_type": "mistral3",
+    "multimodal_projector_bias": False,
+    "projector_hidden_act": "gelu",
+    "spatial_merge_size": 2,
+    "text_config": {
+        **_SIZES,
+        **_DEMO_IDS,
+        "attention_dropout": 0.0,
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "max_position_embeddings": 131072,
+        "model_type": "mistral",
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 1000000000.0,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+    },
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.50.0.dev0",
+    "vision_config": {
+        "hidden_size": 32,
+        "image_size": 56,
+        "intermediate_size": 32,
+        "model_type": "pixtral",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 14,
+    },
+    "vision_feature_layer": -1,
+}
+"""mistralai/Mistral-Small-3.1-24B-Instruct-2503."""
+
+_LFM2: Mapping[str, Any] = {
+    **_SIZES,
+    **_GPT2_IDS,
+    "architectures": ["Lfm2ForCausalLM"],
+    "block_auto_adjust_ff_dim": True,
+    "block_dim": 64,
+    "block_ff_dim": 192,
+    "block_ffn_dim_multiplier": 1.0,
+    "block_mlp_init_scale": 1.0,
+    "block_multiple_of": 32,
+    "block_norm_eps": 1e-05,
+    "block_use_swiglu": True,
+    "block_use_xavier_init": True,
+    "conv_L_cache": 3,
+    "conv_bias": False,
+    "conv_dim": 64,
+    "intermediate_size": 192,
+    "layer_types": ["conv", "full_attention", "conv"],
+    "max_position_embeddings": 128000,
+    "model_type": "lfm2",
+    "norm_eps": 1e-05,
+    "num_heads": 4,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": True,
+    "transformers_version": "4.55.0.dev0",
+}
+"""LiquidAI/LFM2-1.2B."""
+
+_SEED_OSS: Mapping[str, Any] = {
+    **_SIZES,
+    **_GPT2_IDS,
+    "architectures": ["SeedOssForCausalLM"],
+    "attention_bias": True,
+    "attention_dropout": 0.1,
+    "attention_out_bias": False,
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 524288,
+    "mlp_bias": False,
+    "model_type": "seed_oss",
+    "residual_dropout": 0.1,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": {"rope_type": "default"},
+    "rope_theta": 10000000.0,
+    "tie_word_embeddings": False,
+    "transformers_version": "4.55.0",
+}
+"""ByteDance-Seed/Seed-OSS-36B-Instruct."""
+
+_ARCEE: Mapping[str, Any] = {
+    **_SIZES,
+    **_DEMO_IDS,
+    "architectures": ["ArceeForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "head_dim": 16,
+    "hidden_act": "relu2",
+    "max_position_embeddings": 65536,
+    "mlp_bias": False,
+    "model_type": "arcee",
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "factor": 20.0,
+        "mscale": 1.0,
+        "original_max_position_embeddings": 4096,
+        "rope_type": "yarn",
+    },
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+    "transformers_version": "4.53.0",
+}
+"""arcee-ai/AFM-4.5B."""
+
+FAMILY_CASES_E = (
+    FamilyCase("deepseek-v2", _DEEPSEEK_V2, "gpt2"),
+    FamilyCase("deepseek-v3", _DEEPSEEK_V3, "gpt2"),
+    FamilyCase(
+        "glm4-moe",
+        _GLM4_MOE,
+        "gpt2",
+        more=_glm_next_token(),
+        added_tokens=("[gMASK]", "<|user|>", "<|observation|>"),
+    ),
+    FamilyCase("minimax-m2", _MINIMAX_M2, "gpt2", tensors=_minimax_tensors()),
+    FamilyCase("mistral3-tiny", _MISTRAL3, _DEMO, auto="AutoModelForImageTextToText"),
+    FamilyCase("lfm2-tiny", _LFM2, "gpt2"),
+    FamilyCase("seed-oss", _SEED_OSS, "gpt2"),
+    FamilyCase("arcee-tiny", _ARCEE, _DEMO),
+)
