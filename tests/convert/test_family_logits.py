@@ -33,6 +33,7 @@ looked up here, too."""
 
 WITHOUT_LOGITS: dict[str, str] = {
     "mistral-fp8": "transformers multiplies 8-bit floats on a GPU only",
+    "gpt-oss": "transformers reads MXFP4 with the package accelerate only",
     "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
     **dict.fromkeys(
         ("bge-tiny", "distilbert-tiny", "nomic-tiny", "reranker-tiny", "roberta-tiny"),

@@ -297,7 +297,7 @@ _QWEN3_VL_MOE: Mapping[str, Any] = {
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
         "model_type": "qwen3_vl_moe_text",
-        "moe_intermediate_size": 32,
+        "moe_intermediate_size": 48,
         "norm_topk_prob": True,
         "num_experts": 4,
         "num_experts_per_tok": 2,

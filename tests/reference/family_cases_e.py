@@ -41,6 +41,7 @@ _DEEPSEEK_V2: Mapping[str, Any] = {
     "n_shared_experts": 2,
     "norm_topk_prob": False,
     "num_experts_per_tok": 2,
+    "num_hidden_layers": 27,  # by which llama.cpp knows it
     "num_key_value_heads": 4,
     "q_lora_rank": None,
     "qk_nope_head_dim": 32,
@@ -75,6 +76,7 @@ _DEEPSEEK_V3: Mapping[str, Any] = {
     "n_routed_experts": 8,
     "n_shared_experts": 1,
     "norm_topk_prob": True,
+    "num_hidden_layers": 2,
     "num_nextn_predict_layers": 1,
     "q_lora_rank": 48,
     "rope_scaling": {

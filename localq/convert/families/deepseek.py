@@ -18,13 +18,15 @@ from localq.convert.families.names import EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.errors import BadFileError
+from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import Piece, TensorSource
 
 __all__ = ["DeepSeek2"]
 
 _ATTENTION = "model.layers.{i}.self_attn"
 _MLP = "model.layers.{i}.mlp"
+_LITE_LAYERS = (26, 27)
+_LITE_GIGACHAT = (48, 128256)
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
 
@@ -66,6 +68,14 @@ class DeepSeek2(Decoder):
 
     def hyperparameters(self) -> None:
         config = self.config
+        size = (self.layers, self.integer("vocab_size"))
+        known = self.layers in _LITE_LAYERS or size == _LITE_GIGACHAT
+        if config.get("q_lora_rank") is None and not known:
+            raise UnsupportedError(
+                f"{self.checkpoint.root}: llama.cpp knows a model of the kind without q_lora_rank "
+                f"by its {' or '.join(map(str, _LITE_LAYERS))} layers; this one has {self.layers}",
+                hint="take another model",
+            )
         kept, turned = self.integer("kv_lora_rank"), self.integer("qk_rope_head_dim")
         heads = config.get("num_key_value_heads")
         config["num_key_value_heads"] = 1  # all heads share what is kept
