@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 import time
 
+from localq.messages import translate
+
 __all__ = ["age", "byte_size", "duration", "printable", "printable_lines", "short_count"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -62,9 +64,9 @@ def age(then: float, now: float) -> str:
 
 
 def printable(text: object) -> str:
-    """`text` on one line and without anything that could drive a terminal: line breaks and tabs
-    become spaces, other controls U+FFFD."""
-    line = str(text)
+    """`text`, a message in the user's language, on one line and without anything that could drive
+    a terminal: line breaks and tabs become spaces, other controls U+FFFD."""
+    line = translate(text) if isinstance(text, str) else str(text)
     if line.isascii() and line.isprintable():  # nearly all: no expression is compiled for them
         return line
     return _without(_HARMFUL, re.sub(r"[\t\r\n]+", " ", line))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
+from localq.messages import translate
+
 __all__ = ["NUMERIC", "lay_out", "width_of"]
 
 NUMERIC = frozenset(["SIZE", "PARAMETERS", "BYTES"])
@@ -24,7 +26,7 @@ def lay_out(
     The widest columns are cut to fit `width` terminal cells, names and numbers last, and names in
     their middle; None: as wide as they need.
     """
-    cells = [list(headings), *map(list, rows)]
+    cells = [[translate(heading) for heading in headings], *map(list, rows)]
     sizes = [[width_of(cell) for cell in row] for row in cells]
     widths = [max(column) for column in zip(*sizes, strict=True)]
     if width is not None:

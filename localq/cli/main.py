@@ -16,6 +16,7 @@ from typing import NamedTuple
 import click
 
 from localq.errors import Cancelled, LocalqError, StorageError, UsageError
+from localq.messages import language, msg, translate
 from localq.version import __version__
 
 __all__ = ["cli", "main"]
@@ -68,11 +69,13 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         command: click.Command = import_module(f"localq.cli.{_VERBS[cmd_name].module}").command
-        return command
+        return _in_users_language(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.about) for name, verb in _VERBS.items()])
+        with formatter.section(translate(msg("Commands"))):
+            formatter.write_dl(
+                [(name, translate(msg(verb.about))) for name, verb in _VERBS.items()]
+            )
 
 
 @click.group(
@@ -104,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         hold_standard_streams()
     output.use_utf8()
+    _in_users_language(cli)
     try:
         left_with = cli.main(args=arguments, prog_name="localq", standalone_mode=False)
     except click.Abort:
@@ -126,6 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             where = "the result cannot be written to standard output: "
         return _failed(StorageError(f"{where}{error.strerror or error}"))
     return left_with if isinstance(left_with, int) else 0
+
+
+def _in_users_language(command: click.Command) -> click.Command:
+    if language() == "en":
+        return command
+    from localq.cli.help import in_users_language
+
+    return in_users_language(command)
 
 
 def _failed(error: LocalqError) -> int:

@@ -14,6 +14,7 @@ import click
 from localq.cli.columns import lay_out
 from localq.display import printable, printable_lines
 from localq.errors import LocalqError
+from localq.messages import msg, translate
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -55,14 +56,14 @@ def narrate(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    click.echo(f"{_colour('warning:', 'yellow')} {printable(text)}", err=True)
+    click.echo(f"{_colour(msg('warning:'), 'yellow')} {printable(text)}", err=True)
 
 
 def error(failure: LocalqError) -> None:
     """The one line that says what went wrong, and the one that says what to do."""
-    click.echo(f"{_colour('error:', 'red')} {printable(failure.message)}", err=True)
+    click.echo(f"{_colour(msg('error:'), 'red')} {printable(failure.message)}", err=True)
     if failure.hint:
-        click.echo(f"{_colour('  try:', 'cyan')} {printable(failure.hint)}", err=True)
+        click.echo(f"{_colour(msg('  try:'), 'cyan')} {printable(failure.hint)}", err=True)
 
 
 def json_document(value: object) -> None:
@@ -115,4 +116,4 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _colour(text: str, colour: str) -> str:
-    return click.style(text, fg=colour, bold=True)
+    return click.style(translate(text), fg=colour, bold=True)
