@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from localq.messages import msg
+
 __all__ = [
     "BadFileError",
     "Cancelled",
@@ -113,8 +115,10 @@ def storage_errors(path: Path, hint: str = "choose another place with -o") -> It
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{path}: the disk is full",
-                hint="free some space (localq trash empty), then run the same command again",
+                msg("{path}: the disk is full", path=path),
+                hint=msg("free some space (localq trash empty), then run the same command again"),
             ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StorageError(f"{path}: cannot be written: {reason}", hint=hint) from error
+        raise StorageError(
+            msg("{path}: cannot be written: {reason}", path=path, reason=reason), hint=hint
+        ) from error

@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 
 from localq.errors import LibraryError, storage_errors
+from localq.messages import msg
 
 __all__ = [
     "finish",
@@ -80,7 +81,8 @@ def finish(partial: Path, final: Path, *, replace: bool) -> None:
                 _rename_to_new(partial, final)
             except FileExistsError:
                 raise LibraryError(
-                    f"{final}: is there already", hint="replace it with --force"
+                    msg("{final}: is there already", final=final),
+                    hint=msg("replace it with --force"),
                 ) from None
         sync_folder(final.parent)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localq
-from localq.cli.main import main
 from localq.errors import LocalqError
 from localq.messages import LOCALES, Message, language, msg, translate
 
-Capture = pytest.CaptureFixture[str]
 _ROOT = Path(localq.__file__).parent
 _FIELD = re.compile(r"(?<!\{)\{(\w*)[^{}]*\}")
 
@@ -76,6 +76,14 @@ def _errors() -> set[str]:
     return found
 
 
+def _words(text: ast.expr) -> str:
+    """What a literal says by itself; nothing where it is only a command to type."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+    words = " ".join(part for part in texts if isinstance(part, str))
+    return "" if words.startswith(("localq ", "CMAKE_ARGS=")) else words
+
+
 def test_errors_and_notes_are_made_of_messages() -> None:
     """A plain text or f-string given to an error or a note could never be translated."""
     takes_texts = {*_errors(), "Note", "Started", "Problem", "Skipped"}
@@ -90,12 +98,7 @@ def test_errors_and_notes_are_made_of_messages() -> None:
             bare += [
                 f"{path.relative_to(_ROOT)}:{node.lineno}"
                 for text in given
-                if isinstance(text, ast.JoinedStr)
-                or (
-                    (isinstance(text, ast.Constant) and isinstance(text.value, str))
-                    and re.search(r"[a-z] [a-z]", text.value)
-                    and not text.value.startswith("localq ")
-                )
+                if re.search(r"[a-z]{2,} [a-z]", _words(text))
             ]
     assert bare == []
 
@@ -154,23 +157,10 @@ def test_which_language(
     assert language() == expected
 
 
-@pytest.mark.usefixtures("home", "chinese")
-def test_errors_hints_and_help_in_chinese(capsys: Capture) -> None:
-    assert main(["show", "nothing"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "没有名为 'nothing' 的模型" in said.err
-    assert "localq pull" in said.err
-    assert main(["quantize", "q9", "nothing"]) == 2
-    assert "未知的量化类型 'q9'" in capsys.readouterr().err
+def test_errors_help_and_json(home: object) -> None:
+    """In processes of their own: commands, and click's words, are translated once and for all."""
 
-
-def test_help_and_json(home: object, tmp_path: Path) -> None:
-    """Commands are translated when they are first imported: in a process of their own."""
-    import os
-    import subprocess
-
-    def run(*arguments: str, code: int = 0) -> str:
+    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
         done = subprocess.run(
             [sys.executable, "-m", "localq", *arguments],
             env={**os.environ, "LOCALQ_LANG": "zh_CN"},
@@ -179,11 +169,17 @@ def test_help_and_json(home: object, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == code, done.stderr
-        return done.stdout
+        return done.stdout, done.stderr
 
-    assert "用法" in run("--help")
-    assert "移入回收站" in run("rm", "--help")
-    assert json.loads(run("list", "--json")) == []
+    assert "用法" in run("--help")[0]
+    assert "移入回收站" in run("rm", "--help")[0]
+    assert json.loads(run("list", "--json")[0]) == []
+    out, err = run("show", "nothing", code=1)
+    assert out == ""
+    assert "没有名为 'nothing' 的模型" in err
+    assert "localq pull" in err
+    assert "未知的量化类型 'q9'" in run("quantize", "q9", "nothing", code=2)[1]
+    assert "没有选项 '--frob'" in run("list", "--frob", code=2)[1]
 
 
 def test_catalogues_are_in_the_package() -> None:

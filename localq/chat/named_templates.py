@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localq.errors import BadFileError, UsageError
+from localq.messages import msg
 
 __all__ = ["NAMED_TEMPLATES", "read_template"]
 
@@ -92,16 +93,18 @@ def read_template(choice: str) -> str:
     if not path.is_file():
         names = ", ".join(NAMED_TEMPLATES)
         raise UsageError(
-            f"{choice!r} is neither a chat template's file nor a name",
-            hint=f"--template FILE, none, or one of: {names}",
+            msg("{choice!r} is neither a chat template's file nor a name", choice=choice),
+            hint=msg("--template FILE, none, or one of: {names}", names=names),
         )
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
-            raise BadFileError(path, "too long for a chat template")
+            raise BadFileError(path, msg("too long for a chat template"))
         return data.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     except UnicodeDecodeError as error:
-        raise BadFileError(path, "not valid UTF-8", offset=error.start) from None
+        raise BadFileError(path, msg("not valid UTF-8"), offset=error.start) from None

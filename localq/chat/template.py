@@ -13,6 +13,7 @@ from localq.chat.limits import MAX_SIZE, LimitError, RenderBudget, too_large
 from localq.chat.message import ChatMessage
 from localq.chat.sandbox import BoundedEnvironment
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["ChatTemplate"]
 
@@ -29,7 +30,9 @@ class ChatTemplate:
 
     def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
         if len(source) > _MAX_SOURCE:
-            raise UnsupportedError(f"the model's chat template has {len(source):,} characters")
+            raise UnsupportedError(
+                msg("the model's chat template has {source:,} characters", source=len(source))
+            )
         self.bos_token = bos_token
         self.eos_token = eos_token
         self._lock = threading.Lock()
@@ -85,9 +88,16 @@ def _unsupported(error: Exception) -> UnsupportedError:
     if isinstance(error, RefusedError):
         fault = "refuses this conversation"
     elif not isinstance(error, LimitError | TemplateError):
-        reason = f"{type(error).__name__}: {reason}"
+        reason = msg("{kind}: {reason}", kind=type(error).__name__, reason=reason)
     reason = shorten(reason, 300, placeholder="...")
-    return UnsupportedError(f"the model's chat template {fault}{where}: {reason}")
+    return UnsupportedError(
+        msg(
+            "the model's chat template {fault}{where}: {reason}",
+            fault=fault,
+            where=where,
+            reason=reason,
+        )
+    )
 
 
 def _line(error: Exception) -> int | None:

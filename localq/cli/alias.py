@@ -7,6 +7,7 @@ import click
 from localq.cli import output
 from localq.cli.options import json_option
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -31,4 +32,4 @@ def command(model: str, name: str | None, remove: bool, as_json: bool) -> None:
             output.line(alias)
     else:
         called = ", ".join(found.aliases) or "nothing else"
-        output.narrate(f"{found.name} is called {called}")
+        output.narrate(msg("{name} is called {called}", name=found.name, called=called))

@@ -16,6 +16,7 @@ from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
 from localq.library import Library
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.planning.measurements import Benchmark
@@ -68,7 +69,9 @@ def command(
     _show(run)
     if earlier := [other for other in before if _comparable(run, other)]:
         output.line("")
-        output.line(f"{_when(earlier[0])}: {_changes(run, earlier[0])}")
+        output.line(
+            msg("{when}: {changes}", when=_when(earlier[0]), changes=_changes(run, earlier[0]))
+        )
 
 
 def _show(run: Benchmark) -> None:
@@ -78,11 +81,25 @@ def _show(run: Benchmark) -> None:
         threads += f", reading with {setting.n_threads_batch}"
     if setting.n_gpu_layers:
         threads += f", {setting.n_gpu_layers} layers on devices"
-    output.line(f"{run.model} ({run.subject.quant})")
-    output.line(f"{run.machine_name}; llama-cpp-python {run.subject.engine}; {threads}")
+    output.line(msg("{model} ({quant})", model=run.model, quant=run.subject.quant))
+    output.line(
+        msg(
+            "{machine_name}; llama-cpp-python {engine}; {threads}",
+            machine_name=run.machine_name,
+            engine=run.subject.engine,
+            threads=threads,
+        )
+    )
     output.line("")
     for test in run.tests:
-        output.line(f"{test.name:<12} {test.mean:10.2f} ± {test.stddev:.2f} tokens/s")
+        output.line(
+            msg(
+                "{name:<12} {mean:10.2f} ± {stddev:.2f} tokens/s",
+                name=test.name,
+                mean=test.mean,
+                stddev=test.stddev,
+            )
+        )
     output.line(f"{'first token':<12} {run.first_token_seconds:10.2f} s")
     output.line(f"{'load':<12} {run.load_seconds:10.2f} s")
     memory = byte_size(run.memory_bytes)
@@ -95,7 +112,7 @@ def _history(runs: Sequence[Benchmark], as_json: bool) -> None:
     if as_json:
         output.json_document(runs)
     elif not runs:
-        output.narrate("nothing was measured yet; try: localq bench")
+        output.narrate(msg("nothing was measured yet; try: localq bench"))
     else:
         output.table(
             ("MEASURED", "MODEL", "TESTS", "THREADS", "ENGINE", "MACHINE"),

@@ -10,6 +10,7 @@ import click
 from localq.cli import output
 from localq.display import printable
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["consent_by"]
 
@@ -19,11 +20,12 @@ def consent_by(*, yes: bool) -> Callable[[str], bool]:
 
     def consent(question: str) -> bool:
         if yes:
-            output.narrate(f"{question} Yes, as --yes says.")
+            output.narrate(msg("{question} Yes, as --yes says.", question=question))
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
-                f"this needs your consent: {question}", hint="agree beforehand with --yes"
+                msg("this needs your consent: {question}", question=question),
+                hint=msg("agree beforehand with --yes"),
             )
         return click.confirm(printable(question), err=True)
 

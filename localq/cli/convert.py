@@ -13,6 +13,7 @@ from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.errors import UsageError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -78,8 +79,8 @@ def command(
         return
     if merge or base:
         raise UsageError(
-            f"{model or 'the model'} is no adapter's folder",
-            hint="--merge and --base go with a folder that has an adapter_config.json",
+            msg("{model} is no adapter's folder", model=model or "the model"),
+            hint=msg("--merge and --base go with a folder that has an adapter_config.json"),
         )
     request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

@@ -10,6 +10,7 @@ from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.errors import LibraryError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -32,17 +33,21 @@ def command(repair: bool, as_json: bool) -> None:
         for finding in result.findings:
             output.line(finding.problem)
             if finding.repaired:
-                output.line(f"  repaired: {finding.remedy}")
+                output.line(msg("  repaired: {remedy}", remedy=finding.remedy))
             elif finding.repairable:
-                output.line(f"  --repair {finding.remedy}")
+                output.line(msg("  --repair {remedy}", remedy=finding.remedy))
             else:
-                output.line(f"  {finding.remedy}")
+                output.line(msg("  {remedy}", remedy=finding.remedy))
         if not result.findings:
-            output.narrate("all is well")
+            output.narrate(msg("all is well"))
     left = [finding for finding in result.findings if not finding.repaired]
     if left:
         repairable = any(finding.repairable and not finding.failure for finding in left)
         raise LibraryError(
-            f"{len(left)} {'thing is' if len(left) == 1 else 'things are'} amiss",
+            msg(
+                "{left} {word} amiss",
+                left=len(left),
+                word=(msg("thing is") if len(left) == 1 else msg("things are")),
+            ),
             hint="localq doctor --repair" if repairable and not repair else None,
         )

@@ -11,6 +11,7 @@ from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
 from localq.errors import UsageError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -22,7 +23,7 @@ __all__ = ["command"]
 def command(duplicates: bool, link: bool, as_json: bool) -> None:
     """Say what each model takes of the disk, and what else does. Shared files count once."""
     if link and not duplicates:
-        raise UsageError("--link goes with --duplicates", hint="localq du --duplicates --link")
+        raise UsageError(msg("--link goes with --duplicates"), hint="localq du --duplicates --link")
     if duplicates:
         _duplicates(link, as_json)
         return
@@ -66,13 +67,13 @@ def _duplicates(link: bool, as_json: bool) -> None:
         output.json_document({**output.to_json(result), "saves_bytes": result.saves_bytes})
         return
     for duplicate in result.duplicates:
-        output.line(f"{byte_size(duplicate.size_bytes)} the same in:")
+        output.line(msg("{size_bytes} the same in:", size_bytes=byte_size(duplicate.size_bytes)))
         for path, model in zip(duplicate.files, duplicate.models, strict=True):
-            output.line(f"  {path} ({model})")
+            output.line(msg("  {path} ({model})", path=path, model=model))
     if not result.duplicates:
-        output.narrate("no duplicates")
+        output.narrate(msg("no duplicates"))
     elif link:
-        output.narrate(f"{byte_size(result.saves_bytes)} freed")
+        output.narrate(msg("{saves_bytes} freed", saves_bytes=byte_size(result.saves_bytes)))
     elif result.saves_bytes:
         size = byte_size(result.saves_bytes)
-        output.narrate(f"localq du --duplicates --link would free {size}")
+        output.narrate(msg("localq du --duplicates --link would free {size}", size=size))

@@ -11,6 +11,7 @@ import click
 from localq.cli import output
 from localq.cli.options import json_option
 from localq.errors import EngineError
+from localq.messages import msg
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check(again: bool, as_json: bool) -> None:
         for line in lines(found):
             output.line(line)
     if found.mode is None:
-        text = found.finding.text if found.finding else "the engine could not be tried"
+        text = found.finding.text if found.finding else msg("the engine could not be tried")
         raise EngineError(text)
 
 
@@ -63,11 +64,11 @@ def lines(found: EngineCheck) -> Iterator[str]:
         yield f"{'loaded':<12} {_LOADED.get(found.mode, found.mode)}{how}"
     if found.finding:
         yield ""
-        yield f"! {found.finding.text}"
+        yield msg("! {text}", text=found.finding.text)
         if found.finding.command:
-            yield f"  try: {found.finding.command}"
+            yield msg("  try: {command}", command=found.finding.command)
         if found.finding.otherwise:
-            yield f"   or: {found.finding.otherwise}"
+            yield msg("   or: {otherwise}", otherwise=found.finding.otherwise)
 
 
 _LOADED = {"default": "as it was built"}

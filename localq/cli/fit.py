@@ -13,6 +13,7 @@ from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size, short_count
 from localq.library import Library
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.services.fit.fit import FitResult, FitRow, RelatedRepo
@@ -71,17 +72,19 @@ def show(result: FitResult) -> None:
         output.line(line)
     output.line("")
     if result.recommended is not None:
-        output.line(f"* {result.recommended}: {result.reason}")
+        output.line(
+            msg("* {recommended}: {reason}", recommended=result.recommended, reason=result.reason)
+        )
     else:
         output.line(f"{result.reason}{_instead(result)}")
     if result.related:
         output.line("")
         output.line("ready-made:")
         for repo in result.related:
-            output.line(f"  {_related(repo)}")
+            output.line(msg("  {related}", related=_related(repo)))
     for warning in result.warnings:
         output.warn(warning)
-    output.narrate(f"next: {result.command}")
+    output.narrate(msg("next: {command}", command=result.command))
 
 
 def _about(result: FitResult) -> Iterator[tuple[str, str]]:
@@ -113,24 +116,31 @@ def _row(row: FitRow) -> tuple[str, ...]:
 def _place(row: FitRow) -> str:
     match row.where.value:
         case "gpu":
-            return "GPU"
+            return msg("GPU")
         case "gpu+cpu" if row.cpu_moe:
-            return f"GPU+CPU {row.gpu_layers}/{row.layers} e{row.cpu_moe}"
+            return msg(
+                "GPU+CPU {gpu_layers}/{layers} e{cpu_moe}",
+                gpu_layers=row.gpu_layers,
+                layers=row.layers,
+                cpu_moe=row.cpu_moe,
+            )
         case "gpu+cpu":
-            return f"GPU+CPU {row.gpu_layers}/{row.layers}"
+            return msg(
+                "GPU+CPU {gpu_layers}/{layers}", gpu_layers=row.gpu_layers, layers=row.layers
+            )
         case "cpu":
-            return "CPU"
+            return msg("CPU")
     return "no"
 
 
 def _legend(rows: Sequence[FitRow]) -> Iterator[str]:
     if split := next((row for row in rows if row.where.value == "gpu+cpu"), None):
         n, m = split.gpu_layers, split.layers
-        yield f"GPU+CPU {n}/{m}: {n} of {m} layers on the GPU, the others in memory"
+        yield msg("GPU+CPU {n}/{m}: {n} of {m} layers on the GPU, the others in memory", n=n, m=m)
     if moe := next((row for row in rows if row.cpu_moe and row.where.value != "no"), None):
-        yield f"e{moe.cpu_moe}: the experts of {moe.cpu_moe} layers in memory"
+        yield msg("e{cpu_moe}: the experts of {cpu_moe} layers in memory", cpu_moe=moe.cpu_moe)
     if any(row.needs_imatrix for row in rows):
-        yield f"{_MATRIX} needs an importance matrix, which localq imatrix makes"
+        yield msg("{matrix} needs an importance matrix, which localq imatrix makes", matrix=_MATRIX)
 
 
 def _room(row: FitRow) -> str:
@@ -146,12 +156,21 @@ def _right(text: str) -> str:
 def _instead(result: FitResult) -> str:
     if result.smaller is None:
         return ""
-    return f"; a model of {result.smaller:g}B parameters would fit as Q4_K_M"
+    return msg("; a model of {smaller:g}B parameters would fit as Q4_K_M", smaller=result.smaller)
 
 
 def _related(related: RelatedRepo) -> str:
     if related.quant:
-        return f"{related.command}  ({byte_size(related.size_bytes)})"
+        return msg(
+            "{command}  ({size_bytes})",
+            command=related.command,
+            size_bytes=byte_size(related.size_bytes),
+        )
     quants = list(related.quants)
     more = " ..." if len(quants) > _MOST_QUANTS else ""
-    return f"{related.repo} has {', '.join(quants[:_MOST_QUANTS])}{more}"
+    return msg(
+        "{repo} has {quants}{more}",
+        repo=related.repo,
+        quants=", ".join(quants[:_MOST_QUANTS]),
+        more=more,
+    )

@@ -12,6 +12,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
+from localq.messages import msg
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -128,7 +129,13 @@ def _cores(cpu: CpuProfile) -> str:
 
 def _cache(cache: Cache) -> str:
     shared = f" for {cache.shared_by} threads" if (cache.shared_by or 1) > 2 else ""
-    return f"L{cache.level}{_CACHE_LETTERS[cache.kind]} {byte_size(cache.size_bytes)}{shared}"
+    return msg(
+        "L{level}{cache_letters} {size_bytes}{shared}",
+        level=cache.level,
+        cache_letters=_CACHE_LETTERS[cache.kind],
+        size_bytes=byte_size(cache.size_bytes),
+        shared=shared,
+    )
 
 
 def _memory(memory: Memory | None) -> str:
@@ -161,12 +168,16 @@ def _engine(engine: EngineBuild | None) -> str:
     if engine is None:
         return _UNKNOWN
     backends = " and ".join(engine.backends) or "no backend"
-    return f"llama-cpp-python {engine.version or _UNKNOWN}, built for {backends}"
+    return msg(
+        "llama-cpp-python {version}, built for {backends}",
+        version=engine.version or _UNKNOWN,
+        backends=backends,
+    )
 
 
 def _codecs(codecs: QuantizeCodecs) -> str:
     if codecs.instructions is None:
-        return f"the engine's codecs: {codecs.reason}"
+        return msg("the engine's codecs: {reason}", reason=codecs.reason)
     same = codecs.checked - len(codecs.different)
     checked = f"{same} types give the engine's bytes (checked)"
     left = f"the engine's own for {', '.join(codecs.different)}" if codecs.different else None
@@ -192,18 +203,22 @@ def _disk(disk: Disk) -> str:
 
 
 def _note(note: Finding) -> Iterator[str]:
-    yield f"! {note.text}"
+    yield msg("! {text}", text=note.text)
     if note.command:
-        yield f"  try: {note.command}"
+        yield msg("  try: {command}", command=note.command)
     if note.otherwise:
-        yield f"   or: {note.otherwise}"
+        yield msg("   or: {otherwise}", otherwise=note.otherwise)
 
 
 def _amount(total: int | None, free: int | None, *, unified: bool) -> str:
     if total is None:
-        return "uses the machine's memory" if unified else "memory unknown"
+        return msg("uses the machine's memory") if unified else msg("memory unknown")
     share = " of the machine's memory" if unified else ""
-    return byte_size(total) + share + (f", {byte_size(free)} free" if free is not None else "")
+    return (
+        byte_size(total)
+        + share
+        + (msg(", {free} free", free=byte_size(free)) if free is not None else "")
+    )
 
 
 def _many(number: int, noun: str) -> str:

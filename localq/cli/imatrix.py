@@ -11,6 +11,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -67,7 +68,12 @@ def command(
         return
     speed = result.tokens / result.seconds if result.seconds else 0
     output.narrate(
-        f"{result.entries} tensors, {result.tokens:,} tokens in {result.seconds:.1f} s"
-        f" ({speed:,.0f} per second)"
+        msg(
+            "{entries} tensors, {tokens:,} tokens in {seconds:.1f} s ({speed:,.0f} per second)",
+            entries=result.entries,
+            tokens=result.tokens,
+            seconds=result.seconds,
+            speed=speed,
+        )
     )
     output.line(str(result.path))

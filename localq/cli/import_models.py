@@ -14,6 +14,7 @@ from localq.display import byte_size
 from localq.errors import LibraryError
 from localq.library import Library
 from localq.library.foreign import TOOLS
+from localq.messages import msg
 from localq.services.jobs.jobs import recorded
 from localq.services.jobs.kinds.import_models import ImportKind
 from localq.services.library.import_models import ImportRequest, ImportResult
@@ -69,20 +70,32 @@ def command(
     else:
         _list(result, tool)
     if result.skipped and result.taken and not result.imported:
-        raise LibraryError(f"nothing was imported: {result.skipped[0].label} cannot be")
+        raise LibraryError(
+            msg("nothing was imported: {label} cannot be", label=result.skipped[0].label)
+        )
 
 
 def _report(result: ImportResult, wanted: str | None) -> None:
     for one in result.imported:
         if one.already_there:
             alias = f"; call it otherwise: localq alias {one.model.name} NAME" if wanted else ""
-            output.narrate(f"{one.source} is in the library already{alias}")
+            output.narrate(
+                msg("{source} is in the library already{alias}", source=one.source, alias=alias)
+            )
         else:
-            output.narrate(f"{one.source}: {_HOW[one.way.value] if one.way else ''}")
+            output.narrate(
+                msg(
+                    "{source}: {how}",
+                    source=one.source,
+                    how=(_HOW[one.way.value] if one.way else ""),
+                )
+            )
         output.line(one.model.name)
     _tell_skipped(result)
     if result.saved_bytes:
-        output.narrate(f"{byte_size(result.saved_bytes)} of disk saved")
+        output.narrate(
+            msg("{saved_bytes} of disk saved", saved_bytes=byte_size(result.saved_bytes))
+        )
 
 
 _HOW = {
@@ -109,14 +122,18 @@ def _list(result: ImportResult, tool: str | None) -> None:
             ),
         )
     elif not result.skipped:
-        output.narrate(f"{tool} holds no models that localq can use" if tool else "nothing found")
+        output.narrate(
+            msg("{tool} holds no models that localq can use", tool=tool)
+            if tool
+            else msg("nothing found")
+        )
     for note in sorted({note for one in result.imported for note in one.notes}):
         output.narrate(note)
     _tell_skipped(result)
     if tool and any(not one.already_there for one in result.imported):
-        output.narrate(f"take them: localq import --from {tool} --all, or name some")
+        output.narrate(msg("take them: localq import --from {tool} --all, or name some", tool=tool))
 
 
 def _tell_skipped(result: ImportResult) -> None:
     for skipped in result.skipped:
-        output.warn(f"{skipped.label}: {skipped.why}")
+        output.warn(msg("{label}: {why}", label=skipped.label, why=skipped.why))

@@ -17,6 +17,7 @@ from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
 from localq.jobs import Job, JobState, JobStore
 from localq.library import Library
+from localq.messages import msg
 from localq.paths import Paths
 
 __all__ = ["command", "report_detached"]
@@ -75,11 +76,17 @@ def cancel(job_id: int, as_json: bool) -> None:
     if as_json:
         output.json_document(_document(job))
     elif job.state.is_active:
-        output.narrate(f"job {job_id} will stop at the next chance: {job.title}")
+        output.narrate(
+            msg(
+                "job {job_id} will stop at the next chance: {title}", job_id=job_id, title=job.title
+            )
+        )
     else:
-        output.narrate(f"job {job_id} is {job.state}: {job.title}")
+        output.narrate(
+            msg("job {job_id} is {state}: {title}", job_id=job_id, state=job.state, title=job.title)
+        )
         if job.state.is_resumable:
-            output.narrate(f"go on with: localq jobs resume {job_id}")
+            output.narrate(msg("go on with: localq jobs resume {job_id}", job_id=job_id))
 
 
 @command.command(short_help="Go on with a job where it stopped.")
@@ -123,7 +130,14 @@ def clear(job_ids: tuple[int, ...], every: bool, partials: bool, as_json: bool) 
         return
     freed = f"; {byte_size(cleared.freed_bytes)} freed" if partials else ""
     count = len(cleared.job_ids)
-    output.narrate(f"{count or 'no'} job{'' if count == 1 else 's'} forgotten{freed}")
+    output.narrate(
+        msg(
+            "{count} job{word} forgotten{freed}",
+            count=count or "no",
+            word=("" if count == 1 else "s"),
+            freed=freed,
+        )
+    )
 
 
 @command.command(short_help="What a background job has said.")
@@ -134,14 +148,14 @@ def log(job_id: int) -> None:
     job = store.job(job_id)
     path = store.log(job_id)
     if not path.is_file():
-        output.narrate(f"job {job_id} has no log: it ran in a terminal")
+        output.narrate(msg("job {job_id} has no log: it ran in a terminal", job_id=job_id))
     else:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LOG_BYTES))
             for text in file.read().decode("utf-8", "replace").splitlines():
                 output.line(text)
     if job.error:
-        output.narrate(f"it failed: {job.error}")
+        output.narrate(msg("it failed: {error}", error=job.error))
 
 
 @command.command(hidden=True)
@@ -161,8 +175,8 @@ def report_detached(job: Job, *, as_json: bool) -> None:
     if as_json:
         output.json_document(_document(job))
         return
-    output.narrate(f"job {job.id} does it in the background: {job.title}")
-    output.narrate("see how far it is with: localq jobs --watch")
+    output.narrate(msg("job {id} does it in the background: {title}", id=job.id, title=job.title))
+    output.narrate(msg("see how far it is with: localq jobs --watch"))
     output.line(str(job.id))
 
 
@@ -179,7 +193,7 @@ def _again(job_id: int, *, detach: bool, as_json: bool, anew: bool) -> None:
         if detach:
             report_detached(resume_detached(library, job, request_of(job)), as_json=as_json)
             return
-        output.narrate(f"job {job_id}: {job.title}")
+        output.narrate(msg("job {job_id}: {title}", job_id=job_id, title=job.title))
         consent = consent_by(yes=job.agreed)
         with cancel_on_interrupt() as stop, ProgressDisplay() as emit:
             job = run_job(library, job_id, emit, stop, consent)

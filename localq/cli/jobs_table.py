@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.display import age, byte_size, duration
 from localq.events import Unit
 from localq.jobs import Job, JobState
+from localq.messages import msg
 
 __all__ = ["show_jobs", "watch_jobs"]
 
@@ -21,16 +22,16 @@ _HEADINGS = ("ID", "JOB", "STATE", "PROGRESS", "SPEED", "LEFT", "WHEN")
 def show_jobs(jobs: Sequence[Job]) -> None:
     """The table, and below it what can be done about jobs that did not finish."""
     if not jobs:
-        output.narrate("no jobs; localq jobs --all lists older ones")
+        output.narrate(msg("no jobs; localq jobs --all lists older ones"))
         return
     output.table(_HEADINGS, map(_row, jobs))
     for job in jobs:
         if job.state is JobState.FAILED and job.error:
-            output.narrate(f"job {job.id} failed: {job.error}")
+            output.narrate(msg("job {id} failed: {error}", id=job.id, error=job.error))
             if job.hint:
-                output.narrate(f"  try: {job.hint}")
+                output.narrate(msg("  try: {hint}", hint=job.hint))
         elif job.state is JobState.INTERRUPTED:
-            output.narrate(f"go on with: localq jobs resume {job.id}")
+            output.narrate(msg("go on with: localq jobs resume {id}", id=job.id))
 
 
 def watch_jobs(look: Callable[[], Sequence[Job]], *, quiet: bool = False) -> None:
@@ -87,5 +88,5 @@ def _speed(job: Job) -> str:
     if not speed:
         return ""
     if job.progress.unit is Unit.BYTES:
-        return f"{byte_size(speed)}/s"
+        return msg("{speed}/s", speed=byte_size(speed))
     return f"{speed:,.0f} {job.progress.unit.value}/s"

@@ -10,6 +10,7 @@ from localq.cli import output
 from localq.cli.options import json_option
 from localq.display import byte_size, short_count
 from localq.library import Library, Model
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -43,9 +44,9 @@ def command(tags: tuple[str, ...], sort: str, as_json: bool) -> None:
     if as_json:
         output.json_document(shown)
     elif not models:
-        output.narrate("no models yet; get one with: localq pull")
+        output.narrate(msg("no models yet; get one with: localq pull"))
     elif not shown:
-        output.narrate(f"no model is tagged {' and '.join(tags)}")
+        output.narrate(msg("no model is tagged {tags}", tags=" and ".join(tags)))
     else:
         _table(shown)
 

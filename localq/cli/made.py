@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localq.cli import output
 from localq.display import byte_size
+from localq.messages import msg
 from localq.services.make.quantize import QuantizeResult
 
 __all__ = ["report_made"]
@@ -15,5 +16,11 @@ def report_made(result: QuantizeResult, *, as_json: bool) -> None:
         output.json_document(result)
         return
     if not result.already_there:
-        output.narrate(f"{byte_size(result.size_bytes)} in {result.seconds:.1f} s")
+        output.narrate(
+            msg(
+                "{size_bytes} in {seconds:.1f} s",
+                size_bytes=byte_size(result.size_bytes),
+                seconds=result.seconds,
+            )
+        )
     output.line(result.name or str(result.path))

@@ -91,7 +91,7 @@ def cli(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise UsageError(
-                "the terminal app needs a terminal", hint="localq --help lists the verbs"
+                msg("the terminal app needs a terminal"), hint=msg("localq --help lists the verbs")
             )
         from localq.tui.app import run
 
@@ -114,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(Cancelled("stopped"))
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "localq"
-        return _failed(UsageError(error.format_message(), hint=f"{command} --help"))
+        return _failed(
+            UsageError(error.format_message(), hint=msg("{command} --help", command=command))
+        )
     except click.ClickException as error:
         return _failed(LocalqError(error.format_message()))
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from localq.cli.plan_options import plan_options, plan_options_from
 from localq.display import byte_size
 from localq.errors import UsageError
 from localq.library import Library
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.planning.offload_plan import OffloadPlan
@@ -51,22 +52,24 @@ def command(
     from localq.services.machine.plan import forget_plan_options, plan_model, save_plan_options
 
     if as_flags + as_langchain + as_json > 1:
-        raise UsageError("choose one of --llama-cpp, --langchain and --json")
+        raise UsageError(msg("choose one of --llama-cpp, --langchain and --json"))
     if save and forget:
-        raise UsageError("choose one of --save and --forget")
+        raise UsageError(msg("choose one of --save and --forget"))
     wanted = plan_options_from(**options)
     if save and not any(getattr(wanted, name) is not None for name in wanted.__slots__):
-        raise UsageError("nothing to keep: no option was given", hint="--save with --ctx 8192, say")
+        raise UsageError(
+            msg("nothing to keep: no option was given"), hint=msg("--save with --ctx 8192, say")
+        )
     with Library() as library, cancel_on_interrupt() as cancel:
         if save or forget:
             found = locate_gguf(library, model)
             if save:
                 save_plan_options(library, found, wanted)
-                output.narrate(f"kept for {found.name}")
+                output.narrate(msg("kept for {name}", name=found.name))
             elif forget_plan_options(library, found):
-                output.narrate(f"forgot what was kept for {found.name}")
+                output.narrate(msg("forgot what was kept for {name}", name=found.name))
             else:
-                output.narrate(f"nothing was kept for {found.name}")
+                output.narrate(msg("nothing was kept for {name}", name=found.name))
         planned = plan_model(library, model, wanted, cancel=cancel)
     if as_json:
         document = output.to_json(planned.plan)
@@ -104,7 +107,7 @@ def _show(planned: PlannedModel, explain: bool) -> None:
             if getattr(planned.saved, name) is not None
         ]
         if saved:
-            output.line(f"kept for this model: {', '.join(saved)}")
+            output.line(msg("kept for this model: {saved}", saved=", ".join(saved)))
 
 
 def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
@@ -133,13 +136,13 @@ def _shell(planned: PlannedModel) -> str:
 def _langchain(planned: PlannedModel) -> None:
     from localq.services.machine.plan_arguments import langchain_arguments
 
-    output.line("LlamaCpp(")
+    output.line(msg("LlamaCpp("))
     for name, value in langchain_arguments(planned.model.path, planned.plan).items():
-        output.line(f"    {name}={value!r},")
+        output.line(msg("    {name}={value!r},", name=name, value=value))
     output.line(")")
 
 
 def _cannot_run(plan: OffloadPlan) -> None:
-    output.warn(f"it cannot run so: {plan.problem}")
+    output.warn(msg("it cannot run so: {problem}", problem=plan.problem))
     for suggestion in plan.suggestions:
-        output.narrate(f"  try: {suggestion}")
+        output.narrate(msg("  try: {suggestion}", suggestion=suggestion))

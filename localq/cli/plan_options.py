@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.planning.offload_plan import PlanOptions
@@ -92,7 +93,10 @@ def _types(kv: str | None) -> tuple[str | None, str | None]:
     names = [name.strip() for name in kv.lower().split(",")]
     if len(names) > 2 or not all(name in KV_TYPES for name in names):
         raise UsageError(
-            f"keys and values cannot be kept as {kv!r}",
-            hint=f"one type for both, or two with a comma between, of: {', '.join(KV_TYPES)}",
+            msg("keys and values cannot be kept as {kv!r}", kv=kv),
+            hint=msg(
+                "one type for both, or two with a comma between, of: {kv_types}",
+                kv_types=", ".join(KV_TYPES),
+            ),
         )
     return names[0], names[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localq.cli import output
 from localq.display import byte_size, printable
 from localq.events import JobEvent, Note, Progress, Started, Unit
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -65,7 +66,7 @@ class ProgressDisplay:
         self._next_line = now + _LINE_SECONDS
         done = byte_size(event.done) if event.unit is Unit.BYTES else str(event.done)
         share = f" ({100 * event.done // event.total} %)" if event.total else ""
-        output.narrate(f"{event.stage}: {done}{share}")
+        output.narrate(msg("{stage}: {done}{share}", stage=event.stage, done=done, share=share))
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -14,6 +14,7 @@ from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size, short_count
 from localq.errors import UsageError
 from localq.library import Library
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.services.jobs.kind import JobKind
@@ -97,10 +98,13 @@ def command(
         output.json_document(result)
         return
     if result.already_there and result.compared:
-        output.narrate("complete and unchanged; nothing to download")
+        output.narrate(msg("complete and unchanged; nothing to download"))
     elif result.already_there:
         output.narrate(
-            f"all files are there, by their sizes; localq verify {result.model.name} reads them"
+            msg(
+                "all files are there, by their sizes; localq verify {name} reads them",
+                name=result.model.name,
+            )
         )
     output.line(result.model.name)
 
@@ -131,17 +135,19 @@ def _refuse_with_as(spec: str | None, type_: str, request: PullRequest, *, dry_r
         "--dry-run": dry_run,
     }
     if wrong := next((option for option, is_given in given.items() if is_given), None):
-        hint = f"localq fit {spec or 'REPO'}: the exact size of every type"
+        hint = msg("localq fit {spec}: the exact size of every type", spec=spec or "REPO")
         raise UsageError(
-            f"{wrong} does not go with --as",
-            hint=hint if wrong == "--dry-run" else "leave out one of them",
+            msg("{wrong} does not go with --as", wrong=wrong),
+            hint=hint if wrong == "--dry-run" else msg("leave out one of them"),
         )
     if spec is None:
-        raise UsageError("--as needs a REPO", hint="localq pull OWNER/NAME --as q4_0")
+        raise UsageError(msg("--as needs a REPO"), hint="localq pull OWNER/NAME --as q4_0")
     if spec.strip().casefold() in ("demo", DEMO.casefold()):
         raise UsageError(
-            "the demo comes with localq, not over the network",
-            hint=f"localq pull demo && localq quantize {type_.lower()} {DEMO}",
+            msg("the demo comes with localq, not over the network"),
+            hint=msg(
+                "localq pull demo && localq quantize {type} {demo}", type=type_.lower(), demo=DEMO
+            ),
         )
 
 
@@ -162,7 +168,7 @@ def _pull_as(
         return
     if not result.already_there:
         size = byte_size(result.model.size_bytes)
-        output.narrate(f"{size} in {result.seconds:.1f} s")
+        output.narrate(msg("{size} in {seconds:.1f} s", size=size, seconds=result.seconds))
     output.line(result.model.name)
 
 
@@ -187,21 +193,25 @@ def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
             ),
         )
     if preview.already_there:
-        output.narrate(f"{preview.name} is complete; nothing to download")
+        output.narrate(msg("{name} is complete; nothing to download", name=preview.name))
         return
     output.narrate(
-        f"{preview.name}: {byte_size(preview.download_bytes)} to download of "
-        f"{byte_size(preview.total_bytes)}; "
-        f"{byte_size(preview.free_bytes)} are free"
+        msg(
+            "{name}: {download_bytes} to download of {total_bytes}; {free_bytes} are free",
+            name=preview.name,
+            download_bytes=byte_size(preview.download_bytes),
+            total_bytes=byte_size(preview.total_bytes),
+            free_bytes=byte_size(preview.free_bytes),
+        )
     )
     if preview.download_bytes > preview.free_bytes:
-        output.warn("the disk has no room for it; LOCALQ_HOME can be a folder on a larger one")
+        output.warn(msg("the disk has no room for it; LOCALQ_HOME can be a folder on a larger one"))
 
 
 def _share(present: int, size: int) -> str:
     if present >= size:
         return "yes"
-    return f"{100 * present // size} %" if present else "no"
+    return msg("{value} %", value=100 * present // size) if present else "no"
 
 
 def _choose(library: Library) -> str | None:
@@ -214,7 +224,7 @@ def _choose(library: Library) -> str | None:
     if not offered:
         return None
     default = next((i for i, choice in enumerate(offered, 1) if choice.recommended), 1)
-    output.narrate("models that fit this machine:")
+    output.narrate(msg("models that fit this machine:"))
     for i, choice in enumerate(offered, 1):
         mark = "*" if i == default else " "
         size = byte_size(choice.download_bytes)
@@ -223,6 +233,6 @@ def _choose(library: Library) -> str | None:
             f"{size:>8}  {choice.why}"
         )
     picked: int = click.prompt(
-        "which one", default=default, type=click.IntRange(1, len(offered)), err=True
+        msg("which one"), default=default, type=click.IntRange(1, len(offered)), err=True
     )
     return offered[picked - 1].repo

@@ -17,6 +17,7 @@ from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size
 from localq.errors import StorageError, UsageError
 from localq.library import Library
+from localq.messages import msg
 from localq.services.make.preflight import Preflight, preflight
 from localq.services.make.quantize import QuantizeRequest
 
@@ -126,8 +127,8 @@ def _by_recipe() -> QuantizeRequest:
     recipe = recipe_here()
     if recipe is None:
         raise UsageError(
-            "which TYPE? There is no recipe (localq.toml) in this folder that says",
-            hint="for example: localq quantize q4_k_m",
+            msg("which TYPE? There is no recipe (localq.toml) in this folder that says"),
+            hint=msg("for example: localq quantize q4_k_m"),
         )
     return request_by_recipe(recipe)
 
@@ -137,7 +138,9 @@ def _size(text: str) -> int:
     match = re.fullmatch(r"(\d{1,9})([KMG])?B?", text.strip().upper())
     size = int(match[1]) * {"K": 10**3, "M": 10**6, "G": 10**9}.get(match[2], 1) if match else 0
     if not size:
-        raise UsageError(f"{text!r} is not a size", hint="for example: --split-max-size 4G")
+        raise UsageError(
+            msg("{text!r} is not a size", text=text), hint=msg("for example: --split-max-size 4G")
+        )
     return size
 
 
@@ -149,7 +152,7 @@ def _dry_run(request: QuantizeRequest, as_json: bool) -> None:
     else:
         _print(found)
     if found.problems:
-        raise StorageError(f"{found.path}: {found.problems[0]}")
+        raise StorageError(msg("{path}: {problems}", path=found.path, problems=found.problems[0]))
 
 
 def _print(found: Preflight) -> None:

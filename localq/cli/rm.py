@@ -12,6 +12,7 @@ from localq.cli.options import json_option
 from localq.display import byte_size, printable
 from localq.errors import Cancelled
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -38,7 +39,14 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
         if not as_json:
             for plan in plans:
                 for sharer in () if plan.model.external else plan.sharers[:_SHOWN]:
-                    output.narrate(f"{plan.model.name}: {sharer.who} has it too: {sharer.other}")
+                    output.narrate(
+                        msg(
+                            "{name}: {who} has it too: {other}",
+                            name=plan.model.name,
+                            who=sharer.who,
+                            other=sharer.other,
+                        )
+                    )
         if dry_run:
             if as_json:
                 output.json_document({"models": plans, "frees_bytes": frees})
@@ -47,18 +55,24 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
                 what = "forgets" if plan.model.external else "deletes" if now else "trashes"
                 output.line(f"{what} {plan.model.name}")
                 if plan.model.external:
-                    output.narrate(f"its files stay at {plan.model.path}")
+                    output.narrate(msg("its files stay at {path}", path=plan.model.path))
             if not all(plan.model.external for plan in plans):
                 output.narrate(_frees(frees, now=now))
             return
         names = ", ".join(plan.model.name for plan in plans)
         if now and plans:
-            question = f"delete {names} for good ({byte_size(frees)})?"
+            question = msg(
+                "delete {names} for good ({frees})?", names=names, frees=byte_size(frees)
+            )
             if not consent_by(yes=yes)(question):
-                raise Cancelled("stopped; nothing was removed")
+                raise Cancelled(msg("stopped; nothing was removed"))
         elif plans and not yes and sys.stdin.isatty():
             size = byte_size(sum(plan.model.size_bytes for plan in plans))
-            click.confirm(f"remove {printable(names)} ({size})?", abort=True, err=True)
+            click.confirm(
+                msg("remove {printable} ({size})?", printable=printable(names), size=size),
+                abort=True,
+                err=True,
+            )
         removed = [*ended, *remove(library, [plan.model.name for plan in plans], now=now)]
         frees += sum(one.frees_bytes for one in ended)
     if as_json:
@@ -66,21 +80,29 @@ def command(models: tuple[str, ...], yes: bool, now: bool, dry_run: bool, as_jso
         return
     for one in removed:
         if one.model.external:
-            output.narrate(f"forgot {one.model.name}; its files stay at {one.model.path}")
+            output.narrate(
+                msg(
+                    "forgot {name}; its files stay at {path}",
+                    name=one.model.name,
+                    path=one.model.path,
+                )
+            )
         elif one.trash_id is None:
-            output.narrate(f"forgot {one.model.name}, whose files were gone")
+            output.narrate(msg("forgot {name}, whose files were gone", name=one.model.name))
         elif now:
-            output.narrate(f"deleted {one.model.name}")
+            output.narrate(msg("deleted {name}", name=one.model.name))
         else:
             name = one.model.name
-            output.narrate(f"{name} is in the trash; bring it back with: localq restore {name}")
+            output.narrate(
+                msg("{name} is in the trash; bring it back with: localq restore {name}", name=name)
+            )
     if any(one.trash_id is not None for one in removed):
         output.narrate(_frees(frees, now=now))
 
 
 def _frees(size: int, *, now: bool) -> str:
     if size == 0:
-        return "that frees nothing: others have the same files"
+        return msg("that frees nothing: others have the same files")
     if now:
-        return f"{byte_size(size)} freed"
-    return f"localq trash empty frees {byte_size(size)}"
+        return msg("{size} freed", size=byte_size(size))
+    return msg("localq trash empty frees {size}", size=byte_size(size))

@@ -14,6 +14,7 @@ from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
 from localq.errors import Cancelled, UsageError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -85,15 +86,27 @@ def command(
         raise Cancelled("stopped")
     if reply.stop == "context":
         output.warn(
-            f"the reply is cut off: the context of {n_ctx:,} tokens is full; --ctx N takes more"
+            msg(
+                "the reply is cut off: the context of {n_ctx:,} tokens is full; --ctx N takes more",
+                n_ctx=n_ctx,
+            )
         )
     elif reply.stop == "length" and max_tokens is None:
         output.warn(
-            f"the reply is cut off after {sampling.max_tokens:,} tokens; --max-tokens N allows more"
+            msg(
+                "the reply is cut off after {max_tokens:,} tokens; --max-tokens N allows more",
+                max_tokens=sampling.max_tokens,
+            )
         )
     if not as_json and sys.stderr.isatty():
         speed = reply.generated_tokens / reply.generate_seconds if reply.generate_seconds else 0
-        output.narrate(f"[{reply.generated_tokens} tokens, {speed:.1f} per second]")
+        output.narrate(
+            msg(
+                "[{generated_tokens} tokens, {speed:.1f} per second]",
+                generated_tokens=reply.generated_tokens,
+                speed=speed,
+            )
+        )
 
 
 def _prompt(prompt: str | None) -> str:
@@ -101,7 +114,7 @@ def _prompt(prompt: str | None) -> str:
         prompt = sys.stdin.read()
     if not prompt:
         raise UsageError(
-            "nothing to say to the model",
-            hint='localq run -p "Hello", or localq alone to chat',
+            msg("nothing to say to the model"),
+            hint=msg('localq run -p "Hello", or localq alone to chat'),
         )
     return prompt

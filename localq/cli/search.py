@@ -9,6 +9,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.display import short_count
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -40,7 +41,7 @@ def command(words: tuple[str, ...], gguf: bool, sort: str, limit: int, as_json: 
         output.json_document(result)
         return
     if not result.models:
-        output.narrate("nothing found; try fewer or shorter words")
+        output.narrate(msg("nothing found; try fewer or shorter words"))
         return
     output.table(
         ("NAME", "PARAMETERS", "LICENCE", "DOWNLOADS", "LIKES", "UPDATED", "ACCESS"),
@@ -58,4 +59,10 @@ def command(words: tuple[str, ...], gguf: bool, sort: str, limit: int, as_json: 
         ),
     )
     first = result.models[0]
-    output.narrate(f"get one with: localq pull {first.repo}{':QUANT' if gguf else ''}")
+    output.narrate(
+        msg(
+            "get one with: localq pull {repo}{word}",
+            repo=first.repo,
+            word=(":QUANT" if gguf else ""),
+        )
+    )

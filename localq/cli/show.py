@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.options import json_option
 from localq.display import byte_size
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -75,7 +76,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
 def _sampling(values: Mapping[str, float]) -> str:
     """Such as "temperature 0.6, top-k 20, as its makers recommend"."""
     pairs = (f"{name.replace('_', '-')} {value:g}" for name, value in values.items())
-    return f"{', '.join(pairs)}, as its makers recommend"
+    return msg("{pairs}, as its makers recommend", pairs=", ".join(pairs))
 
 
 def _brief(metadata: Mapping[str, object]) -> dict[str, object]:
@@ -90,9 +91,15 @@ def _brief(metadata: Mapping[str, object]) -> dict[str, object]:
 
 def _short(value: object) -> str:
     if isinstance(value, list) and len(value) > _FEW_ITEMS:
-        return f"{len(value):,} items: {', '.join(map(_text, value[:3]))}, …"
+        return msg(
+            "{value:,} items: {map}, …", value=len(value), map=", ".join(map(_text, value[:3]))
+        )
     text = _text(value)
-    return text if len(text) <= _LONG_VALUE else f"{text[:_LONG_VALUE]}… ({len(text):,} characters)"
+    return (
+        text
+        if len(text) <= _LONG_VALUE
+        else msg("{text}… ({text2:,} characters)", text=text[:_LONG_VALUE], text2=len(text))
+    )
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ from localq.cli import output
 from localq.cli.options import json_option
 from localq.errors import UsageError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -26,7 +27,8 @@ def command(model: str, changes: tuple[str, ...], as_json: bool) -> None:
     for change in changes:
         if change[:1] not in ("+", "-") or change.startswith("--"):
             raise UsageError(
-                f"{change!r} says neither + nor -", hint=f"localq tag {model} +{change.lstrip('-')}"
+                msg("{change!r} says neither + nor -", change=change),
+                hint=msg("localq tag {model} +{change}", model=model, change=change.lstrip("-")),
             )
     with Library() as library:
         found = library.find(model)

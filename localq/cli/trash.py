@@ -12,6 +12,7 @@ from localq.cli.options import json_option
 from localq.display import byte_size
 from localq.errors import Cancelled
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -50,20 +51,24 @@ def empty(
         freed = byte_size(would.freed_bytes)
         if not dry_run and would.models:
             count = len(would.models)
-            what = f"{count} models" if count > 1 else would.models[0].name
-            question = f"delete {what} for good ({freed})?"
+            what = msg("{count} models", count=count) if count > 1 else would.models[0].name
+            question = msg("delete {what} for good ({freed})?", what=what, freed=freed)
             if not consent_by(yes=yes)(question):
-                raise Cancelled("stopped; the trash is as it was")
+                raise Cancelled(msg("stopped; the trash is as it was"))
             would = empty_trash(library, models, older_than=age)
             freed = byte_size(would.freed_bytes)
     if as_json:
         output.json_document(would)
     elif not would.models:
-        output.narrate("nothing to delete")
+        output.narrate(msg("nothing to delete"))
     else:
         for model in would.models:
             output.line(model.name)
-        output.narrate(f"{freed} would be freed" if dry_run else f"{freed} freed")
+        output.narrate(
+            msg("{freed} would be freed", freed=freed)
+            if dry_run
+            else msg("{freed} freed", freed=freed)
+        )
 
 
 def _list(as_json: bool) -> None:
@@ -72,7 +77,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         output.json_document(entries)
     elif not entries:
-        output.narrate("the trash is empty")
+        output.narrate(msg("the trash is empty"))
     else:
         output.table(
             ("NUMBER", "NAME", "SIZE", "REMOVED", "STATE"),

@@ -12,6 +12,7 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.progress import ProgressDisplay
 from localq.library import Library
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.planning.measurements import TuningPoint
@@ -65,13 +66,13 @@ def _show(result: TuneResult) -> None:
         "n_gpu_layers": tuning.n_gpu_layers,
         "n_ubatch": tuning.n_ubatch or planned.n_ubatch,
     }
-    output.line(f"{result.model} ({result.subject.quant})")
+    output.line(msg("{model} ({quant})", model=result.model, quant=result.subject.quant))
     output.line(result.machine_name)
     for setting, (title, unit) in _TITLES.items():
         points = [point for point in tuning.points if point.setting == setting]
         if len(points) > 1:
             output.line("")
-            output.line(f"{title}, tokens/s by {unit}")
+            output.line(msg("{title}, tokens/s by {unit}", title=title, unit=unit))
             for text in _bars(points, chosen[setting]):
                 output.line(text)
     output.line("")
@@ -80,11 +81,11 @@ def _show(result: TuneResult) -> None:
         prompts += f", {tuning.n_ubatch} tokens at a time"
     found = f"{tuning.n_threads} threads to generate, {prompts}"
     if result.not_kept is None:
-        output.line(f"kept: {found}")
+        output.line(msg("kept: {found}", found=found))
     else:
-        output.line(f"found: {found}")
-        output.warn(f"not kept: {result.not_kept}")
-    output.narrate(f"measured in {result.seconds:.0f} s")
+        output.line(msg("found: {found}", found=found))
+        output.warn(msg("not kept: {not_kept}", not_kept=result.not_kept))
+    output.narrate(msg("measured in {seconds:.0f} s", seconds=result.seconds))
 
 
 def _bars(points: Iterable[TuningPoint], chosen: int | None) -> Iterable[str]:

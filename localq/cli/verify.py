@@ -10,6 +10,7 @@ from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.errors import BadFileError, UsageError
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["command"]
 
@@ -27,7 +28,7 @@ def command(models: tuple[str, ...], everything: bool, as_json: bool) -> None:
     from localq.services.library.verify import Verdict, verify
 
     if bool(models) == everything:
-        raise UsageError("which model? Name some, or say --all", hint="localq verify --all")
+        raise UsageError(msg("which model? Name some, or say --all"), hint="localq verify --all")
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         result = verify(library, models, emit, cancel)
     if as_json:
@@ -39,10 +40,19 @@ def command(models: tuple[str, ...], everything: bool, as_json: bool) -> None:
             output.line(f"{'ok' if model.good else 'BAD':<4} {model.name}{told}")
             for file in model.files:
                 if not file.verdict.good:
-                    output.line(f"     {file.path}: {file.verdict}: {file.detail}")
+                    output.line(
+                        msg(
+                            "     {path}: {verdict}: {detail}",
+                            path=file.path,
+                            verdict=file.verdict,
+                            detail=file.detail,
+                        )
+                    )
             for problem in model.problems:
-                output.line(f"     {problem}")
+                output.line(msg("     {problem}", problem=problem))
     bad = [model for model in result.models if not model.good]
     if bad:
         path = next((f.path for m in bad for f in m.files if not f.verdict.good), bad[0].name)
-        raise BadFileError(path, f"{bad[0].name} is not what it was", hint=bad[0].mend)
+        raise BadFileError(
+            path, msg("{name} is not what it was", name=bad[0].name), hint=bad[0].mend
+        )

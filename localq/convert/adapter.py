@@ -30,6 +30,7 @@ from localq.formats.presence import is_there
 from localq.formats.rows import FilePiece, Piece, TensorSource, Transform
 from localq.formats.safetensors import read_safetensors_header
 from localq.formats.torch_zip import read_torch_header
+from localq.messages import msg
 
 __all__ = ["Adapter", "convert_adapter", "is_adapter", "merge_adapter", "open_adapter"]
 
@@ -78,14 +79,18 @@ def open_adapter(root: Path) -> Adapter:
     ):
         if problem:
             raise UnsupportedError(
-                f"{path}: {problem}, which GGUF adapters cannot express",
-                hint="merge it where it was trained, in PEFT: merge_and_unload()",
+                msg(
+                    "{path}: {problem}, which GGUF adapters cannot express",
+                    path=path,
+                    problem=problem,
+                ),
+                hint=msg("merge it where it was trained, in PEFT: merge_and_unload()"),
             )
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if type(rank) is not int or not 0 < rank < 1 << 16:
-        raise BadFileError(path, f"r is {str(rank)[:50]!r}")
+        raise BadFileError(path, msg("r is {rank!r}", rank=str(rank)[:50]))
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) < 1e30:
-        raise BadFileError(path, f"lora_alpha is {str(alpha)[:50]!r}")
+        raise BadFileError(path, msg("lora_alpha is {alpha!r}", alpha=str(alpha)[:50]))
     if config.get("use_rslora"):
         alpha *= sqrt(rank)  # llama.cpp divides by the rank, not by its root
     base = config.get("base_model_name_or_path")
@@ -109,8 +114,12 @@ def convert_adapter(adapter: Adapter, base: Checkpoint) -> ConvertedModel:
         a, _ = adapter.parts[name.removesuffix(".weight")]
         if len(made.shape) != 2 or made.shape[0] != a.info.shape[0]:
             raise UnsupportedError(
-                f"{adapter.root}: changes {made.name}, whose adapters localq cannot convert",
-                hint="merge it where it was trained, in PEFT: merge_and_unload()",
+                msg(
+                    "{root}: changes {name}, whose adapters localq cannot convert",
+                    root=adapter.root,
+                    name=made.name,
+                ),
+                hint=msg("merge it where it was trained, in PEFT: merge_and_unload()"),
             )
         rank, columns = a.info.shape
         piece = FilePiece(a.path, a.info.offset, a.info.dtype, rank, columns)
@@ -162,7 +171,10 @@ def _adding(before: Transform | None, a: Floats, b: Floats) -> Transform:
 def _parts(root: Path, rank: int) -> dict[str, tuple[SourceTensor, SourceTensor]]:
     path = next((root / name for name in _WEIGHTS if is_there(root / name)), None)
     if path is None:
-        raise NotFoundError(f"{root}: has no {_WEIGHTS[0]}", hint="pull the adapter again")
+        raise NotFoundError(
+            msg("{root}: has no {weights}", root=root, weights=_WEIGHTS[0]),
+            hint=msg("pull the adapter again"),
+        )
     is_pickled = path.suffix == ".bin"
     header = read_torch_header(path) if is_pickled else read_safetensors_header(path)
     found: dict[str, dict[str, SourceTensor]] = {}
@@ -170,8 +182,12 @@ def _parts(root: Path, rank: int) -> dict[str, tuple[SourceTensor, SourceTensor]
         match = _PART.fullmatch(info.name)
         if match is None:
             raise UnsupportedError(
-                f"{path}: holds more than an adapter's matrices (tensor {info.name[:200]!r})",
-                hint="merge it where it was trained, in PEFT: merge_and_unload()",
+                msg(
+                    "{path}: holds more than an adapter's matrices (tensor {name!r})",
+                    path=path,
+                    name=info.name[:200],
+                ),
+                hint=msg("merge it where it was trained, in PEFT: merge_and_unload()"),
             )
         name = unwrapped(match[1])
         named = replace(info, name=f"{name}.weight")
@@ -179,9 +195,17 @@ def _parts(root: Path, rank: int) -> dict[str, tuple[SourceTensor, SourceTensor]
     for name, both in found.items():
         shapes = [both[part].info.shape if part in both else () for part in "AB"]
         if [len(shape) for shape in shapes] != [2, 2] or {shapes[0][0], shapes[1][1]} != {rank}:
-            raise BadFileError(path, f"A and B of {name[:200]!r} do not fit rank {rank}: {shapes}")
+            raise BadFileError(
+                path,
+                msg(
+                    "A and B of {name!r} do not fit rank {rank}: {shapes}",
+                    name=name[:200],
+                    rank=rank,
+                    shapes=shapes,
+                ),
+            )
     if not found:
-        raise BadFileError(path, "holds no tensors")
+        raise BadFileError(path, msg("holds no tensors"))
     return {name: (both["A"], both["B"]) for name, both in found.items()}
 
 
@@ -195,8 +219,13 @@ def _refuse_others(adapter: Adapter, base: Checkpoint) -> None:
         if shapes.get(f"{name}.weight") != wanted:
             raise BadFileError(
                 a.path,
-                f"changes {name[:200]!r} of shape {list(wanted)}, which {base.root} does not have",
-                hint="name the model that it was trained on: --base MODEL",
+                msg(
+                    "changes {name!r} of shape {list}, which {root} does not have",
+                    name=name[:200],
+                    list=list(wanted),
+                    root=base.root,
+                ),
+                hint=msg("name the model that it was trained on: --base MODEL"),
             )
 
 
@@ -210,7 +239,9 @@ def _floats(base: Checkpoint, tensor: TensorSource) -> Floats:
     (piece,) = tensor.pieces
     assert isinstance(piece, FilePiece)
     if tensor.elements > _MAX_ELEMENTS:
-        raise BadFileError(piece.path, f"{tensor.name} is too large for an adapter's matrix")
+        raise BadFileError(
+            piece.path, msg("{name} is too large for an adapter's matrix", name=tensor.name)
+        )
     width = 4 if piece.dtype == "F32" else 2
     count = piece.file_rows * piece.file_columns
     data = base.read(piece.path, piece.offset, count * width)
@@ -219,7 +250,9 @@ def _floats(base: Checkpoint, tensor: TensorSource) -> Floats:
     elif piece.dtype in _FLOATS:
         values = np.frombuffer(data, _FLOATS[piece.dtype])
     else:
-        raise UnsupportedError(f"{piece.path}: an adapter in {piece.dtype}")
+        raise UnsupportedError(
+            msg("{path}: an adapter in {dtype}", path=piece.path, dtype=piece.dtype)
+        )
     matrix = values.astype(np.float32).reshape(piece.file_rows, piece.file_columns)
     matrix = matrix.T if piece.transposed else matrix
     return np.ascontiguousarray(matrix if piece.order is None else matrix[piece.order])

@@ -22,6 +22,7 @@ from localq.formats.weight_files import (
     IncompleteWeightsError,
     find_weight_files,
 )
+from localq.messages import msg
 
 __all__ = ["Checkpoint", "ReadBytes", "open_checkpoint", "read_config", "refuse_adapter"]
 
@@ -96,7 +97,9 @@ def open_checkpoint(
     for shard in sorted(headers):
         for info in _in_order(shard, headers[shard]):
             if info.name in tensors:
-                raise BadFileError(shard, f"tensor {info.name[:200]!r} is in two shards")
+                raise BadFileError(
+                    shard, msg("tensor {name!r} is in two shards", name=info.name[:200])
+                )
             tensors[info.name] = SourceTensor(shard, info)
     _refuse_missing(root, headers, tensors)
     quantization = config.get("quantization_config")
@@ -127,8 +130,10 @@ def refuse_adapter(root: Path) -> None:
     base = read_json_object(path).get("base_model_name_or_path")
     of = f" for {base[:200]}" if isinstance(base, str) and base else ""
     raise UnsupportedError(
-        f"{root}: is an adapter{of}, not a model",
-        hint=f"localq convert {root} makes a GGUF adapter of it, with --merge a model",
+        msg("{root}: is an adapter{of}, not a model", root=root, of=of),
+        hint=msg(
+            "localq convert {root} makes a GGUF adapter of it, with --merge a model", root=root
+        ),
     )
 
 
@@ -138,19 +143,21 @@ def read_config(root: Path) -> tuple[Mapping[str, Any], str]:
     NotFoundError for a folder that is no checkpoint, BadFileError for a config that is none.
     """
     if not root.is_dir():
-        raise NotFoundError(f"{root}: no such folder", hint="pull the model first: localq pull")
+        raise NotFoundError(
+            msg("{root}: no such folder", root=root), hint=msg("pull the model first: localq pull")
+        )
     if not is_there(root / "config.json"):
         refuse_adapter(root)
         raise NotFoundError(
-            f"{root}: no config.json in it",
-            hint="a checkpoint is a folder with config.json, *.safetensors and a tokenizer",
+            msg("{root}: no config.json in it", root=root),
+            hint=msg("a checkpoint is a folder with config.json, *.safetensors and a tokenizer"),
         )
     config = read_json_object(root / "config.json")
     architectures = config.get("architectures")
     if not (
         isinstance(architectures, list) and architectures and isinstance(architectures[0], str)
     ):
-        raise BadFileError(root / "config.json", "names no model architecture")
+        raise BadFileError(root / "config.json", msg("names no model architecture"))
     return config, architectures[0]
 
 
@@ -161,16 +168,17 @@ def _shards(root: Path) -> list[Path]:
         found = find_weight_files(names, lambda name: read_json_object(root / name))
     except IncompleteWeightsError as error:
         raise BadFileError(
-            root, str(error), hint="the download is unfinished; pull the model again"
+            root, str(error), hint=msg("the download is unfinished; pull the model again")
         ) from None
     except AmbiguousWeightsError as error:
         raise UnsupportedError(
-            f"{root}: {error}", hint="leave the files of one model in the folder"
+            msg("{root}: {error}", root=root, error=error),
+            hint=msg("leave the files of one model in the folder"),
         ) from None
     if found is None:
         raise NotFoundError(
-            f"{root}: neither model*.safetensors nor pytorch_model*.bin in it",
-            hint="pull the model again",
+            msg("{root}: neither model*.safetensors nor pytorch_model*.bin in it", root=root),
+            hint=msg("pull the model again"),
         )
     return [root / name for name in found.names]
 
@@ -198,12 +206,16 @@ def _refuse_missing(
             continue
         weight_map = read_json_object(index).get("weight_map")
         if not isinstance(weight_map, dict):
-            raise BadFileError(index, "has no weight_map")
+            raise BadFileError(index, msg("has no weight_map"))
         missing = sorted(set(weight_map) - set(tensors))
         if missing and not names.isdisjoint(map(str, weight_map.values())):
             raise BadFileError(
                 index,
-                f"{len(missing)} tensors are not on disk, such as {missing[0][:200]!r} "
-                f"of {str(weight_map[missing[0]])[:200]}",
-                hint="the download is unfinished; pull the model again",
+                msg(
+                    "{missing} tensors are not on disk, such as {missing2!r} of {weight_map}",
+                    missing=len(missing),
+                    missing2=missing[0][:200],
+                    weight_map=str(weight_map[missing[0]])[:200],
+                ),
+                hint=msg("the download is unfinished; pull the model again"),
             )

@@ -17,6 +17,7 @@ from localq.convert.quantized import already_quantized, holds_packed_weights
 from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.safetensors import TensorInfo
+from localq.messages import msg
 
 __all__ = ["attach_scales"]
 
@@ -64,8 +65,12 @@ def attach_scales(
         elif tensor.info.dtype.startswith("F8"):
             raise BadFileError(
                 tensor.path,
-                f"tensor {name[:200]!r} is of 8-bit floats, but no {scheme.suffix} is beside it",
-                hint="pull the model again",
+                msg(
+                    "tensor {name!r} is of 8-bit floats, but no {suffix} is beside it",
+                    name=name[:200],
+                    suffix=scheme.suffix,
+                ),
+                hint=msg("pull the model again"),
             )
         found[name] = tensor
     return found
@@ -92,7 +97,9 @@ def _scheme(root: Path, quantization: object) -> _Scheme:
         rows, columns = block
         if type(rows) is int and type(columns) is int and min(rows, columns) > 0:
             return _Scheme(suffix, (rows, columns))
-    raise BadFileError(root / "config.json", f"impossible blocks {str(block)[:50]!r}")
+    raise BadFileError(
+        root / "config.json", msg("impossible blocks {block!r}", block=str(block)[:50])
+    )
 
 
 def _weights_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -116,15 +123,23 @@ def _scaled(
     if not (is_matrix and weight.dtype.startswith("F8")):
         raise BadFileError(
             tensor.path,
-            f"tensor {weight.name[:200]!r} has factors but is no matrix of 8-bit floats",
+            msg(
+                "tensor {name!r} has factors but is no matrix of 8-bit floats",
+                name=weight.name[:200],
+            ),
         )
     for size in _possible_blocks(weight, block):
         if _factors_shape(weight, size) == _matrix_shape(factors):
             return replace(tensor, scales=Scales(scale, *size))
     raise BadFileError(
         scale.path,
-        f"tensor {factors.name[:200]!r} has shape {list(factors.shape)}, which does not fit "
-        f"{list(weight.shape)} in blocks of {list(block or _USUAL_BLOCK)}",
+        msg(
+            "tensor {name!r} has shape {list}, which does not fit {list2} in blocks of {list3}",
+            name=factors.name[:200],
+            list=list(factors.shape),
+            list2=list(weight.shape),
+            list3=list(block or _USUAL_BLOCK),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["already_quantized", "holds_packed_weights", "refuse_unannounced"]
 
@@ -34,6 +35,6 @@ def refuse_unannounced(root: Path, tensors: Mapping[str, SourceTensor]) -> None:
 def already_quantized(root: Path, method: str) -> UnsupportedError:
     """The refusal, for the caller to raise."""
     return UnsupportedError(
-        f"{root}: the checkpoint is already quantized ({method})",
-        hint="take the original checkpoint in BF16 or F16",
+        msg("{root}: the checkpoint is already quantized ({method})", root=root, method=method),
+        hint=msg("take the original checkpoint in BF16 or F16"),
     )

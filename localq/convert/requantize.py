@@ -10,6 +10,7 @@ from localq.formats.gguf import GGUFFile, GGUFTensor
 from localq.formats.gguf_split import read_shards
 from localq.formats.rows import FilePiece, TensorSource
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = ["open_gguf"]
 
@@ -27,11 +28,16 @@ def open_gguf(path: Path) -> ConvertedModel:
 def _source(shard: GGUFFile, tensor: GGUFTensor) -> TensorSource:
     if not isinstance(tensor.type, TensorType):
         raise UnsupportedError(
-            f"{shard.path}: tensor {tensor.name[:200]!r} is of the unknown type {tensor.type}",
-            hint="a newer localq may know it",
+            msg(
+                "{path}: tensor {name!r} is of the unknown type {type}",
+                path=shard.path,
+                name=tensor.name[:200],
+                type=tensor.type,
+            ),
+            hint=msg("a newer localq may know it"),
         )
     if not tensor.shape or 0 in tensor.shape:
-        raise BadFileError(shard.path, f"tensor {tensor.name[:200]!r} is empty")
+        raise BadFileError(shard.path, msg("tensor {name!r} is empty", name=tensor.name[:200]))
     columns = tensor.shape[0]
     rows = tensor.elements // columns
     piece = FilePiece(shard.path, tensor.offset, tensor.type.name, rows, columns)

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from localq.errors import LibraryError, LocalqError, StorageError
+from localq.messages import msg
 
 __all__ = ["Locked", "NoRoom", "connected", "damaged"]
 
@@ -37,8 +38,8 @@ def connected(path: Path, mode: str, seconds: float) -> Iterator[sqlite3.Connect
 
 def damaged(path: Path, problem: str) -> LibraryError:
     return LibraryError(
-        f"{path}: the catalogue is damaged ({problem})",
-        hint="your models are untouched: move this file away, then: localq doctor --repair",
+        msg("{path}: the catalogue is damaged ({problem})", path=path, problem=problem),
+        hint=msg("your models are untouched: move this file away, then: localq doctor --repair"),
     )
 
 
@@ -71,23 +72,25 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> LocalqError:
             return damaged(path, str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Locked(
-                f"{path}: another localq is writing to it, or another program",
-                hint="wait until it is done, then run the same command again",
+                msg("{path}: another localq is writing to it, or another program", path=path),
+                hint=msg("wait until it is done, then run the same command again"),
             )
         case sqlite3.SQLITE_FULL:
             return NoRoom(
-                f"{path}: the disk is full",
-                hint="make room: localq trash empty, or localq rm MODEL --now",
+                msg("{path}: the disk is full", path=path),
+                hint=msg("make room: localq trash empty, or localq rm MODEL --now"),
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
             return StorageError(
-                f"{path}: cannot be opened: {error}",
-                hint="see that its folder may be written, or let LOCALQ_HOME name another",
+                msg("{path}: cannot be opened: {error}", path=path, error=error),
+                hint=msg("see that its folder may be written, or let LOCALQ_HOME name another"),
             )
         case sqlite3.SQLITE_IOERR:
             return StorageError(
-                f"{path}: cannot be opened: {error}",
-                hint="see whether its disk is full, or failing",
+                msg("{path}: cannot be opened: {error}", path=path, error=error),
+                hint=msg("see whether its disk is full, or failing"),
             )
         case _:
-            return LibraryError(f"{path}: the catalogue cannot be used: {error}")
+            return LibraryError(
+                msg("{path}: the catalogue cannot be used: {error}", path=path, error=error)
+            )

@@ -18,6 +18,7 @@ from localq.database.connection import Locked, NoRoom, connected
 from localq.database.reserve import Reserve
 from localq.database.schema import migrate
 from localq.errors import LibraryError, storage_errors
+from localq.messages import msg
 from localq.partials import finish, partial_path, sweep_partials
 
 __all__ = ["Database"]
@@ -44,7 +45,9 @@ class Database:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            raise LibraryError(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise LibraryError(
+                msg("{path}: cannot be read: {strerror}", path=self.path, strerror=error.strerror)
+            ) from error
         return True
 
     @contextmanager

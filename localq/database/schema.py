@@ -7,6 +7,7 @@ from pathlib import Path
 
 from localq.database.migrations import ALL
 from localq.errors import LibraryError
+from localq.messages import msg
 
 __all__ = ["VERSION", "migrate"]
 
@@ -33,8 +34,13 @@ def _version(connection: sqlite3.Connection, database: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 <= version <= VERSION:
         raise LibraryError(
-            f"{database}: made by a newer localq"
-            f" (catalogue version {version}; this one knows {VERSION})",
-            hint="pip install --upgrade localq",
+            msg(
+                "{database}: made by a newer localq (catalogue version {version}; this one"
+                " knows {version2})",
+                database=database,
+                version=version,
+                version2=VERSION,
+            ),
+            hint=msg("pip install --upgrade localq"),
         )
     return int(version)

@@ -42,6 +42,7 @@ from localq.errors import (
     UnsupportedError,
     UsageError,
 )
+from localq.messages import msg
 
 __all__ = ["Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
 
@@ -190,14 +191,14 @@ class Engine:
     def logits(self, tokens: Sequence[int], output: Path) -> None:
         """Write the logits after each token to `output`: little-endian float32, one row of
         n_vocab for each token. Everything the model had read before is forgotten."""
-        self._ask(Logits(tuple(tokens), output.absolute()), Done, "computing logits")
+        self._ask(Logits(tuple(tokens), output.absolute()), Done, msg("computing logits"))
 
     def observe(self, tokens: Sequence[int], *, cancel: threading.Event | None = None) -> None:
         """Let the model read a part of a longer text, at most n_ctx tokens, and sum up what its
         weights are multiplied with. The sums grow until the next `load`; after Cancelled, or any
         other error, they are of no use."""
         try:
-            self._ask(Observe(tuple(tokens)), Done, "reading a text", cancel=cancel)
+            self._ask(Observe(tuple(tokens)), Done, msg("reading a text"), cancel=cancel)
         except EngineError:
             if cancel and cancel.is_set():
                 raise Cancelled from None
@@ -206,7 +207,7 @@ class Engine:
     def save_activations(self, output: Path) -> None:
         """Write what `observe` has summed up to `output`; `engine.activations.load_sums` reads
         it."""
-        self._ask(SaveActivations(output.absolute()), Done, "writing activations")
+        self._ask(SaveActivations(output.absolute()), Done, msg("writing activations"))
 
     def measure(
         self,
@@ -221,7 +222,7 @@ class Engine:
         from an empty context, as llama-bench does. Cancelled."""
         request = Measure(n_prompt, n_generate, n_threads, n_threads_batch)
         try:
-            return self._ask(request, Measured, "measuring speed", cancel=cancel)
+            return self._ask(request, Measured, msg("measuring speed"), cancel=cancel)
         except EngineError:
             if cancel and cancel.is_set():
                 raise Cancelled from None
@@ -229,11 +230,11 @@ class Engine:
 
     def memory(self) -> ResidentMemory:
         """The physical memory that the engine's process holds now."""
-        return self._ask(MeasureMemory(), ResidentMemory, "measuring memory")
+        return self._ask(MeasureMemory(), ResidentMemory, msg("measuring memory"))
 
     def save_states(self) -> None:
         """Keep on disk what texts had in memory, as `close` does (LoadSettings.state_folder)."""
-        self._ask(SaveStates(), Done, "saving states")
+        self._ask(SaveStates(), Done, msg("saving states"))
 
     def close(self) -> None:
         """End the process, even in the middle of its work. The engine can `load` again."""
@@ -253,13 +254,15 @@ class Engine:
     ) -> _R:
         worker = self._worker
         if worker is None:
-            raise EngineError("no model is loaded")
+            raise EngineError(msg("no model is loaded"))
         try:
             reply = worker.ask(request, cancel, on_piece)
         except Gone:
             with self._lock:
                 if worker.is_closed:  # by close() from another thread
-                    raise EngineError(f"the engine was closed while {doing}") from None
+                    raise EngineError(
+                        msg("the engine was closed while {doing}", doing=doing)
+                    ) from None
                 if self._worker is worker:
                     self._worker = None
                 raise worker.crash(doing) from None
@@ -267,7 +270,13 @@ class Engine:
             raise _ERRORS.get(reply.kind, EngineError)(reply.message, reply.hint)
         if not isinstance(reply, expected):
             self.close()
-            raise EngineError(f"the engine answered {type(reply).__name__} while {doing}")
+            raise EngineError(
+                msg(
+                    "the engine answered {kind} while {doing}",
+                    kind=type(reply).__name__,
+                    doing=doing,
+                )
+            )
         return reply
 
 

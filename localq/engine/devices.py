@@ -25,6 +25,7 @@ from localq.engine.rpc import add_rpc_servers, rpc_servers
 from localq.engine.variants import load_backends
 from localq.errors import EngineError, LocalqError
 from localq.json_codec import from_json, to_json
+from localq.messages import msg
 
 __all__ = [
     "DeviceKind",
@@ -97,7 +98,7 @@ def ask_engine(
             creationflags=_NO_WINDOW,
         )
     except OSError as error:
-        raise EngineError(f"the engine cannot be started: {error}") from error
+        raise EngineError(msg("the engine cannot be started: {error}", error=error)) from error
     try:
         answer, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -106,12 +107,14 @@ def ask_engine(
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
         raise EngineError(
-            f"the engine did not say within {timeout:g} s what it can run on"
+            msg("the engine did not say within {timeout:g} s what it can run on", timeout=timeout)
         ) from None
     if process.returncode != 0:
         raise EngineError(
-            "the engine crashed when it was asked what it can run on"
-            f" (exit code {process.returncode})"
+            msg(
+                "the engine crashed when it was asked what it can run on (exit code {returncode})",
+                returncode=process.returncode,
+            )
         )
     return decode_report(answer)
 
@@ -130,9 +133,11 @@ def decode_report(answer: bytes) -> EngineReport:
         devices = tuple(from_json(EngineDevice, device) for device in listed)
         report: EngineReport = from_json(EngineReport, {**value, "devices": []})
     except (ValueError, TypeError, RecursionError) as error:
-        raise EngineError(f"the engine says nonsense about its devices: {error}") from error
+        raise EngineError(
+            msg("the engine says nonsense about its devices: {error}", error=error)
+        ) from error
     if any(not 0 <= d.free_bytes <= d.total_bytes for d in devices):
-        raise EngineError("the engine says nonsense about its devices' memory")
+        raise EngineError(msg("the engine says nonsense about its devices' memory"))
     return EngineReport(report.backends, report.cpu_features, report.supports_gpu_offload, devices)
 
 

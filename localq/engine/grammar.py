@@ -10,6 +10,7 @@ import importlib
 import json
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["gbnf"]
 
@@ -28,34 +29,42 @@ def gbnf(grammar: str | None, json_schema: str | None) -> str | None:
     if grammar is None:
         return None
     if len(grammar) > _MAX_GRAMMAR:
-        raise UsageError(f"a grammar of {len(grammar):,} characters is too long")
+        raise UsageError(
+            msg("a grammar of {grammar:,} characters is too long", grammar=len(grammar))
+        )
     if not grammar.strip():
-        raise UsageError("the grammar is empty")
+        raise UsageError(msg("the grammar is empty"))
     if "\0" in grammar:
-        raise UsageError("a grammar cannot contain NUL")
+        raise UsageError(msg("a grammar cannot contain NUL"))
     if _depth(grammar) > _MAX_DEPTH:
-        raise UsageError(f"the grammar nests deeper than {_MAX_DEPTH} groups")
+        raise UsageError(
+            msg("the grammar nests deeper than {max_depth} groups", max_depth=_MAX_DEPTH)
+        )
     return grammar
 
 
 def _from_schema(schema: str) -> str:
     if len(schema) > _MAX_SCHEMA:
-        raise UsageError(f"a JSON schema of {len(schema):,} characters is too long")
+        raise UsageError(
+            msg("a JSON schema of {schema:,} characters is too long", schema=len(schema))
+        )
     try:
         read = json.loads(schema)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the JSON schema is no JSON: {error}") from None
+        raise UsageError(msg("the JSON schema is no JSON: {error}", error=error)) from None
     if not isinstance(read, dict):
-        raise UsageError("the JSON schema must be an object")
+        raise UsageError(msg("the JSON schema must be an object"))
     schema = json.dumps(_without_reference(read))
     convert = importlib.import_module("llama_cpp.llama_grammar").json_schema_to_gbnf
     try:
         return str(convert(schema))
     except RecursionError:
-        raise UsageError("the JSON schema nests too deep") from None
+        raise UsageError(msg("the JSON schema nests too deep")) from None
     except Exception as error:  # whatever a converter of other people's schemas may raise
         reason = str(error) or type(error).__name__
-        raise UsageError(f"the JSON schema cannot be followed: {reason[:200]}") from None
+        raise UsageError(
+            msg("the JSON schema cannot be followed: {reason}", reason=reason[:200])
+        ) from None
 
 
 def _without_reference(schema: dict[str, object]) -> dict[str, object]:

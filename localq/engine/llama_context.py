@@ -18,6 +18,7 @@ from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_options import cache_bytes_at_least, context_params
 from localq.engine.memory_report import BufferMemory, buffer_memory, flash_attention
 from localq.engine.settings import LoadSettings
+from localq.messages import msg
 
 __all__ = ["Interrupted", "LlamaContext", "OutOfCells", "Part"]
 
@@ -106,7 +107,7 @@ class LlamaContext:
         with self._log.recorded() as self._lines:
             self.handle = self._api.llama_init_from_model(self._model.handle, params)
         if not self.handle:
-            reason = self._log.reason("llama.cpp gave no reason")
+            reason = self._log.reason(msg("llama.cpp gave no reason"))
             raise LlamaError(f"no context of {self.n_ctx} tokens: {reason}")
         self._memory = self._api.llama_get_memory(self.handle)
         self._outputs = outputs
@@ -170,7 +171,9 @@ class LlamaContext:
             self.forget(sequence)
         if status == 2:
             raise Interrupted(lost)
-        raise LlamaError(self._log.reason(f"llama_decode failed with status {status}"))
+        raise LlamaError(
+            self._log.reason(msg("llama_decode failed with status {status}", status=status))
+        )
 
     def wait(self) -> None:
         """Until what was read last is done: devices work while the caller goes on."""

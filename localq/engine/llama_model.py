@@ -17,6 +17,7 @@ from localq.engine.llama_options import model_params
 from localq.engine.memory_report import BufferMemory, buffer_memory, offloaded_layers
 from localq.engine.settings import LoadSettings
 from localq.engine.space_prefix import SpacePrefix
+from localq.messages import msg
 
 __all__ = ["LlamaError", "LlamaModel", "Recall"]
 
@@ -50,7 +51,7 @@ class LlamaModel:
         with log.recorded() as self._log:
             self.handle = api.llama_model_load_from_file(os.fsencode(settings.path), params)
         if not self.handle:
-            raise LlamaError(log.reason("llama.cpp gave no reason"))
+            raise LlamaError(log.reason(msg("llama.cpp gave no reason")))
         self.vocab = api.llama_model_get_vocab(self.handle)
         self._space_prefix = SpacePrefix(api, self.handle, self.vocab)
         self.n_vocab = int(api.llama_vocab_n_tokens(self.vocab))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["MODE_VARIABLE", "EngineMode", "chosen_mode"]
 
@@ -46,8 +47,10 @@ class EngineMode:
                 variant = None if part == _DEFAULT else part
             else:
                 raise UsageError(
-                    f"{MODE_VARIABLE} is {text[:80]!r}",
-                    hint="write default, no-repack, or a CPU variant, such as haswell+no-repack",
+                    msg("{mode_variable} is {text!r}", mode_variable=MODE_VARIABLE, text=text[:80]),
+                    hint=msg(
+                        "write default, no-repack, or a CPU variant, such as haswell+no-repack"
+                    ),
                 )
         return cls(variant, repack)
 

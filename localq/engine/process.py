@@ -30,6 +30,7 @@ from localq.engine.protocol import (
     encode,
 )
 from localq.errors import Cancelled, EngineError, StorageError, storage_errors
+from localq.messages import msg
 
 __all__ = ["EngineProcess", "Gone"]
 
@@ -62,7 +63,9 @@ class EngineProcess:
             try:
                 self.process = _start(log_file)
             except OSError as error:
-                raise EngineError(f"the engine cannot be started: {error}") from error
+                raise EngineError(
+                    msg("the engine cannot be started: {error}", error=error)
+                ) from error
         assert self.process.stdin
         self._requests = self.process.stdin
         self._request_lock = threading.Lock()
@@ -105,7 +108,9 @@ class EngineProcess:
             self._next_id += 1
             line = encode(self._next_id, request)
             if len(line) > MAX_LINE:
-                raise EngineError(f"a request of {len(line):,} bytes is too long for the engine")
+                raise EngineError(
+                    msg("a request of {line:,} bytes is too long for the engine", line=len(line))
+                )
             if inbox is not None:
                 self._inboxes[self._next_id] = inbox
             try:
@@ -177,15 +182,22 @@ class EngineProcess:
         ends = f"; it ends with: {last_line}" if last_line else ""
         if self._nonsense:
             return EngineError(
-                f"the engine said something that is not its protocol while {doing}:"
-                f" {self._nonsense}",
-                hint=f"its log is {self.log}{ends}",
+                msg(
+                    "the engine said something that is not its protocol while {doing}: {nonsense}",
+                    doing=doing,
+                    nonsense=self._nonsense,
+                ),
+                hint=msg("its log is {log}{ends}", log=self.log, ends=ends),
             )
         code = self.process.returncode
         memory = "often memory ran out; " if code == -_SIGKILL else ""
         return EngineError(
-            f"the engine stopped unexpectedly ({_exit_reason(code)}) while {doing}",
-            hint=f"{memory}its log is {self.log}{ends}",
+            msg(
+                "the engine stopped unexpectedly ({exit_reason}) while {doing}",
+                exit_reason=_exit_reason(code),
+                doing=doing,
+            ),
+            hint=msg("{memory}its log is {log}{ends}", memory=memory, log=self.log, ends=ends),
         )
 
     def close(self, *, save: bool = False) -> None:
@@ -276,11 +288,11 @@ def _start(log: FileIO) -> subprocess.Popen[bytes]:
 
 def _exit_reason(code: int) -> str:
     if code >= 0:
-        return f"exit code {code}"
+        return msg("exit code {code}", code=code)
     try:
-        return f"signal {-code}, {signal.Signals(-code).name}"
+        return msg("signal {value}, {name}", value=-code, name=signal.Signals(-code).name)
     except ValueError:
-        return f"signal {-code}"
+        return msg("signal {value}", value=-code)
 
 
 def _last_line(log: Path, start: int) -> str:

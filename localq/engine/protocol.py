@@ -23,6 +23,7 @@ from localq.engine.sampling import SamplingParams
 from localq.engine.settings import MAX_CONTEXT, MAX_THREADS, LoadSettings
 from localq.errors import UsageError
 from localq.json_codec import from_json, shown, to_json
+from localq.messages import msg
 
 __all__ = [
     "MAX_LINE",
@@ -164,7 +165,15 @@ class Measure:
         ):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                raise UsageError(f"{name} is {value}; it must be {least} to {most:,}")
+                raise UsageError(
+                    msg(
+                        "{name} is {value}; it must be {least} to {most:,}",
+                        name=name,
+                        value=value,
+                        least=least,
+                        most=most,
+                    )
+                )
 
 
 @dataclass(frozen=True, slots=True)

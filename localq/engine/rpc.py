@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localq.engine.bindings import library
 from localq.errors import EngineError, UsageError
+from localq.messages import msg
 
 __all__ = ["add_rpc_servers", "rpc_servers"]
 
@@ -31,10 +32,20 @@ def rpc_servers(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
         match = _SERVER.fullmatch(server)
         if match is None or not 0 < int(match[1]) < 1 << 16:
             raise UsageError(
-                f"{_VARIABLE}: {server[:80]!r} is not a server", hint="write it as host:port"
+                msg(
+                    "{variable}: {server!r} is not a server", variable=_VARIABLE, server=server[:80]
+                ),
+                hint=msg("write it as host:port"),
             )
     if len(named) > _MAX_SERVERS:
-        raise UsageError(f"{_VARIABLE} names {len(named)} servers; {_MAX_SERVERS} are the most")
+        raise UsageError(
+            msg(
+                "{variable} names {named} servers; {max_servers} are the most",
+                variable=_VARIABLE,
+                named=len(named),
+                max_servers=_MAX_SERVERS,
+            )
+        )
     return named
 
 
@@ -51,7 +62,9 @@ def add_rpc_servers(folder: Path, servers: tuple[str, ...]) -> None:
         find, address = registry.ggml_backend_reg_by_name, base.ggml_backend_reg_get_proc_address
         register = registry.ggml_backend_register
     except (OSError, AttributeError) as error:
-        raise EngineError(f"the engine cannot use other machines' devices: {error}") from error
+        raise EngineError(
+            msg("the engine cannot use other machines' devices: {error}", error=error)
+        ) from error
     find.restype, find.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
     address.restype, address.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     register.restype, register.argtypes = None, [ctypes.c_void_p]
@@ -59,7 +72,9 @@ def add_rpc_servers(folder: Path, servers: tuple[str, ...]) -> None:
     function = address(backend, b"ggml_backend_rpc_add_server") if backend else None
     if not function:
         raise EngineError(
-            f"{_VARIABLE} is set, but the installed engine has no RPC backend",
+            msg(
+                "{variable} is set, but the installed engine has no RPC backend", variable=_VARIABLE
+            ),
             hint='CMAKE_ARGS="-DGGML_RPC=on" pip install --force-reinstall --no-cache-dir'
             " --no-binary llama-cpp-python llama-cpp-python",
         )
@@ -76,6 +91,13 @@ def _refuse_silence(server: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except OSError as error:
         raise EngineError(
-            f"{server}: no rpc-server answers there: {error.strerror or error}",
-            hint=f"start llama.cpp's rpc-server on it, or take it out of {_VARIABLE}",
+            msg(
+                "{server}: no rpc-server answers there: {strerror}",
+                server=server,
+                strerror=error.strerror or error,
+            ),
+            hint=msg(
+                "start llama.cpp's rpc-server on it, or take it out of {variable}",
+                variable=_VARIABLE,
+            ),
         ) from error

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["LogitBias", "SamplingParams"]
 
@@ -89,19 +90,47 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 upper = "" if most == math.inf else f" and at most {most}"
-                raise UsageError(f"{name} is {value}; it must be at least {least}{upper}")
+                raise UsageError(
+                    msg(
+                        "{name} is {value}; it must be at least {least}{upper}",
+                        name=name,
+                        value=value,
+                        least=least,
+                        upper=upper,
+                    )
+                )
         for name in ("stop", "dry_sequence_breakers"):
             strings = getattr(self, name)
             if len(strings) > _MAX_STRINGS:
-                raise UsageError(f"{name} has {len(strings)} strings; at most {_MAX_STRINGS}")
+                raise UsageError(
+                    msg(
+                        "{name} has {strings} strings; at most {max_strings}",
+                        name=name,
+                        strings=len(strings),
+                        max_strings=_MAX_STRINGS,
+                    )
+                )
             if any(not 0 < len(string) <= _MAX_STRING for string in strings):
-                raise UsageError(f"{name}: a string must have 1 to {_MAX_STRING:,} characters")
+                raise UsageError(
+                    msg(
+                        "{name}: a string must have 1 to {max_string:,} characters",
+                        name=name,
+                        max_string=_MAX_STRING,
+                    )
+                )
         if len(self.logit_bias) > _MAX_BIASES:
-            raise UsageError(f"logit_bias has {len(self.logit_bias):,} tokens; too many")
+            raise UsageError(
+                msg(
+                    "logit_bias has {logit_bias:,} tokens; too many",
+                    logit_bias=len(self.logit_bias),
+                )
+            )
         if any(math.isnan(one.bias) or one.bias == math.inf for one in self.logit_bias):
-            raise UsageError("logit_bias: a bias must be a number, or minus infinity")
+            raise UsageError(msg("logit_bias: a bias must be a number, or minus infinity"))
         if self.grammar is not None and self.json_schema is not None:
-            raise UsageError("a grammar and a JSON schema at once", hint="give one of them")
+            raise UsageError(
+                msg("a grammar and a JSON schema at once"), hint=msg("give one of them")
+            )
 
     @property
     def is_greedy(self) -> bool:

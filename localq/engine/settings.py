@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from localq.errors import UsageError
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = ["KV_TYPES", "MAX_CONTEXT", "MAX_THREADS", "FlashAttention", "LoadSettings"]
 
@@ -102,15 +103,22 @@ class LoadSettings:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 limit = f"at least {least}" if value < least else f"at most {most:,}"
-                raise UsageError(f"{name} is {value}; it must be {limit}")
+                raise UsageError(
+                    msg(
+                        "{name} is {value}; it must be {limit}", name=name, value=value, limit=limit
+                    )
+                )
         for name in ("type_k", "type_v"):
             value = getattr(self, name)
             if value not in KV_TYPES:
-                raise UsageError(f"{name} is {value!r}", hint=f"one of: {', '.join(KV_TYPES)}")
+                raise UsageError(
+                    msg("{name} is {value!r}", name=name, value=value),
+                    hint=msg("one of: {kv_types}", kv_types=", ".join(KV_TYPES)),
+                )
         if self.flash_attn == "off" and KV_TYPES[self.type_v].is_quantized:
             raise UsageError(
-                f"values of type {self.type_v} need flash attention",
-                hint="leave flash attention on, or keep values as f16",
+                msg("values of type {type_v} need flash attention", type_v=self.type_v),
+                hint=msg("leave flash attention on, or keep values as f16"),
             )
         self._check_split()
 
@@ -119,6 +127,14 @@ class LoadSettings:
         if split is None:
             return
         if not 1 <= len(split) <= _MAX_DEVICES:
-            raise UsageError(f"a split over {len(split)} devices; at most {_MAX_DEVICES}")
+            raise UsageError(
+                msg(
+                    "a split over {split} devices; at most {max_devices}",
+                    split=len(split),
+                    max_devices=_MAX_DEVICES,
+                )
+            )
         if not all(0 <= share < 1e9 for share in split) or not sum(split) > 0:
-            raise UsageError(f"tensor_split is {split}; shares are 0 or more, not all of them 0")
+            raise UsageError(
+                msg("tensor_split is {split}; shares are 0 or more, not all of them 0", split=split)
+            )

@@ -15,6 +15,7 @@ from typing import Any
 from localq.engine.bindings import library, library_folder
 from localq.engine.mode import EngineMode
 from localq.errors import EngineError
+from localq.messages import msg
 
 __all__ = ["cpu_variants", "load_backends"]
 
@@ -38,8 +39,11 @@ def load_backends(api: Any, mode: EngineMode) -> None:
     variants = _files(folder, "ggml-cpu-")
     if mode.variant not in variants:
         raise EngineError(
-            f"the installed engine has no CPU variant {mode.variant!r}",
-            hint=f"it has: {', '.join(sorted(variants)) or 'only the one it was built for'}",
+            msg("the installed engine has no CPU variant {variant!r}", variant=mode.variant),
+            hint=msg(
+                "it has: {variants}",
+                variants=", ".join(sorted(variants)) or "only the one it was built for",
+            ),
         )
     load = registry.ggml_backend_load
     load.restype, load.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
@@ -50,7 +54,7 @@ def load_backends(api: Any, mode: EngineMode) -> None:
     for file in others.values():
         load(os.fsencode(file))
     if not load(os.fsencode(variants[mode.variant])):
-        raise EngineError(f"{variants[mode.variant]}: cannot be loaded")
+        raise EngineError(msg("{variants}: cannot be loaded", variants=variants[mode.variant]))
 
 
 _NO_DEVICES = ("base", "cpu")

@@ -18,6 +18,7 @@ from localq.errors import BadFileError
 from localq.formats.readable import Readable
 from localq.formats.stand_in import LOOKED_AT, gguf_stand_in, piece, version_problem
 from localq.formats.types import QuantType, TensorType
+from localq.messages import msg
 
 __all__ = [
     "ALIGNMENT",
@@ -151,7 +152,9 @@ def read_gguf(path: Path) -> GGUFFile:
             found = parse_gguf(file, path, path.stat().st_size)
             _refuse_joined(found, file)
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     return found
 
 
@@ -175,10 +178,12 @@ def _refuse_joined(gguf: GGUFFile, file: BinaryIO) -> None:
         if file.read(len(_MAGIC)) == _MAGIC:
             raise BadFileError(
                 gguf.path,
-                "holds several GGUF files, one behind the other, as cat joins them",
+                msg("holds several GGUF files, one behind the other, as cat joins them"),
                 offset=place,
-                hint="take the files as they were, NAME-00001-of-0000N.gguf and so on, which need "
-                "no joining",
+                hint=msg(
+                    "take the files as they were, NAME-00001-of-0000N.gguf and so on, which"
+                    " need no joining"
+                ),
             )
 
 
@@ -211,7 +216,7 @@ class _Reader:
     def no_gguf(self, beginning: bytes) -> BadFileError:
         found = gguf_stand_in(beginning)
         if found is None:
-            return self.bad("not a GGUF file")
+            return self.bad(msg("not a GGUF file"))
         return BadFileError(self.path, found.problem, hint=found.hint)
 
     def bad(self, problem: str) -> BadFileError:
@@ -219,15 +224,15 @@ class _Reader:
             self.path,
             problem,
             offset=self.position,
-            hint="the file is damaged or unfinished; get it again",
+            hint=msg("the file is damaged or unfinished; get it again"),
         )
 
     def take(self, count: int) -> bytes:
         if count > min(self.size, _MAX_HEADER_BYTES) - self.position:
-            raise self.bad("the header ends beyond the file")
+            raise self.bad(msg("the header ends beyond the file"))
         data = self.file.read(count)
         if len(data) != count:
-            raise self.bad("the file ends inside the header")
+            raise self.bad(msg("the file ends inside the header"))
         self.position += count
         return data
 
@@ -239,13 +244,13 @@ class _Reader:
         """A count of things that each take at least so many bytes of what is left."""
         count = self.number(type_)
         if count * least_bytes > self.size - self.position:
-            raise self.bad(f"a count of {count:,} does not fit into the file")
+            raise self.bad(msg("a count of {count:,} does not fit into the file", count=count))
         return count
 
     def string(self) -> str:
         length = self.number(ValueType.UINT64)
         if length > _MAX_STRING_BYTES:
-            raise self.bad(f"a string of {length:,} bytes")
+            raise self.bad(msg("a string of {length:,} bytes", length=length))
         # A token may be any bytes; surrogates keep them apart and give them back unchanged.
         return self.take(length).decode("utf-8", "surrogateescape")
 
@@ -254,7 +259,7 @@ class _Reader:
         try:
             return ValueType(number)
         except ValueError:
-            raise self.bad(f"unknown metadata type {number}") from None
+            raise self.bad(msg("unknown metadata type {number}", number=number)) from None
 
     def field(self, type_: ValueType, depth: int = 0) -> Field:
         if type_ is ValueType.STRING:
@@ -263,7 +268,7 @@ class _Reader:
             scalar = _SCALARS[type_]
             return Field(type_, scalar.unpack(self.take(scalar.size))[0])
         if depth == _MAX_NESTING:
-            raise self.bad("arrays nested too deeply")
+            raise self.bad(msg("arrays nested too deeply"))
         item_type = self.value_type()
         if item_type in _SCALARS:
             scalar = _SCALARS[item_type]
@@ -282,14 +287,20 @@ class _Reader:
             return ALIGNMENT
         value = field.value
         if type(value) is not int or not 1 <= value <= 1 << 20 or value & (value - 1):
-            raise self.bad(f"impossible alignment {value!r}")
+            raise self.bad(msg("impossible alignment {value!r}", value=value))
         return value
 
     def tensor_entry(self) -> tuple[str, tuple[int, ...], int, int]:
         name = self.string()
         dimensions = self.number(ValueType.UINT32)
         if dimensions > _MAX_DIMENSIONS:
-            raise self.bad(f"tensor {name[:200]!r} has {dimensions} dimensions")
+            raise self.bad(
+                msg(
+                    "tensor {name!r} has {dimensions} dimensions",
+                    name=name[:200],
+                    dimensions=dimensions,
+                )
+            )
         shape = tuple(self.number(ValueType.UINT64) for _ in range(dimensions))
         return name, shape, self.number(ValueType.UINT32), self.number(ValueType.UINT64)
 
@@ -304,10 +315,17 @@ class _Reader:
         if type_ is not None:
             columns = shape[0] if shape else 1
             if columns % type_.block_elements:
-                raise self.bad(f"{where}: {columns} columns are not whole {type_.name} blocks")
+                raise self.bad(
+                    msg(
+                        "{where}: {columns} columns are not whole {name} blocks",
+                        where=where,
+                        columns=columns,
+                        name=type_.name,
+                    )
+                )
             nbytes = type_.row_bytes(columns) * prod(shape[1:])
         if relative % alignment or start + relative + nbytes > self.size:
-            raise self.bad(f"{where} does not lie within the file")
+            raise self.bad(msg("{where} does not lie within the file", where=where))
         return GGUFTensor(name, type_ or type_number, shape, start + relative, nbytes)
 
 

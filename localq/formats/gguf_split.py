@@ -11,6 +11,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.gguf import GGUFFile, read_gguf
+from localq.messages import msg
 
 __all__ = ["read_shards", "shard_name", "shard_paths"]
 
@@ -44,21 +45,24 @@ def read_shards(path: Path) -> tuple[GGUFFile, ...]:
     if match is None or int(match["count"]) != count:
         raise BadFileError(
             path,
-            f"is one of {count} files of a model, but not named so",
-            hint=f"give it its name back: {shard_name(path.stem, 1, count)}",
+            msg("is one of {count} files of a model, but not named so", count=count),
+            hint=msg(
+                "give it its name back: {shard_name}", shard_name=shard_name(path.stem, 1, count)
+            ),
         )
     shards = []
     for number in range(1, count + 1):
         shard = path.with_name(shard_name(match["stem"], number, count))
         if not shard.is_file():
             raise NotFoundError(
-                f"{shard}: no such file, one of the model's {count}", hint="get the missing file"
+                msg("{shard}: no such file, one of the model's {count}", shard=shard, count=count),
+                hint=msg("get the missing file"),
             )
         file = read_gguf(shard)
         if file.metadata.get("split.no") != number - 1 or file.metadata.get("split.count") != count:
-            raise BadFileError(shard, "does not belong to the other files of the model")
+            raise BadFileError(shard, msg("does not belong to the other files of the model"))
         shards.append(file)
     names = [tensor.name for file in shards for tensor in file.tensors]
     if len(set(names)) != len(names):
-        raise BadFileError(path, "the files of the model hold the same tensor twice")
+        raise BadFileError(path, msg("the files of the model hold the same tensor twice"))
     return tuple(shards)

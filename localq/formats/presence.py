@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["is_there"]
 
@@ -18,7 +19,7 @@ def is_there(path: Path) -> bool:
     if path.is_file():
         return True
     if path.is_symlink() and not path.exists():
-        raise BadFileError(path, "is a link to a file that is gone")
+        raise BadFileError(path, msg("is a link to a file that is gone"))
     if path.exists():
-        raise BadFileError(path, "is not a file")
+        raise BadFileError(path, msg("is not a file"))
     return False

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from localq.errors import BadFileError
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = [
     "ELEMENT_BYTES",
@@ -273,7 +274,9 @@ class MappedFiles:
                     with path.open("rb") as file:
                         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 except (OSError, ValueError) as error:
-                    raise BadFileError(path, f"cannot be mapped: {error}") from error
+                    raise BadFileError(
+                        path, msg("cannot be mapped: {error}", error=error)
+                    ) from error
                 self._maps[path] = (mapped, np.frombuffer(mapped, np.uint8))
 
     def view(self, path: Path, start: int, end: int) -> Rows:

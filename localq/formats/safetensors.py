@@ -16,6 +16,7 @@ from localq.errors import BadFileError
 from localq.formats.json_file import parse_json_object
 from localq.formats.readable import Readable
 from localq.formats.stand_in import LOOKED_AT, stand_in
+from localq.messages import msg
 
 __all__ = [
     "DTYPE_BYTES",
@@ -74,23 +75,33 @@ def read_safetensors_header(path: Path) -> tuple[TensorInfo, ...]:
         with path.open("rb") as file:
             return parse_safetensors_header(file, path, path.stat().st_size)
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
 
 
 def parse_safetensors_header(file: Readable, path: Path, size: int) -> tuple[TensorInfo, ...]:
     """As `read_safetensors_header`, of a file of `size` bytes of which only these are read."""
     prefix = file.read(8)
-    if prefix[:1] in (b"v", b"<") and (found := stand_in(prefix + file.read(LOOKED_AT))):
+    header_bytes = int.from_bytes(prefix, "little")
+    # A text's first eight letters are no length: what begins like one is still a header.
+    claims_more = header_bytes > min(size - 8, _MAX_HEADER_BYTES)
+    if claims_more and (found := stand_in(prefix + file.read(LOOKED_AT))):
         raise BadFileError(path, found.problem, hint=found.hint)
     if len(prefix) < 8:
-        raise BadFileError(path, f"not a safetensors file: {size} bytes long", offset=0)
-    header_bytes = int.from_bytes(prefix, "little")
-    if header_bytes > min(size - 8, _MAX_HEADER_BYTES):
+        raise BadFileError(
+            path, msg("not a safetensors file: {size} bytes long", size=size), offset=0
+        )
+    if claims_more:
         raise BadFileError(
             path,
-            f"the header claims {header_bytes:,} bytes, the file has {size:,}",
+            msg(
+                "the header claims {header_bytes:,} bytes, the file has {size:,}",
+                header_bytes=header_bytes,
+                size=size,
+            ),
             offset=0,
-            hint="the download is damaged or unfinished; pull it again",
+            hint=msg("the download is damaged or unfinished; pull it again"),
         )
     header = parse_json_object(file.read(header_bytes), path, offset=8)
     header.pop("__metadata__", None)
@@ -104,27 +115,35 @@ def parse_safetensors_header(file: Readable, path: Path, size: int) -> tuple[Ten
 def _tensor(path: Path, name: str, entry: object, start: int, size: int) -> TensorInfo:
     where = f"tensor {name[:200]!r}"
     if not isinstance(entry, dict):
-        raise BadFileError(path, f"{where} is not described by an object", offset=8)
+        raise BadFileError(
+            path, msg("{where} is not described by an object", where=where), offset=8
+        )
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str):
-        raise BadFileError(path, f"{where} has no dtype", offset=8)
+        raise BadFileError(path, msg("{where} has no dtype", where=where), offset=8)
     if not (isinstance(shape, list) and len(shape) <= _MAX_DIMENSIONS and _naturals(shape)):
-        raise BadFileError(path, f"{where} has an impossible shape", offset=8)
+        raise BadFileError(path, msg("{where} has an impossible shape", where=where), offset=8)
     if not (isinstance(offsets, list) and len(offsets) == 2 and _naturals(offsets)):
-        raise BadFileError(path, f"{where} has impossible data_offsets", offset=8)
+        raise BadFileError(path, msg("{where} has impossible data_offsets", where=where), offset=8)
     begin, end = offsets
     if begin > end or start + end > size:
         raise BadFileError(
             path,
-            f"{where} ends beyond the file",
+            msg("{where} ends beyond the file", where=where),
             offset=start + begin,
-            hint="the download is damaged or unfinished; pull it again",
+            hint=msg("the download is damaged or unfinished; pull it again"),
         )
     element_bytes = DTYPE_BYTES.get(dtype)
     if element_bytes is not None and prod(shape) * element_bytes != end - begin:
         raise BadFileError(
             path,
-            f"{where}: {dtype} of shape {shape} does not take {end - begin:,} bytes",
+            msg(
+                "{where}: {dtype} of shape {shape} does not take {end:,} bytes",
+                where=where,
+                dtype=dtype,
+                shape=shape,
+                end=end - begin,
+            ),
             offset=start + begin,
         )
     return TensorInfo(name, dtype, tuple(shape), start + begin, end - begin)
@@ -140,7 +159,7 @@ def _refuse_overlaps(path: Path, tensors: list[TensorInfo]) -> None:
         if tensor.nbytes and tensor.offset < end:
             raise BadFileError(
                 path,
-                f"tensor {tensor.name[:200]!r} overlaps the one before it",
+                msg("tensor {name!r} overlaps the one before it", name=tensor.name[:200]),
                 offset=tensor.offset,
             )
         end = max(end, tensor.offset + tensor.nbytes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from localq.messages import msg
+
 __all__ = ["LOOKED_AT", "StandIn", "gguf_stand_in", "piece", "stand_in", "version_problem"]
 
 LOOKED_AT = 256
@@ -37,13 +39,13 @@ def stand_in(beginning: bytes) -> StandIn | None:
         size = _POINTER_SIZE.search(beginning)
         of = f" of {int(size[1]):,} bytes" if size else ""
         return StandIn(
-            f"is a Git LFS pointer, which stands for a file{of}, not that file",
-            "get the file itself: git lfs pull in its folder, or localq pull OWNER/NAME",
+            msg("is a Git LFS pointer, which stands for a file{of}, not that file", of=of),
+            msg("get the file itself: git lfs pull in its folder, or localq pull OWNER/NAME"),
         )
     if _PAGE.match(beginning):
         return StandIn(
-            "is a web page, such as the login or error page of a site, not a model",
-            "get the file again, with localq pull for instance",
+            msg("is a web page, such as the login or error page of a site, not a model"),
+            msg("get the file again, with localq pull for instance"),
         )
     return None
 
@@ -54,13 +56,16 @@ def gguf_stand_in(beginning: bytes) -> StandIn | None:
         return found
     if beginning[:4] in _OLD_MAGICS:
         return StandIn(
-            "is a GGML file from before GGUF (August 2023), which llama.cpp reads no more either",
-            "take a GGUF of the model, or its original checkpoint: localq search",
+            msg(
+                "is a GGML file from before GGUF (August 2023), which llama.cpp reads no"
+                " more either"
+            ),
+            msg("take a GGUF of the model, or its original checkpoint: localq search"),
         )
     if len(beginning) >= 24 and not any(beginning):
         return StandIn(
-            "begins with nothing but zeros: room for a download that did not finish",
-            "get the file again",
+            msg("begins with nothing but zeros: room for a download that did not finish"),
+            msg("get the file again"),
         )
     return None
 
@@ -72,20 +77,27 @@ def version_problem(raw: bytes) -> StandIn | None:
         return None
     if version > _GREATEST_LIKELY and 0 < swapped <= _GREATEST_LIKELY:
         return StandIn(
-            "is a big-endian GGUF, made for machines such as IBM Z",
-            "take the usual file; llama.cpp's gguf_convert_endian.py turns one into the other",
+            msg("is a big-endian GGUF, made for machines such as IBM Z"),
+            msg("take the usual file; llama.cpp's gguf_convert_endian.py turns one into the other"),
         )
     if version == 1:
         return StandIn(
-            "is GGUF version 1 (August 2023), which llama.cpp reads no more either",
-            "take a newer GGUF of the model, or its original checkpoint: localq search",
+            msg("is GGUF version 1 (August 2023), which llama.cpp reads no more either"),
+            msg("take a newer GGUF of the model, or its original checkpoint: localq search"),
         )
     if _NEWEST < version <= _GREATEST_LIKELY:
         return StandIn(
-            f"is GGUF version {version}, newer than the {_NEWEST} that this localq reads",
-            "pip install --upgrade localq",
+            msg(
+                "is GGUF version {version}, newer than the {newest} that this localq reads",
+                version=version,
+                newest=_NEWEST,
+            ),
+            msg("pip install --upgrade localq"),
         )
-    return StandIn(f"claims GGUF version {version}", "the file is damaged; get it again")
+    return StandIn(
+        msg("claims GGUF version {version}", version=version),
+        msg("the file is damaged; get it again"),
+    )
 
 
 def piece(name: str) -> StandIn | None:
@@ -96,12 +108,17 @@ def piece(name: str) -> StandIn | None:
     whole = match["whole"]
     if match["letter"]:
         return StandIn(
-            f"is a piece of {whole}, which was cut in pieces",
-            f"join all of them first: cat {whole}-split-* > {whole}",
+            msg("is a piece of {whole}, which was cut in pieces", whole=whole),
+            msg("join all of them first: cat {whole}-split-* > {whole}", whole=whole),
         )
     count = int(match["count"])
     names = " ".join(f"{whole}.part{number}of{count}" for number in range(1, min(count, 9) + 1))
     return StandIn(
-        f"is piece {match['number']} of {count} of {whole}, which was cut in pieces",
-        f"join them first: cat {names} > {whole}",
+        msg(
+            "is piece {match} of {count} of {whole}, which was cut in pieces",
+            match=match["number"],
+            count=count,
+            whole=whole,
+        ),
+        msg("join them first: cat {names} > {whole}", names=names, whole=whole),
     )

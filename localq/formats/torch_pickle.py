@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from localq.messages import msg
+
 __all__ = ["PickleError", "PickledTensor", "Storage", "read_pickle"]
 
 
@@ -95,7 +97,7 @@ class _Machine:
                 return self.pop()
             operation = _OPERATIONS.get(code)
             if operation is None:
-                self.refuse(f"operation {code!r} is not one that tensors need")
+                self.refuse(msg("operation {code!r} is not one that tensors need", code=code))
             operation(self)
 
     def refuse(self, problem: str) -> NoReturn:
@@ -106,7 +108,7 @@ class _Machine:
     def take(self, count: int) -> bytes:
         piece = self.data[self.at : self.at + count]
         if len(piece) < count:
-            self.refuse("cut short")
+            self.refuse(msg("cut short"))
         self.at += count
         return piece
 
@@ -117,12 +119,12 @@ class _Machine:
         try:
             return self.take(length).decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            self.refuse("a text is not UTF-8")
+            self.refuse(msg("a text is not UTF-8"))
 
     def line(self) -> str:
         end = self.data.find(b"\n", self.at, self.at + 1000)
         if end < 0:
-            self.refuse("a name has no end")
+            self.refuse(msg("a name has no end"))
         text = self.text(end - self.at)
         self.at += 1
         return text
@@ -134,12 +136,12 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
-            self.refuse("takes more from the stack than there is")
+            self.refuse(msg("takes more from the stack than there is"))
         return self.stack.pop()
 
     def top(self, kind: type) -> Any:
         if not (self.stack and isinstance(self.stack[-1], kind)):
-            self.refuse(f"expects a {kind.__name__} on the stack")
+            self.refuse(msg("expects a {kind} on the stack", kind=kind.__name__))
         return self.stack[-1]
 
     def since_mark(self) -> list[Any]:
@@ -147,7 +149,7 @@ class _Machine:
         while self.stack and self.stack[-1] is not _MARK:
             items.append(self.stack.pop())
         if not self.stack:
-            self.refuse("a mark is missing")
+            self.refuse(msg("a mark is missing"))
         self.stack.pop()
         return items[::-1]
 
@@ -160,44 +162,44 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.top(dict)
         if len(items) % 2:
-            self.refuse("a key has no value")
+            self.refuse(msg("a key has no value"))
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Only these: hashing a tuple of tuples may go deeper than the machine's own stack.
             if not isinstance(key, str | int):
-                self.refuse("a key is neither a text nor a number")
+                self.refuse(msg("a key is neither a text nor a number"))
             target[key] = value
 
     # -- what tensors need -------------------------------------------------------------------------
 
     def remember(self, index: int) -> None:
         if not self.stack:
-            self.refuse("takes more from the stack than there is")
+            self.refuse(msg("takes more from the stack than there is"))
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
         if index not in self.memo:
-            self.refuse(f"value {index} was never noted")
+            self.refuse(msg("value {index} was never noted", index=index))
         self.push(self.memo[index])
 
     def name(self, module: object, name: object) -> None:
         text = f"{module} {name}"
         if text not in _FUNCTIONS and text not in _STORAGES:
-            self.refuse(f"it asks for {text[:200]!r}, which tensors do not need")
+            self.refuse(msg("it asks for {text!r}, which tensors do not need", text=text[:200]))
         self.push(_Name(text))
 
     def storage(self) -> None:
         match self.pop():
             case ("storage", _Name(text), str(key), str(_), int(elements)) if text in _STORAGES:
                 if elements < 0:
-                    self.refuse("a storage has a negative size")
+                    self.refuse(msg("a storage has a negative size"))
                 self.push(Storage(_STORAGES[text], key, elements))
             case _:
-                self.refuse("a reference is not one to a storage")
+                self.refuse(msg("a reference is not one to a storage"))
 
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not (isinstance(function, _Name) and isinstance(arguments, tuple)):
-            self.refuse("a call is none")
+            self.refuse(msg("a call is none"))
         match (function.text, *arguments):
             case ("collections OrderedDict",):
                 self.push({})
@@ -215,12 +217,14 @@ class _Machine:
             ) if _naturals((start, *shape, *strides)) and len(shape) == len(strides):
                 self.push(PickledTensor(storage, start, shape, strides))
             case _:
-                self.refuse(f"a call of {function.text!r} is not as PyTorch writes it")
+                self.refuse(
+                    msg("a call of {text!r} is not as PyTorch writes it", text=function.text)
+                )
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            self.refuse("a name is no text")
+            self.refuse(msg("a name is no text"))
         self.name(module, name)
 
 

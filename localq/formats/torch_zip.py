@@ -16,6 +16,7 @@ from localq.formats.safetensors import DTYPE_BYTES, TensorInfo
 from localq.formats.stand_in import LOOKED_AT, stand_in
 from localq.formats.torch_pickle import PickledTensor, PickleError, read_pickle
 from localq.formats.zip_archive import StoredEntry, read_stored_entries
+from localq.messages import msg
 
 __all__ = ["read_torch_header"]
 
@@ -33,27 +34,32 @@ def read_torch_header(path: Path) -> tuple[TensorInfo, ...]:
     entries = read_stored_entries(path)
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise BadFileError(path, "not a PyTorch file: it has no data.pkl", hint=_HINT)
+        raise BadFileError(path, msg("not a PyTorch file: it has no data.pkl"), hint=_HINT)
     prefix = pickles[0].removesuffix("data.pkl")
     order = _read(path, entries.get(f"{prefix}byteorder"))
     if order not in (b"", b"little"):
-        raise UnsupportedError(f"{path}: written by a big-endian machine", hint=_HINT)
+        raise UnsupportedError(
+            msg("{path}: written by a big-endian machine", path=path), hint=_HINT
+        )
     place = entries[pickles[0]]
     try:
         value = read_pickle(_read(path, place))
     except PickleError as error:
         raise BadFileError(
-            path, f"its pickle is refused: {error}", offset=place.offset + error.offset, hint=_HINT
+            path,
+            msg("its pickle is refused: {error}", error=error),
+            offset=place.offset + error.offset,
+            hint=_HINT,
         ) from None
     if not isinstance(value, dict):
-        raise BadFileError(path, "holds no table of tensors", offset=place.offset, hint=_HINT)
+        raise BadFileError(path, msg("holds no table of tensors"), offset=place.offset, hint=_HINT)
     tensors = tuple(
         _place(path, name, tensor, prefix, entries)
         for name, tensor in value.items()
         if isinstance(name, str) and isinstance(tensor, PickledTensor)
     )
     if not tensors:
-        raise BadFileError(path, "holds no tensors", offset=place.offset, hint=_HINT)
+        raise BadFileError(path, msg("holds no tensors"), offset=place.offset, hint=_HINT)
     return tensors
 
 
@@ -62,12 +68,15 @@ def _refuse_legacy(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     if found := stand_in(start):
         raise BadFileError(path, found.problem, hint=found.hint)
     if start[:1] == b"\x80":
         raise UnsupportedError(
-            f"{path}: a bare pickle, as PyTorch wrote before its release 1.6", hint=_HINT
+            msg("{path}: a bare pickle, as PyTorch wrote before its release 1.6", path=path),
+            hint=_HINT,
         )
 
 
@@ -75,7 +84,11 @@ def _read(path: Path, entry: StoredEntry | None) -> bytes:
     if entry is None:
         return b""
     if entry.nbytes > _MAX_PICKLE_BYTES:
-        raise BadFileError(path, f"its pickle claims {entry.nbytes:,} bytes", offset=entry.offset)
+        raise BadFileError(
+            path,
+            msg("its pickle claims {nbytes:,} bytes", nbytes=entry.nbytes),
+            offset=entry.offset,
+        )
     with path.open("rb") as file:
         file.seek(entry.offset)
         return file.read(entry.nbytes)
@@ -91,13 +104,15 @@ def _place(
     storage = tensor.storage
     entry = entries.get(f"{prefix}data/{storage.key}")
     if entry is None:
-        raise BadFileError(path, f"tensor {name[:200]!r} has no data in the file")
+        raise BadFileError(path, msg("tensor {name!r} has no data in the file", name=name[:200]))
     element_bytes = DTYPE_BYTES[storage.dtype]
     nbytes = prod(tensor.shape) * element_bytes
     start = tensor.start * element_bytes
     if start + nbytes > entry.nbytes or storage.elements * element_bytes > entry.nbytes:
         raise BadFileError(
-            path, f"tensor {name[:200]!r} is larger than its data", offset=entry.offset
+            path,
+            msg("tensor {name!r} is larger than its data", name=name[:200]),
+            offset=entry.offset,
         )
     transposed = False
     if not _in_one_run(tensor.shape, tensor.strides):
@@ -106,7 +121,12 @@ def _place(
         )
         if not transposed:
             raise UnsupportedError(
-                f"{path}: the numbers of tensor {name[:200]!r} are not in one run", hint=_HINT
+                msg(
+                    "{path}: the numbers of tensor {name!r} are not in one run",
+                    path=path,
+                    name=name[:200],
+                ),
+                hint=_HINT,
             )
     return TensorInfo(
         name, storage.dtype, tensor.shape, entry.offset + start, nbytes, transposed=transposed

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["unknown_type"]
 
@@ -23,12 +24,19 @@ def unknown_type(text: str, names: Iterable[str], *, what: str, more: str = "") 
     wanted = text.strip().upper().replace("-", "_")
     if wanted in _INTERNAL:
         return UsageError(
-            f"{wanted.lower()} is an internal type: it {_INTERNAL[wanted]} while a model computes;"
-            " no file is made of it",
-            hint="q8_0 is the type of 8 bits for files",
+            msg(
+                "{wanted} is an internal type: it {internal} while a model computes; no"
+                " file is made of it",
+                wanted=wanted.lower(),
+                internal=_INTERNAL[wanted],
+            ),
+            hint=msg("q8_0 is the type of 8 bits for files"),
         )
     known = sorted(name.lower() for name in names)
     kind = re.match("[a-z]+[0-9]", wanted.lower())  # the q4 of q4_xl
     near = [name for name in known if kind and name.startswith(kind[0])]
     choices = ", ".join(near or [name for name in _USUAL if name in known])
-    return UsageError(f"unknown {what} {text!r}", hint=f"for example {choices}{more}")
+    return UsageError(
+        msg("unknown {what} {text!r}", what=what, text=text),
+        hint=msg("for example {choices}{more}", choices=choices, more=more),
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from localq.formats.type_names import unknown_type
+from localq.messages import msg
 
 __all__ = ["QuantType", "TensorType"]
 
@@ -64,7 +65,7 @@ class TensorType(Enum):
         try:
             return cls[text.strip().upper()]
         except KeyError:
-            raise unknown_type(text, cls.__members__, what="tensor type") from None
+            raise unknown_type(text, cls.__members__, what=msg("tensor type")) from None
 
     @property
     def is_quantized(self) -> bool:
@@ -138,8 +139,8 @@ class QuantType(Enum):
             raise unknown_type(
                 text,
                 cls.__members__,
-                what="quantization type",
-                more="; localq fit MODEL --all lists every type",
+                what=msg("quantization type"),
+                more=msg("; localq fit MODEL --all lists every type"),
             ) from None
 
     @classmethod

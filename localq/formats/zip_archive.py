@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["StoredEntry", "read_stored_entries"]
 
@@ -47,20 +48,24 @@ def read_stored_entries(path: Path) -> Mapping[str, StoredEntry]:
             size = os.fstat(file.fileno()).st_size
             return dict(_entries(path, file, size))
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
 
 
 def _entries(path: Path, file: BinaryIO, size: int) -> Iterator[tuple[str, StoredEntry]]:
     start, length = _directory(path, file, size)
     if length > _MAX_DIRECTORY_BYTES or start + length > size:
-        raise BadFileError(path, f"its zip directory claims {length:,} bytes", offset=start)
+        raise BadFileError(
+            path, msg("its zip directory claims {length:,} bytes", length=length), offset=start
+        )
     file.seek(start)
     directory = file.read(length)
     at = 0
     while at < length:
         head = directory[at : at + _CENTRAL_BYTES]
         if len(head) < _CENTRAL_BYTES or head[:4] != _CENTRAL:
-            raise BadFileError(path, "its zip directory is damaged", offset=start + at)
+            raise BadFileError(path, msg("its zip directory is damaged"), offset=start + at)
         name_bytes, extra_bytes, comment_bytes = (_int(head, i, 2) for i in (28, 30, 32))
         end = at + _CENTRAL_BYTES + name_bytes
         raw_name = directory[at + _CENTRAL_BYTES : end]
@@ -70,7 +75,9 @@ def _entries(path: Path, file: BinaryIO, size: int) -> Iterator[tuple[str, Store
             extra, _int(head, 24, 4), _int(head, 20, 4), _int(head, 42, 4)
         )
         if flags & 1 or method != 0 or packed != nbytes:
-            raise BadFileError(path, "its entries are compressed or encrypted", offset=start + at)
+            raise BadFileError(
+                path, msg("its entries are compressed or encrypted"), offset=start + at
+            )
         name = raw_name.decode("utf-8", "replace")
         yield name, StoredEntry(_data_start(path, file, local, nbytes, size), nbytes)
         at = end + extra_bytes + comment_bytes
@@ -85,9 +92,9 @@ def _directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int]:
     if at < 0 or at + _END_BYTES > len(tail):
         raise BadFileError(
             path,
-            "not a zip archive, or one that is cut short",
+            msg("not a zip archive, or one that is cut short"),
             offset=0,
-            hint="the download may be unfinished; pull it again",
+            hint=msg("the download may be unfinished; pull it again"),
         )
     start, length = _int(tail, at + 16, 4), _int(tail, at + 12, 4)
     locator = tail[max(0, at - _LOCATOR_BYTES) : at]
@@ -96,7 +103,7 @@ def _directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int]:
         file.seek(min(place, size))
         record = file.read(_END64_BYTES)
         if len(record) < _END64_BYTES or record[:4] != _END64:
-            raise BadFileError(path, "its zip64 end record is damaged", offset=place)
+            raise BadFileError(path, msg("its zip64 end record is damaged"), offset=place)
         start, length = _int(record, 48, 8), _int(record, 40, 8)
     return start, length
 
@@ -121,14 +128,14 @@ def _data_start(path: Path, file: BinaryIO, local: int, nbytes: int, size: int) 
     file.seek(min(local, size))
     head = file.read(_LOCAL_BYTES)
     if len(head) < _LOCAL_BYTES or head[:4] != _LOCAL:
-        raise BadFileError(path, "a zip entry is not where its directory says", offset=local)
+        raise BadFileError(path, msg("a zip entry is not where its directory says"), offset=local)
     start = local + _LOCAL_BYTES + _int(head, 26, 2) + _int(head, 28, 2)
     if start + nbytes > size:
         raise BadFileError(
             path,
-            "a zip entry ends beyond the file",
+            msg("a zip entry ends beyond the file"),
             offset=local,
-            hint="the download is damaged or unfinished; pull it again",
+            hint=msg("the download is damaged or unfinished; pull it again"),
         )
     return start
 

@@ -8,6 +8,7 @@ from localq.hardware.installation import Installer
 from localq.hardware.machine import Machine
 from localq.hardware.profile import Accelerator, Device, Finding, HardwareProfile
 from localq.hardware.system import is_translated
+from localq.messages import msg
 
 __all__ = ["engine_fault", "engine_problem", "findings"]
 
@@ -53,16 +54,22 @@ def findings(machine: Machine, profile: HardwareProfile, installer: Installer) -
         yield from _cpu_findings(profile, installer, compiled_anyway=compiles)
     if is_translated(machine):
         yield Finding(
-            "This Python is an Intel program, which Apple's processor translates: slow, and"
-            " without the GPU. Install localq with a Python for arm64."
+            msg(
+                "This Python is an Intel program, which Apple's processor translates: slow,"
+                " and without the GPU. Install localq with a Python for arm64."
+            )
         )
     cpu = profile.cpu
     cores = cpu.performance_cores
     if cpu.quota_cpus is not None and cores is not None and cpu.quota_cpus < cores:
         yield Finding(
-            f"This process is granted the time of {cpu.quota_cpus:g} of"
-            f" {cpu.logical_cores or cores} processors: more threads than that would be stopped"
-            " for part of every period."
+            msg(
+                "This process is granted the time of {quota_cpus:g} of {logical_cores}"
+                " processors: more threads than that would be stopped for part of every"
+                " period.",
+                quota_cpus=cpu.quota_cpus,
+                logical_cores=cpu.logical_cores or cores,
+            )
         )
 
 
@@ -70,8 +77,11 @@ def engine_problem(message: str, installer: Installer) -> Finding:
     """What to do where the engine cannot be asked, for the reason `message`."""
     if "libcudart" in message or "libcublas" in message:
         return Finding(
-            f"{message} (the engine is built for CUDA, whose runtime libraries, cudart and"
-            " cublas, are not installed or not found: LD_LIBRARY_PATH)",
+            msg(
+                "{message} (the engine is built for CUDA, whose runtime libraries, cudart"
+                " and cublas, are not installed or not found: LD_LIBRARY_PATH)",
+                message=message,
+            ),
             otherwise=installer.wheel("cpu"),
         )
     return Finding(message, installer.build(), installer.wheel("cpu"))
@@ -99,13 +109,20 @@ def _gpu_findings(
         names = _names(alike)
         if gpu.vendor == "NVIDIA" and gpu.source == "sysfs" and gpu.driver in _NO_DRIVER:
             yield Finding(
-                f"This machine has {names}, but NVIDIA's driver is not loaded: install it"
-                " first, then ask again."
+                msg(
+                    "This machine has {names}, but NVIDIA's driver is not loaded: install it"
+                    " first, then ask again.",
+                    names=names,
+                )
             )
         elif not any(backend in engine.backends for backend in backends):
             built = " and ".join(engine.backends) or "nothing"
             yield Finding(
-                f"This machine has {names}, but the installed engine is built for {built} only."
+                msg(
+                    "This machine has {names}, but the installed engine is built for {built} only.",
+                    names=names,
+                    built=built,
+                )
                 + _needs(gpu),
                 *_commands(machine, alike, installer),
             )
@@ -113,10 +130,21 @@ def _gpu_findings(
             backend = next(name for name in backends if name in engine.backends)
             seen_by_engine = sum(_drives(device, backends) for device in profile.devices)
             if seen_by_engine == 0:
-                text = f"The engine is built for {backend}, but does not see {names}:"
+                text = msg(
+                    "The engine is built for {backend}, but does not see {names}:",
+                    backend=backend,
+                    names=names,
+                )
                 yield Finding(f"{text} {_why_unseen(machine, gpu, backend)}")
             elif seen_by_engine < len(alike) and (why := _hidden(machine, backend)):
-                yield Finding(f"The engine sees only {seen_by_engine} of {names}: {why}")
+                yield Finding(
+                    msg(
+                        "The engine sees only {seen_by_engine} of {names}: {why}",
+                        seen_by_engine=seen_by_engine,
+                        names=names,
+                        why=why,
+                    )
+                )
 
 
 def _worth_using(gpus: tuple[Accelerator, ...]) -> list[Accelerator]:
@@ -134,7 +162,7 @@ def _hidden(machine: Machine, backend: str) -> str | None:
     for variable in _HIDING.get(backend, ()):
         value = machine.environment(variable)
         if value is not None:
-            return f'{variable} is set to "{value}".'
+            return msg('{variable} is set to "{value}".', variable=variable, value=value)
     return None
 
 
@@ -142,16 +170,16 @@ def _why_unseen(machine: Machine, gpu: Accelerator, backend: str) -> str:
     if why := _hidden(machine, backend):
         return why
     if gpu.vendor == "NVIDIA" and gpu.driver:
-        return f"the driver {gpu.driver} may be too old for this build."
+        return msg("the driver {driver} may be too old for this build.", driver=gpu.driver)
     if gpu.vendor == "AMD" and machine.os == "linux":
-        return "this user may not open /dev/kfd or /dev/dri (groups render and video)."
-    return "its driver may be missing or too old."
+        return msg("this user may not open /dev/kfd or /dev/dri (groups render and video).")
+    return msg("its driver may be missing or too old.")
 
 
 def _needs(gpu: Accelerator) -> str:
     if gpu.vendor != "NVIDIA":
         return ""
-    return " One for CUDA also needs NVIDIA's runtime libraries, cudart and cublas."
+    return msg(" One for CUDA also needs NVIDIA's runtime libraries, cudart and cublas.")
 
 
 def _commands(
@@ -199,9 +227,12 @@ def _cpu_findings(
     if not missing:
         return
     much = "much" if _ESSENTIAL.intersection(missing) else "somewhat"
-    text = (
-        f"The processor has {', '.join(missing)}, which the installed engine was built without:"
-        f" one compiled on this machine would be {much} faster where the processor does the work."
+    text = msg(
+        "The processor has {missing}, which the installed engine was built without:"
+        " one compiled on this machine would be {much} faster where the processor"
+        " does the work.",
+        missing=", ".join(missing),
+        much=much,
     )
     command = None if compiled_anyway else installer.build(_options(engine.backends))
     yield Finding(text, command)
@@ -216,7 +247,11 @@ def _names(gpus: list[Accelerator]) -> str:
     names = list(dict.fromkeys(gpu.name for gpu in gpus))
     if len(gpus) > 1 and len(names) == 1:
         return f"{len(gpus)} x {names[0]}"
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else _with_article(names[0])
+    return (
+        msg("{names} and {names2}", names=", ".join(names[:-1]), names2=names[-1])
+        if len(names) > 1
+        else _with_article(names[0])
+    )
 
 
 def _with_article(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from localq.errors import Cancelled, StorageError, storage_errors
 from localq.hardware.profile import Disk
+from localq.messages import msg
 from localq.partials import partial_path, sweep_partials
 
 __all__ = ["disk_space", "measure_disk"]
@@ -20,7 +21,7 @@ _BLOCK = 4 << 20
 _SIZE = 256 << 20
 _SECONDS = 5.0
 """For each direction: an SD card is measured with fewer bytes."""
-_HINT = "the speed was not measured; everything else was"
+_HINT = msg("the speed was not measured; everything else was")
 
 
 def disk_space(folder: Path) -> Disk:
@@ -47,7 +48,9 @@ def measure_disk(
     """
     space = disk_space(folder)
     if space.free_bytes is not None and space.free_bytes < 2 * size:
-        raise StorageError(f"{folder}: there is no room to measure the disk", hint=_HINT)
+        raise StorageError(
+            msg("{folder}: there is no room to measure the disk", folder=folder), hint=_HINT
+        )
     with storage_errors(folder, hint=_HINT):
         folder.mkdir(parents=True, exist_ok=True)
         sweep_partials(folder)
@@ -111,4 +114,4 @@ def _past_cache(file: int) -> bool:
 
 def _check(cancel: threading.Event) -> None:
     if cancel.is_set():
-        raise Cancelled("stopped; the file that measured the disk is deleted")
+        raise Cancelled(msg("stopped; the file that measured the disk is deleted"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from localq.hardware.compiler import WITHOUT_AMX
+from localq.messages import msg
 
 __all__ = ["Installer", "cuda_wheels"]
 
@@ -87,20 +88,26 @@ class Installer:
     def _install(self) -> str:
         python = self._quoted(self.python)
         if not self.has_pip:
-            return f"uv pip install --python {python} --reinstall-package llama-cpp-python"
+            return msg(
+                "uv pip install --python {python} --reinstall-package llama-cpp-python",
+                python=python,
+            )
         if self.os == "windows" and python != self.python:
             python = f"& {python}"  # PowerShell runs a quoted path only so
-        return f"{python} -m pip install --force-reinstall"
+        return msg("{python} -m pip install --force-reinstall", python=python)
 
     def _requirement(self) -> str:
         if self.engine_version and _RELEASE.match(self.engine_version):
-            return f"llama-cpp-python=={self.engine_version.partition('+')[0]}"
-        return f'"{_REQUIREMENT}"'
+            return msg(
+                "llama-cpp-python=={engine_version}",
+                engine_version=self.engine_version.partition("+")[0],
+            )
+        return msg('"{requirement}"', requirement=_REQUIREMENT)
 
     @staticmethod
     def _quoted(path: str) -> str:
         plain = all(c.isalnum() or c in "/\\._-+:" for c in path)
-        return path if plain else f'"{path}"'
+        return path if plain else msg('"{path}"', path=path)
 
 
 def cuda_wheels(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from localq.hub.source import Damaged, RemoteFile, TransferInterrupted
+from localq.messages import msg
 
 __all__ = ["claimed_start", "refuse_other_content", "whole_length"]
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_BEGINS = (b"<!doctype html", b"<html")
 _POINTER_BEGINS = b"version https://git-lfs.github.com/spec/"
-_LOG_IN = "log in to your network with a browser, then run the same command again"
+_LOG_IN = msg("log in to your network with a browser, then run the same command again")
 
 
 def claimed_start(header: str, file: RemoteFile, offset: int, host: str) -> int:
@@ -24,7 +25,7 @@ def claimed_start(header: str, file: RemoteFile, offset: int, host: str) -> int:
     span, _, total = rest.partition("/")
     first = span.partition("-")[0]
     if unit != "bytes" or not _is_number(first) or int(first) != offset:
-        raise TransferInterrupted(f"{host} sent another part than asked for")
+        raise TransferInterrupted(msg("{host} sent another part than asked for", host=host))
     if _is_number(total) and int(total) != file.size:
         raise _wrong_length(file, int(total))
     return offset
@@ -50,11 +51,15 @@ def refuse_other_content(
     may_be_page = file.path.lower().endswith((".html", ".htm"))
     if not may_be_page and (kind in _PAGES or begins.startswith(_PAGE_BEGINS)):
         raise TransferInterrupted(
-            f"{host} sent a web page in place of {file.path}, as networks do that want a login",
+            msg(
+                "{host} sent a web page in place of {path}, as networks do that want a login",
+                host=host,
+                path=file.path,
+            ),
             hint=_LOG_IN,
         )
     if begins.startswith(_POINTER_BEGINS):
-        raise Damaged("a Git LFS pointer came in its place")
+        raise Damaged(msg("a Git LFS pointer came in its place"))
     length = whole_length(headers)
     if length is not None and length != file.size:
         raise _wrong_length(file, length)
@@ -62,7 +67,7 @@ def refuse_other_content(
 
 def _wrong_length(file: RemoteFile, length: int) -> Damaged:
     what = "shorter" if length < file.size else "longer"
-    return Damaged(f"it is {what} than the {file.size:,} bytes listed")
+    return Damaged(msg("it is {what} than the {size:,} bytes listed", what=what, size=file.size))
 
 
 def _is_number(text: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from localq.errors import Cancelled, HubError, OfflineError
 from localq.events import Emit, Note
 from localq.hub.source import TransferInterrupted
+from localq.messages import msg
 
 __all__ = ["Backoff", "RetryPolicy", "stop_if"]
 
@@ -53,15 +54,28 @@ class Backoff:
             delay = asked
         else:
             raise HubError(
-                f"{error.message}; the server asks to wait {asked:,.0f} seconds",
-                hint="run the same command again then",
+                msg(
+                    "{message}; the server asks to wait {asked:,.0f} seconds",
+                    message=error.message,
+                    asked=asked,
+                ),
+                hint=msg("run the same command again then"),
             ) from error
         if delay >= 1:
-            self.emit(Note(f"{error.message}; trying again in {delay:.0f} s", warning=True))
+            self.emit(
+                Note(
+                    msg(
+                        "{message}; trying again in {delay:.0f} s",
+                        message=error.message,
+                        delay=delay,
+                    ),
+                    warning=True,
+                )
+            )
         if self.cancel.wait(delay):
             raise Cancelled("stopped")
 
 
 def stop_if(cancel: threading.Event) -> None:
     if cancel.is_set():
-        raise Cancelled("stopped; run the same command again to continue the download")
+        raise Cancelled(msg("stopped; run the same command again to continue the download"))

@@ -18,6 +18,7 @@ from localq.hub.choose_gguf import gguf_quants, pull_hint
 from localq.hub.selection import Selection
 from localq.hub.source import RemoteFile
 from localq.hub.weight_index import ReadIndex
+from localq.messages import msg
 
 __all__ = ["WITH_WEIGHTS", "Chosen", "Weights", "choose_checkpoint", "module_files"]
 
@@ -104,13 +105,18 @@ def choose_checkpoint(
     for file in (*weights, *(f for f in needed if f.path == "config.json")):
         if selection.excludes(file.path):
             raise UsageError(
-                f"{repo}: no model without {file.path}", hint="let --exclude spare that file"
+                msg("{repo}: no model without {path}", repo=repo, path=file.path),
+                hint=msg("let --exclude spare that file"),
             )
     wanted = [f for f in files if selection.includes(f.path) and not _is_other_model(f)]
     if selection.include and not wanted:
         raise UsageError(
-            f"{repo} has no more files that match {' or '.join(selection.include)}",
-            hint=f"localq pull {repo} --all --dry-run lists its files",
+            msg(
+                "{repo} has no more files that match {include}",
+                repo=repo,
+                include=" or ".join(selection.include),
+            ),
+            hint=msg("localq pull {repo} --all --dry-run lists its files", repo=repo),
         )
     kept = [file for file in needed if not selection.excludes(file.path)]
     chosen = dict.fromkeys([*kept, *wanted])
@@ -152,17 +158,22 @@ def _weights(
         )
     except IncompleteWeightsError as error:
         raise HubError(
-            f"{repo}: {error}", hint="choose another revision, or the original model"
+            msg("{repo}: {error}", repo=repo, error=error),
+            hint=msg("choose another revision, or the original model"),
         ) from None
     except AmbiguousWeightsError as error:
         raise UnsupportedError(
-            f"{repo} {error}", hint="choose a model or a revision with model*.safetensors"
+            f"{repo} {error}", hint=msg("choose a model or a revision with model*.safetensors")
         ) from None
     if found is not None:
         return found
     if quants := gguf_quants(by_name.values()):
         raise UnsupportedError(
-            f"{repo} has GGUF files only ({', '.join(sorted(quants))}): say which",
+            msg(
+                "{repo} has GGUF files only ({quants}): say which",
+                repo=repo,
+                quants=", ".join(sorted(quants)),
+            ),
             hint=pull_hint(repo, quants),
         )
     if config := by_name.get("adapter_config.json"):
@@ -170,12 +181,12 @@ def _weights(
         base = settings.get("base_model_name_or_path")
         of = f" for {base[:200]}" if isinstance(base, str) and base else ""
         raise UnsupportedError(
-            f"{repo} is an adapter{of}, not a model",
-            hint="download its folder, then: localq convert FOLDER --base MODEL [--merge]",
+            msg("{repo} is an adapter{of}, not a model", repo=repo, of=of),
+            hint=msg("download its folder, then: localq convert FOLDER --base MODEL [--merge]"),
         )
     raise UnsupportedError(
-        f"{repo} has no *.safetensors in it: not a checkpoint that localq can use",
-        hint=f"localq search {repo.partition('/')[2]}",
+        msg("{repo} has no *.safetensors in it: not a checkpoint that localq can use", repo=repo),
+        hint=msg("localq search {repo}", repo=repo.partition("/")[2]),
     )
 
 

@@ -11,6 +11,7 @@ from localq.formats.stand_in import piece
 from localq.hub.shards import missing_shards, without_shard
 from localq.hub.source import RemoteFile
 from localq.hub.spec import ModelSpec
+from localq.messages import msg
 
 __all__ = [
     "ChosenGguf",
@@ -69,7 +70,7 @@ def choose_gguf(spec: ModelSpec, files: Sequence[RemoteFile]) -> ChosenGguf:
         stem = found
         label = spec.quant if is_quant(spec.quant) else _label(stem, models)
     if missing := missing_shards([file.path for file in models[stem]]):
-        raise HubError(f"{spec.repo} has {missing}")
+        raise HubError(msg("{repo} has {missing}", repo=spec.repo, missing=missing))
     return ChosenGguf(label, tuple(models[stem]))
 
 
@@ -81,7 +82,8 @@ def choose_mmproj(repo: str, files: Sequence[RemoteFile]) -> PictureEncoder:
     found = [f for f in files if f.path.lower().endswith(".gguf") and _MMPROJ.search(_name(f))]
     if not found:
         raise NotFoundError(
-            f"{repo} has no picture encoder (mmproj*.gguf)", hint="pull it without --mmproj"
+            msg("{repo} has no picture encoder (mmproj*.gguf)", repo=repo),
+            hint=msg("pull it without --mmproj"),
         )
 
     def rank(file: RemoteFile) -> tuple[int, int, str]:
@@ -106,7 +108,9 @@ def is_quant(text: str) -> bool:
 
 def pull_hint(repo: str, quants: Sequence[str]) -> str:
     """The command that pulls one of the quantizations there are."""
-    return f"localq pull {repo}:{'Q4_K_M' if 'Q4_K_M' in quants else quants[0]}"
+    return msg(
+        "localq pull {repo}:{word}", repo=repo, word=("Q4_K_M" if "Q4_K_M" in quants else quants[0])
+    )
 
 
 def _models(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
@@ -155,9 +159,18 @@ def _in_pieces(spec: ModelSpec, files: Iterable[RemoteFile]) -> UnsupportedError
     for path, found in sorted(pieces, key=lambda item: item[0]):
         if _of_quant(spec.quant or "", [path]):
             return UnsupportedError(
-                f"{spec.repo} has {spec.quant} in pieces only, which localq does not join: "
-                f"{path} {found.problem}",
-                hint=f"choose another quantization; or download the pieces and {found.hint}",
+                msg(
+                    "{repo} has {quant} in pieces only, which localq does not join: {path}"
+                    " {problem}",
+                    repo=spec.repo,
+                    quant=spec.quant,
+                    path=path,
+                    problem=found.problem,
+                ),
+                hint=msg(
+                    "choose another quantization; or download the pieces and {hint}",
+                    hint=found.hint,
+                ),
             )
     return None
 
@@ -165,25 +178,34 @@ def _in_pieces(spec: ModelSpec, files: Iterable[RemoteFile]) -> UnsupportedError
 def _no_such_quant(spec: ModelSpec, quants: list[str]) -> NotFoundError:
     if quants:
         return NotFoundError(
-            f"{spec.repo} has no GGUF file for {spec.quant}; it has {', '.join(quants[:30])}",
+            msg(
+                "{repo} has no GGUF file for {quant}; it has {quants}",
+                repo=spec.repo,
+                quant=spec.quant,
+                quants=", ".join(quants[:30]),
+            ),
             hint=pull_hint(spec.repo, quants),
         )
     return NotFoundError(
-        f"{spec.repo} has no GGUF files",
-        hint=f"localq pull {spec.repo}, then: localq quantize {(spec.quant or '').lower()}",
+        msg("{repo} has no GGUF files", repo=spec.repo),
+        hint=msg(
+            "localq pull {repo}, then: localq quantize {quant}",
+            repo=spec.repo,
+            quant=(spec.quant or "").lower(),
+        ),
     )
 
 
 def _no_such_file(spec: ModelSpec, files: Sequence[RemoteFile]) -> NotFoundError | UsageError:
     if any(file.path == spec.file for file in files):
         return UsageError(
-            f"{spec.file} is not a model but something that goes with one",
-            hint=f"localq pull {spec.repo}:Q4_K_M --mmproj",
+            msg("{file} is not a model but something that goes with one", file=spec.file),
+            hint=msg("localq pull {repo}:Q4_K_M --mmproj", repo=spec.repo),
         )
     there = sorted(_models(files), key=len)
     named = f"; it has {', '.join(f'{stem}.gguf' for stem in there[:10])}" if there else ""
     return NotFoundError(
-        f"{spec.repo} has no file {spec.file!r}{named}",
+        msg("{repo} has no file {file!r}{named}", repo=spec.repo, file=spec.file, named=named),
         hint=pull_hint(spec.repo, gguf_quants(files) or ["Q4_K_M"]),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from localq.errors import OfflineError, UsageError
+from localq.messages import msg
 
 __all__ = [
     "endpoint",
@@ -32,8 +33,8 @@ def endpoint(environ: Mapping[str, str] = os.environ) -> str:
         valid = False
     if not valid or not address.isprintable() or " " in address:
         raise UsageError(
-            f"HF_ENDPOINT is not a web address: {address[:120]!r}",
-            hint="write it as https://..., or unset it",
+            msg("HF_ENDPOINT is not a web address: {address!r}", address=address[:120]),
+            hint=msg("write it as https://..., or unset it"),
         )
     return address
 
@@ -43,8 +44,8 @@ def refuse_offline(environ: Mapping[str, str] = os.environ) -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if environ.get(name, "").strip().upper() in _TRUE:
             raise OfflineError(
-                f"{name} is set: localq asks the Hub for nothing",
-                hint=f"unset {name}, or use what is there: localq list",
+                msg("{name} is set: localq asks the Hub for nothing", name=name),
+                hint=msg("unset {name}, or use what is there: localq list", name=name),
             )
 
 
@@ -83,11 +84,15 @@ def token_file(environ: Mapping[str, str] = os.environ) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the token cannot be read: {type(error).__name__}") from None
+        raise UsageError(
+            msg("{path}: the token cannot be read: {kind}", path=path, kind=type(error).__name__)
+        ) from None
     return _checked(found, str(path)) if found else None
 
 
 def _checked(found: str, where: str) -> str:
     if not (found.isascii() and found.isprintable()) or " " in found:
-        raise UsageError(f"{where} does not hold a token: it has characters that no token has")
+        raise UsageError(
+            msg("{where} does not hold a token: it has characters that no token has", where=where)
+        )
     return found

@@ -19,12 +19,13 @@ from localq.hub.backoff import Backoff, RetryPolicy, stop_if
 from localq.hub.progress import TransferMonitor
 from localq.hub.source import AGAIN, CONTINUES, RemoteFile, Source
 from localq.hub.transfer import Transfer, read_into
+from localq.messages import msg
 
 __all__ = ["FILES_AT_ONCE", "fetch_all", "matches"]
 
 FILES_AT_ONCE = 4
 _LARGE = 16 << 20
-_FREE_SPACE = "free some space, or set LOCALQ_HOME to a folder on a larger disk"
+_FREE_SPACE = msg("free some space, or set LOCALQ_HOME to a folder on a larger disk")
 
 
 def fetch_all(

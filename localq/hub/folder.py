@@ -10,6 +10,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError
 from localq.hub.source import Digest, DigestKind, RemoteFile, Stream
+from localq.messages import msg
 
 __all__ = ["FolderSource"]
 
@@ -29,7 +30,9 @@ class FolderSource:
     def of(cls, root: Path, *, repo: str, revision: str) -> FolderSource:
         """Describe the folder `root`; NotFoundError where there is none."""
         if not root.is_dir():
-            raise NotFoundError(f"{root}: no such folder", hint="reinstall localq")
+            raise NotFoundError(
+                msg("{root}: no such folder", root=root), hint=msg("reinstall localq")
+            )
         paths = sorted(path for path in root.iterdir() if path.is_file())
         return cls(root, repo, revision, tuple(map(_describe, paths)))
 
@@ -41,7 +44,9 @@ class FolderSource:
                 opened.seek(offset)
                 yield Stream(offset, iter(partial(opened.read, _CHUNK), b""))
         except FileNotFoundError as error:
-            raise BadFileError(path, f"cannot be read: {error.strerror}") from error
+            raise BadFileError(
+                path, msg("cannot be read: {strerror}", strerror=error.strerror)
+            ) from error
 
 
 def _describe(path: Path) -> RemoteFile:

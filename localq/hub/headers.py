@@ -19,6 +19,7 @@ from localq.formats.gguf import GGUFFile, parse_gguf
 from localq.formats.safetensors import TensorInfo, parse_safetensors_header
 from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.source import RemoteFile, Source, TransferInterrupted
+from localq.messages import msg
 
 __all__ = [
     "RemoteGGUF",
@@ -123,7 +124,9 @@ def _receive(source: Source, file: RemoteFile, start: int, end: int, have: bytea
             skip = max(0, skip - len(chunk))
             if len(have) == end - start:
                 return
-    raise TransferInterrupted(f"{file.path}: the connection closed before the part's end")
+    raise TransferInterrupted(
+        msg("{path}: the connection closed before the part's end", path=file.path)
+    )
 
 
 def _shown(source: Source, file: RemoteFile) -> Path:
@@ -150,7 +153,7 @@ class _Opened:
         if end > _MAX_BYTES:
             raise BadFileError(
                 _shown(self.source, self.file),
-                f"the header is longer than {byte_size(_MAX_BYTES)}",
+                msg("the header is longer than {max_bytes}", max_bytes=byte_size(_MAX_BYTES)),
                 offset=begin,
             )
         have = len(self.have)

@@ -9,6 +9,7 @@ from typing import Any
 from localq.errors import HubError
 from localq.hub.source import Digest, DigestKind, RemoteFile
 from localq.hub.spec import is_commit, is_repo
+from localq.messages import msg
 
 __all__ = ["repo_state", "tree_files"]
 
@@ -24,9 +25,9 @@ def repo_state(answer: object, repo: str) -> tuple[str, str]:
     The name differs from `repo` where it was renamed, or written in other capitals.
     """
     if not isinstance(answer, dict) or not isinstance(commit := answer.get("sha"), str):
-        raise _nonsense(repo, "no commit")
+        raise _nonsense(repo, msg("no commit"))
     if not is_commit(commit):
-        raise _nonsense(repo, "no commit")
+        raise _nonsense(repo, msg("no commit"))
     name = answer.get("id")
     return (name if isinstance(name, str) and is_repo(name) else repo), commit
 
@@ -34,10 +35,10 @@ def repo_state(answer: object, repo: str) -> tuple[str, str]:
 def tree_files(answer: object, repo: str) -> Iterator[RemoteFile]:
     """The files in one page of /api/models/REPO/tree/COMMIT."""
     if not isinstance(answer, list):
-        raise _nonsense(repo, "no list of files")
+        raise _nonsense(repo, msg("no list of files"))
     for entry in answer:
         if not isinstance(entry, dict):
-            raise _nonsense(repo, "no list of files")
+            raise _nonsense(repo, msg("no list of files"))
         if entry.get("type") == "file":
             yield _file(entry, repo)
 
@@ -45,7 +46,7 @@ def tree_files(answer: object, repo: str) -> Iterator[RemoteFile]:
 def _file(entry: dict[str, Any], repo: str) -> RemoteFile:
     path, size = entry.get("path"), entry.get("size")
     if not isinstance(path, str) or not 0 < len(path) <= _MAX_PATH:
-        raise _nonsense(repo, "a file without a name")
+        raise _nonsense(repo, msg("a file without a name"))
     lfs = entry.get("lfs")
     if lfs is None:
         digest = entry.get("oid")
@@ -55,16 +56,16 @@ def _file(entry: dict[str, Any], repo: str) -> RemoteFile:
         digest, size = str(lfs.get("oid")).removeprefix("sha256:"), lfs.get("size")
         kind, pattern = DigestKind.SHA256, _SHA256
     else:
-        raise _nonsense(repo, f"{path[:120]!r} without a checksum")
+        raise _nonsense(repo, msg("{path!r} without a checksum", path=path[:120]))
     if not isinstance(digest, str) or not pattern.fullmatch(digest):
-        raise _nonsense(repo, f"{path[:120]!r} without a checksum")
+        raise _nonsense(repo, msg("{path!r} without a checksum", path=path[:120]))
     if type(size) is not int or not 0 <= size < _MAX_SIZE:
-        raise _nonsense(repo, f"{path[:120]!r} without a size")
+        raise _nonsense(repo, msg("{path!r} without a size", path=path[:120]))
     return RemoteFile(path, size, Digest(kind, digest))
 
 
 def _nonsense(repo: str, what: str) -> HubError:
     return HubError(
-        f"{repo}: the Hub's answer makes no sense: it gives {what}",
-        hint="check HF_ENDPOINT, or try again later",
+        msg("{repo}: the Hub's answer makes no sense: it gives {what}", repo=repo, what=what),
+        hint=msg("check HF_ENDPOINT, or try again later"),
     )

@@ -14,6 +14,7 @@ from localq.hub.backoff import Backoff, RetryPolicy, stop_if
 from localq.hub.hashing import HashingAside
 from localq.hub.progress import TransferMonitor
 from localq.hub.source import Damaged, DigestKind, RemoteFile, Source, TransferInterrupted
+from localq.messages import msg
 
 __all__ = ["pass_through"]
 
@@ -94,16 +95,16 @@ class _Passage:
                 self._monitor.release()
         if self.have < self._file.size:
             raise TransferInterrupted(
-                f"{self._file.path}: the connection closed before the file's end"
+                msg("{path}: the connection closed before the file's end", path=self._file.path)
             )
 
     def _give(self, chunk: bytes) -> None:
         if self.have + len(chunk) > self._file.size:
-            raise Damaged(f"it is longer than the {self._file.size:,} bytes listed")
+            raise Damaged(msg("it is longer than the {size:,} bytes listed", size=self._file.size))
         if self.have < len(self._beginning):
             expected = self._beginning[self.have : self.have + len(chunk)]
             if chunk[: len(expected)] != expected:
-                raise Damaged("it does not begin with the header that was read before")
+                raise Damaged(msg("it does not begin with the header that was read before"))
         self.have += len(chunk)
         self._monitor.meter.add(len(chunk))
         self._batch.append(chunk)
@@ -123,4 +124,4 @@ class _Passage:
         if self._hasher.hexdigest() != self._file.digest.hex:
             kind = self._file.digest.kind
             name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
-            raise Damaged(f"its {name} is not the one listed")
+            raise Damaged(msg("its {name} is not the one listed", name=name))

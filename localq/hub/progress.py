@@ -13,6 +13,7 @@ from localq.events import Emit, JobEvent, Note, Progress
 from localq.hub.backoff import stop_if
 from localq.hub.source import Stream
 from localq.hub.waiting import QUIET_SECONDS
+from localq.messages import msg
 
 __all__ = ["TransferMonitor", "ByteCounter"]
 
@@ -107,7 +108,15 @@ class TransferMonitor:
         """Once, of servers that send nothing while somebody waits for them."""
         if self._waiting and now - self._arrived_at >= QUIET_SECONDS and not self._told_of_silence:
             self._told_of_silence = True
-            self._emit(Note(f"{self._stage}: nothing has come for {QUIET_SECONDS:.0f} s"))
+            self._emit(
+                Note(
+                    msg(
+                        "{stage}: nothing has come for {quiet_seconds:.0f} s",
+                        stage=self._stage,
+                        quiet_seconds=QUIET_SECONDS,
+                    )
+                )
+            )
 
     def stop(self) -> None:
         """Let every worker stop: at its next look at `stopped`, or out of a wait for bytes."""

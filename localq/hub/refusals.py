@@ -12,12 +12,13 @@ from http import HTTPStatus
 from localq.display import printable
 from localq.errors import HubError, LocalqError, NotFoundError
 from localq.hub.source import TransferInterrupted
+from localq.messages import msg
 
 __all__ = ["Asked", "refusal", "retry_after"]
 
 _TRANSIENT = frozenset([408, 425, 429, 500, 502, 503, 504])
 _USED_UP = re.compile(r";\s*r=0\s*;\s*t=([0-9]{1,9})\b")
-_LOGIN = "hf auth login, or set HF_TOKEN to a token from huggingface.co/settings/tokens"
+_LOGIN = msg("hf auth login, or set HF_TOKEN to a token from huggingface.co/settings/tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +43,72 @@ def refusal(
     reason = headers.get("X-Error-Message", "")
     if status == HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
         return TransferInterrupted(
-            f"{asked.host} cannot be reached: your network wants you to log in first",
-            hint="log in with a browser, then run the same command again",
+            msg(
+                "{host} cannot be reached: your network wants you to log in first", host=asked.host
+            ),
+            hint=msg("log in with a browser, then run the same command again"),
         )
     if led_to is not None and asked.path is not None and not (code or reason):
         return _stored_elsewhere(status, headers, asked, led_to)
     if status in _TRANSIENT:
         return TransferInterrupted(
-            f"{asked.host} answers {_phrase(status)}", retry_after=retry_after(headers)
+            msg("{host} answers {status}", host=asked.host, status=_phrase(status)),
+            retry_after=retry_after(headers),
         )
     if code == "GatedRepo":
         return _gated(asked)
     if code == "RevisionNotFound" and asked.path is not None:
         return NotFoundError(
-            f"{asked.repo} has moved on: its commit {str(asked.revision)[:12]} is gone",
-            hint="run the same command again: it asks for the latest files",
+            msg(
+                "{repo} has moved on: its commit {revision} is gone",
+                repo=asked.repo,
+                revision=str(asked.revision)[:12],
+            ),
+            hint=msg("run the same command again: it asks for the latest files"),
         )
     if code == "RevisionNotFound":
         return NotFoundError(
-            f"{asked.repo} has no revision {asked.revision!r}",
-            hint=f"without a revision its main branch is taken: localq pull {asked.repo}",
+            msg("{repo} has no revision {revision!r}", repo=asked.repo, revision=asked.revision),
+            hint=msg(
+                "without a revision its main branch is taken: localq pull {repo}", repo=asked.repo
+            ),
         )
     if code == "EntryNotFound" or (status == 404 and asked.path is not None):
         return NotFoundError(
-            f"{asked.repo} no longer has the file {asked.path!r}",
-            hint="run the same command again: it asks for the latest files",
+            msg("{repo} no longer has the file {path!r}", repo=asked.repo, path=asked.path),
+            hint=msg("run the same command again: it asks for the latest files"),
         )
     if reason == "Invalid credentials in Authorization header":
         return HubError(
-            f"{asked.host} does not accept your token",
-            hint=f"{_LOGIN}; or unset HF_TOKEN to go without",
+            msg("{host} does not accept your token", host=asked.host),
+            hint=msg("{login}; or unset HF_TOKEN to go without", login=_LOGIN),
         )
     if (
         status in (401, 404) and asked.repo
     ):  # the Hub hides from strangers whether a private model exists
         return NotFoundError(
-            f"no model {asked.repo!r} on {asked.host}"
-            + ("" if asked.has_token else ", or a private one"),
-            hint=f"localq search {asked.repo.partition('/')[2]}; for a private model: {_LOGIN}",
+            msg("no model {repo!r} on {host}", repo=asked.repo, host=asked.host)
+            + ("" if asked.has_token else msg(", or a private one")),
+            hint=msg(
+                "localq search {repo}; for a private model: {login}",
+                repo=asked.repo.partition("/")[2],
+                login=_LOGIN,
+            ),
         )
     if status == 403:
         return HubError(
-            f"{asked.host} forbids {asked.repo}: {_line(reason) or _phrase(status)}",
-            hint="check that your token may read this model",
+            msg(
+                "{host} forbids {repo}: {reason}",
+                host=asked.host,
+                repo=asked.repo,
+                reason=_line(reason) or _phrase(status),
+            ),
+            hint=msg("check that your token may read this model"),
         )
     return HubError(
-        (f"{asked.repo}: " if asked.repo else "")
-        + f"{asked.host} answers {_phrase(status)}"
-        + (f": {_line(reason)}" if reason else "")
+        (msg("{repo}: ", repo=asked.repo) if asked.repo else "")
+        + msg("{host} answers {status}", host=asked.host, status=_phrase(status))
+        + (msg(": {reason}", reason=_line(reason)) if reason else "")
     )
 
 
@@ -114,8 +133,17 @@ def _stored_elsewhere(
     """A signed link is good for a while only, and says nothing about the user's token: the file
     is asked for anew, which brings a new link."""
     return TransferInterrupted(
-        f"{led_to} answers {_phrase(status)} to the link that {asked.host} gave for {asked.path}",
-        hint=f"run the same command again; if it stays so, something keeps you from {led_to}",
+        msg(
+            "{led_to} answers {status} to the link that {host} gave for {path}",
+            led_to=led_to,
+            status=_phrase(status),
+            host=asked.host,
+            path=asked.path,
+        ),
+        hint=msg(
+            "run the same command again; if it stays so, something keeps you from {led_to}",
+            led_to=led_to,
+        ),
         retry_after=retry_after(headers),
     )
 
@@ -123,10 +151,14 @@ def _stored_elsewhere(
 def _gated(asked: Asked) -> HubError:
     page = f"{asked.host}/{asked.repo}"
     if asked.has_token:
-        hint = f"accept its terms at {page} with the account of your token, then try again"
+        hint = msg(
+            "accept its terms at {page} with the account of your token, then try again", page=page
+        )
     else:
-        hint = f"accept its terms at {page}, then: {_LOGIN}"
-    return HubError(f"{asked.repo} is gated: its owners say who may download it", hint=hint)
+        hint = msg("accept its terms at {page}, then: {login}", page=page, login=_LOGIN)
+    return HubError(
+        msg("{repo} is gated: its owners say who may download it", repo=asked.repo), hint=hint
+    )
 
 
 def _phrase(status: int) -> str:

@@ -18,6 +18,7 @@ from localq.hub.listing import repo_state, tree_files
 from localq.hub.session import HubSession, Params, hang_up
 from localq.hub.source import Damaged, RemoteFile, Stream
 from localq.hub.spec import ModelSpec
+from localq.messages import msg
 
 __all__ = ["HubSource"]
 
@@ -66,7 +67,7 @@ class HubSource:
         path = f"/{self.repo}/resolve/{self.revision}/{quote(file.path)}"
         with self.session.get(path, asked, offset=offset, end=end) as response:
             if response.status_code == 416:
-                raise Damaged(f"it is shorter than the {file.size:,} bytes listed")
+                raise Damaged(msg("it is shorter than the {size:,} bytes listed", size=file.size))
             host, headers, chunks = response.url.host, response.headers, response.iter_bytes()
             start = 0
             if response.status_code == 206:
@@ -96,11 +97,17 @@ class _Api:
             answer, next_page = self._get(path, repo, commit, page)
             files += tree_files(answer, repo)
             if len(files) > _MAX_FILES:
-                raise HubError(f"{repo} has more than {_MAX_FILES:,} files: too many for a model")
+                raise HubError(
+                    msg(
+                        "{repo} has more than {max_files:,} files: too many for a model",
+                        repo=repo,
+                        max_files=_MAX_FILES,
+                    )
+                )
             if next_page is None:
                 return tuple(files)
             page = next_page
-        raise HubError(f"{repo}: the list of its files does not end")
+        raise HubError(msg("{repo}: the list of its files does not end", repo=repo))
 
     def _get(
         self, path: str, repo: str, revision: str, params: Params

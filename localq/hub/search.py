@@ -15,6 +15,7 @@ from localq.events import Emit
 from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.session import HubSession, Params
 from localq.hub.spec import is_repo
+from localq.messages import msg
 
 __all__ = ["MAX_FOUND", "FoundModel", "SearchOrder", "search_models"]
 
@@ -92,7 +93,8 @@ def search_models(
         answer, following = session.patient_json("/api/models", session.asked(""), params, backoff)
         if not isinstance(answer, list):
             raise HubError(
-                f"{session.host} does not answer as a Hub does", hint="check HF_ENDPOINT"
+                msg("{host} does not answer as a Hub does", host=session.host),
+                hint=msg("check HF_ENDPOINT"),
             )
         for entry in answer:
             if (model := _model(entry)) is not None:

@@ -27,6 +27,7 @@ from localq.hub.backoff import Backoff
 from localq.hub.refusals import Asked, refusal
 from localq.hub.source import TransferInterrupted
 from localq.hub.waiting import ask
+from localq.messages import msg
 from localq.version import __version__
 
 __all__ = ["HubSession", "Params", "hang_up"]
@@ -82,13 +83,21 @@ class HubSession:
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > _MAX_ANSWER:
-                    raise HubError(f"{_about(asked)}the Hub's answer is too long to be right")
+                    raise HubError(
+                        msg("{about}the Hub's answer is too long to be right", about=_about(asked))
+                    )
             try:
                 answer = json.loads(body)
             except (ValueError, RecursionError):
                 raise HubError(
-                    f"{_about(asked)}{self.host} does not answer as a Hub does",
-                    hint="check HF_ENDPOINT, and that no login page of your network is in between",
+                    msg(
+                        "{about}{host} does not answer as a Hub does",
+                        about=_about(asked),
+                        host=self.host,
+                    ),
+                    hint=msg(
+                        "check HF_ENDPOINT, and that no login page of your network is in between"
+                    ),
                 ) from None
             # Only its parameters: the address may lead elsewhere, the token must not.
             next_page = response.links.get("next", {}).get("url")
@@ -134,7 +143,13 @@ class HubSession:
                 raise refusal(response.status_code, response.headers, asked, led_to=led)
             # Others can turn a few bytes into gigabytes before anyone can count them.
             if response.headers.get("Content-Encoding", "").lower() not in ("", "identity", "gzip"):
-                raise HubError(f"{_about(asked)}{self.host} sends what localq did not ask for")
+                raise HubError(
+                    msg(
+                        "{about}{host} sends what localq did not ask for",
+                        about=_about(asked),
+                        host=self.host,
+                    )
+                )
             yield response
 
     def asked(self, repo: str, revision: str | None = None, path: str | None = None) -> Asked:
@@ -147,28 +162,47 @@ class HubSession:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             settings = " and ".join(["HF_ENDPOINT", *environment.proxy_variables()])
             raise OfflineError(
-                f"{error.request.url.host} cannot be reached: {_reason(error)}",
-                hint=f"check the network (and {settings}), then run the same command again",
+                msg(
+                    "{host} cannot be reached: {reason}",
+                    host=error.request.url.host,
+                    reason=_reason(error),
+                ),
+                hint=msg(
+                    "check the network (and {settings}), then run the same command again",
+                    settings=settings,
+                ),
             ) from error
         except OfflineModeIsEnabled as error:
-            raise OfflineError("HF_HUB_OFFLINE was set when localq started") from error
+            raise OfflineError(msg("HF_HUB_OFFLINE was set when localq started")) from error
         except httpx2.ReadTimeout as error:
             raise TransferInterrupted(
-                f"{error.request.url.host} has sent nothing for {_SILENCE:.0f} s"
+                msg(
+                    "{host} has sent nothing for {silence:.0f} s",
+                    host=error.request.url.host,
+                    silence=_SILENCE,
+                )
             ) from error
         except httpx2.TooManyRedirects as error:
             raise HubError(
-                f"{self.host} leads in a circle: more redirects than anyone should follow",
-                hint="check HF_ENDPOINT, and that no login page of your network is in between",
+                msg(
+                    "{host} leads in a circle: more redirects than anyone should follow",
+                    host=self.host,
+                ),
+                hint=msg("check HF_ENDPOINT, and that no login page of your network is in between"),
             ) from error
         except httpx2.UnsupportedProtocol as error:  # a redirect to file:// and the like
             raise HubError(
-                f"{self.host} leads to an address that is not on the web", hint="check HF_ENDPOINT"
+                msg("{host} leads to an address that is not on the web", host=self.host),
+                hint=msg("check HF_ENDPOINT"),
             ) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise TransferInterrupted(f"{self.host}: {_reason(error)}") from error
+            raise TransferInterrupted(
+                msg("{host}: {reason}", host=self.host, reason=_reason(error))
+            ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise HubError(f"{self.host}: {_reason(error)}") from error
+            raise HubError(
+                msg("{host}: {reason}", host=self.host, reason=_reason(error))
+            ) from error
 
 
 def _client() -> httpx2.Client:
@@ -180,15 +214,24 @@ def _client() -> httpx2.Client:
         if not variables:
             raise
         raise UsageError(
-            f"{' or '.join(variables)} names a proxy that cannot be used: {_reason(error)}",
-            hint="write it as http://HOST:PORT or socks5://HOST:PORT, or unset it",
+            msg(
+                "{variables} names a proxy that cannot be used: {reason}",
+                variables=" or ".join(variables),
+                reason=_reason(error),
+            ),
+            hint=msg("write it as http://HOST:PORT or socks5://HOST:PORT, or unset it"),
         ) from error
     except OSError as error:
         named = next((n for n in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(n)), None)
         if named is None:
             raise
         raise UsageError(
-            f"{named}: the certificates cannot be read: {_reason(error)}", hint=f"unset {named}"
+            msg(
+                "{named}: the certificates cannot be read: {reason}",
+                named=named,
+                reason=_reason(error),
+            ),
+            hint=msg("unset {named}", named=named),
         ) from error
 
 
@@ -208,7 +251,7 @@ def hang_up(response: httpx2.Response) -> None:
 
 
 def _about(asked: Asked) -> str:
-    return f"{asked.repo}: " if asked.repo else ""
+    return msg("{repo}: ", repo=asked.repo) if asked.repo else ""
 
 
 def _token() -> str | None:

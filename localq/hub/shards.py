@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from localq.messages import msg
+
 __all__ = ["missing_shards", "without_shard"]
 
 _SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.(safetensors|gguf|bin)", re.IGNORECASE)
@@ -18,7 +20,11 @@ def missing_shards(names: Sequence[str]) -> str | None:
     expected = int(shards[0][3])
     if sorted(int(match[2]) for match in shards) == list(range(1, expected + 1)):
         return None
-    return f"only some of the {expected} parts of {shards[0][1][:120]}"
+    return msg(
+        "only some of the {expected} parts of {shards}",
+        expected=expected,
+        shards=shards[0][1][:120],
+    )
 
 
 def without_shard(path: str) -> str:

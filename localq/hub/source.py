@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from localq.errors import HubError
+from localq.messages import msg
 
 __all__ = [
     "AGAIN",
@@ -106,8 +107,8 @@ class Source(Protocol):
         """
 
 
-AGAIN = "run the same command again"
-CONTINUES = "run the same command again: it continues where it was"
+AGAIN = msg("run the same command again")
+CONTINUES = msg("run the same command again: it continues where it was")
 """A hint for whoever knows that something was kept."""
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["ModelSpec", "is_commit", "is_repo", "parse_spec"]
 
 _MAX_CHARACTERS = 400
 _PREFIXES = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/", "hf://")
-_HINT = "write it as OWNER/NAME, such as HuggingFaceTB/SmolLM2-135M-Instruct"
+_HINT = msg("write it as OWNER/NAME, such as HuggingFaceTB/SmolLM2-135M-Instruct")
 
 # The Hub's own rules for names: letters, digits, - _ . inside, at most 96 characters in all.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
@@ -47,29 +48,35 @@ class ModelSpec:
     def name(self) -> str:
         """What the user wrote, without the revision; of a quant, its name in the library."""
         which = self.quant or self.file
-        return self.repo if which is None else f"{self.repo}:{which}"
+        return self.repo if which is None else msg("{repo}:{which}", repo=self.repo, which=which)
 
 
 def parse_spec(text: str) -> ModelSpec:
     """The model that `text` names; UsageError says which part of it cannot be right."""
     shown = repr(text[:120])
     if len(text) > _MAX_CHARACTERS:
-        raise UsageError(f"{shown}... is too long for the name of a model", hint=_HINT)
+        raise UsageError(
+            msg("{shown}... is too long for the name of a model", shown=shown), hint=_HINT
+        )
     rest, colon, which = _without_address(text.strip()).partition(":")
     repo, at, revision = rest.partition("@")
     if not is_repo(repo):
-        raise UsageError(f"{shown} does not name a model on the Hub", hint=_HINT)
+        raise UsageError(msg("{shown} does not name a model on the Hub", shown=shown), hint=_HINT)
     if at and not _is_revision(revision):
         raise UsageError(
-            f"{shown}: {revision[:80]!r} is not a revision",
-            hint="after @ comes a branch, a tag or a commit",
+            msg("{shown}: {revision!r} is not a revision", shown=shown, revision=revision[:80]),
+            hint=msg("after @ comes a branch, a tag or a commit"),
         )
     if colon and _is_gguf_path(which):
         return ModelSpec(repo, revision or None, file=which)
     if colon and not _QUANT.fullmatch(which):
         raise UsageError(
-            f"{shown}: {which[:80]!r} is neither a quantization nor a GGUF file",
-            hint="after : comes one such as Q4_K_M, or a file's path that ends in .gguf",
+            msg(
+                "{shown}: {which!r} is neither a quantization nor a GGUF file",
+                shown=shown,
+                which=which[:80],
+            ),
+            hint=msg("after : comes one such as Q4_K_M, or a file's path that ends in .gguf"),
         )
     return ModelSpec(repo, revision or None, which.upper() or None)
 
@@ -101,7 +108,9 @@ def _without_address(text: str) -> str:
                 file = unquote(file.partition("?")[0])
                 if file and not file.lower().endswith(_GGUF):
                     file = f"/{file}"  # no file that can be pulled alone, nor a quantization
-                return f"{owner}/{name}@{unquote(revision)}" + (f":{file}" if file else "")
+                return f"{owner}/{name}@{unquote(revision)}" + (
+                    msg(":{file}", file=file) if file else ""
+                )
             return path
     return text
 

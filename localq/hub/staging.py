@@ -20,6 +20,7 @@ from pathlib import Path
 from localq.display import byte_size
 from localq.errors import HubError, StorageError, storage_errors
 from localq.hub.source import RemoteFile
+from localq.messages import msg
 
 __all__ = ["partial_folder", "refuse_full_disk", "staging_folder"]
 
@@ -27,7 +28,7 @@ _LOCK = ".lock"
 _DIGESTS = ".digests.partial"
 """No file of a repository may be called so."""
 _MAX_DIGESTS_BYTES = 16 << 20
-_ELSEWHERE = "let LOCALQ_HOME name another folder"
+_ELSEWHERE = msg("let LOCALQ_HOME name another folder")
 _RESERVE = 64 << 20
 """Bytes that a disk is left with: the catalogue and other programs need some."""
 
@@ -62,7 +63,8 @@ def staging_folder(
             lock.acquire(blocking=False)
         except Timeout:
             raise HubError(
-                f"{repo} is being pulled by another localq", hint="wait until it is done"
+                msg("{repo} is being pulled by another localq", repo=repo),
+                hint=msg("wait until it is done"),
             ) from None
     try:
         folder = partial_folder(root, repo, revision)
@@ -83,9 +85,14 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + _RESERVE:
         raise StorageError(
-            f"{folder}: {byte_size(needed + _RESERVE)} are needed, "
-            f"{byte_size(_RESERVE)} of them to be left free; {byte_size(free)} are free",
-            hint="free some space (localq trash empty), or let LOCALQ_HOME name a larger disk",
+            msg(
+                "{folder}: {needed} are needed, {reserve} of them to be left free; {free} are free",
+                folder=folder,
+                needed=byte_size(needed + _RESERVE),
+                reserve=byte_size(_RESERVE),
+                free=byte_size(free),
+            ),
+            hint=msg("free some space (localq trash empty), or let LOCALQ_HOME name a larger disk"),
         )
 
 

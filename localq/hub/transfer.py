@@ -14,6 +14,7 @@ from localq.hub.backoff import Backoff, stop_if
 from localq.hub.hashing import HashingAside
 from localq.hub.progress import TransferMonitor
 from localq.hub.source import Damaged, DigestKind, Hasher, RemoteFile, Source, TransferInterrupted
+from localq.messages import msg
 
 __all__ = ["Transfer", "read_into"]
 
@@ -53,8 +54,15 @@ class Transfer:
                 self._attempt()
             except Damaged as error:
                 raise HubError(
-                    f"{self.source.repo}: {self.file.path} arrived damaged twice: {error.message}",
-                    hint="run the same command again later; if it stays so, tell the model's owner",
+                    msg(
+                        "{repo}: {path} arrived damaged twice: {message}",
+                        repo=self.source.repo,
+                        path=self.file.path,
+                        message=error.message,
+                    ),
+                    hint=msg(
+                        "run the same command again later; if it stays so, tell the model's owner"
+                    ),
                 ) from error
         return self.moved
 
@@ -76,7 +84,7 @@ class Transfer:
             self.target.unlink(missing_ok=True)
             kind = self.file.digest.kind
             name = "sha256" if kind is DigestKind.SHA256 else "Git blob id"
-            raise Damaged(f"its {name} is not the one listed")
+            raise Damaged(msg("its {name} is not the one listed", name=name))
 
     def _take_over(self, output: BinaryIO) -> None:
         """Begin with what an earlier run left."""
@@ -104,7 +112,9 @@ class Transfer:
                     chunk, known = whole[known:], max(0, known - len(whole))
                     if self.have + len(chunk) > self.file.size:
                         output.truncate(began)  # what came before may be right
-                        raise Damaged(f"it is longer than the {self.file.size:,} bytes listed")
+                        raise Damaged(
+                            msg("it is longer than the {size:,} bytes listed", size=self.file.size)
+                        )
                     output.write(chunk)
                     self.hasher.update(chunk)
                     self.moved += len(whole)
@@ -113,7 +123,7 @@ class Transfer:
                 self.monitor.release()
         if self.have < self.file.size:
             raise TransferInterrupted(
-                f"{self.file.path}: the connection closed before the file's end"
+                msg("{path}: the connection closed before the file's end", path=self.file.path)
             )
 
     def _fresh_hasher(self) -> Hasher:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from localq.errors import Cancelled
 from localq.events import Emit, Note
+from localq.messages import msg
 
 __all__ = ["QUIET_SECONDS", "ask"]
 
@@ -49,5 +50,13 @@ def ask(
             if future.done():
                 raise
         if not told and time.monotonic() - began >= QUIET_SECONDS:
-            emit(Note(f"waiting for {host}: no answer for {QUIET_SECONDS:.0f} s"))
+            emit(
+                Note(
+                    msg(
+                        "waiting for {host}: no answer for {quiet_seconds:.0f} s",
+                        host=host,
+                        quiet_seconds=QUIET_SECONDS,
+                    )
+                )
+            )
             told = True

@@ -13,6 +13,7 @@ from localq.formats.json_file import parse_json_object
 from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.headers import fetch_range
 from localq.hub.source import RemoteFile, Source
+from localq.messages import msg
 
 __all__ = ["ReadIndex", "index_reader"]
 
@@ -32,7 +33,9 @@ def index_reader(
         if file.path not in read:
             shown = Path(source.repo) / file.path
             if file.size > _MAX_BYTES:
-                raise BadFileError(shown, f"{file.size:,} bytes are more than an index can have")
+                raise BadFileError(
+                    shown, msg("{size:,} bytes are more than an index can have", size=file.size)
+                )
             backoff = Backoff(policy or RetryPolicy(), cancel, emit)
             data = fetch_range(source, file, 0, file.size, backoff)
             read[file.path] = parse_json_object(data, shown)

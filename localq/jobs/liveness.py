@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localq.errors import StorageError, storage_errors
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -33,7 +34,7 @@ class RunnerLock:
         """Take the lock if nobody has it. StorageError where its file cannot be made."""
         from filelock import FileLock, Timeout
 
-        with storage_errors(self._path, hint="let LOCALQ_HOME name another folder"):
+        with storage_errors(self._path, hint=msg("let LOCALQ_HOME name another folder")):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._path)
             for look in range(_LOOKS):

@@ -14,6 +14,7 @@ from localq.jobs.cancel_event import CancelEvent
 from localq.jobs.job import Draft, JobProgress, JobState
 from localq.jobs.liveness import RunnerLock
 from localq.jobs.store import JobRunning, JobStore
+from localq.messages import msg
 
 __all__ = ["Recorder"]
 
@@ -82,7 +83,16 @@ class Recorder:
             self._end(job_id, error)
         except (LibraryError, StorageError) as problem:
             # The work is done all the same; readers take the job for an interrupted one.
-            self._emit(Note(f"how job {job_id} ended is not recorded: {problem}", warning=True))
+            self._emit(
+                Note(
+                    msg(
+                        "how job {job_id} ended is not recorded: {problem}",
+                        job_id=job_id,
+                        problem=problem,
+                    ),
+                    warning=True,
+                )
+            )
         finally:
             lock.release()
 
@@ -93,7 +103,9 @@ class Recorder:
             raise
         except (LibraryError, StorageError) as problem:
             # What may be worth doing with a full disk, or without a library, is done.
-            self._emit(Note(f"this job is not recorded: {problem}", warning=True))
+            self._emit(
+                Note(msg("this job is not recorded: {problem}", problem=problem), warning=True)
+            )
             return
         self._start_watching(self._held[0])
 
@@ -153,5 +165,5 @@ class Recorder:
             case LocalqError(message=message, hint=hint):
                 self._store.end(job_id, JobState.FAILED, progress, error=message, hint=hint)
             case _:
-                text = f"{type(error).__name__}: {error}"
+                text = msg("{kind}: {error}", kind=type(error).__name__, error=error)
                 self._store.end(job_id, JobState.FAILED, progress, error=text)

@@ -16,6 +16,7 @@ from localq.errors import LibraryError, NotFoundError
 from localq.events import Unit
 from localq.jobs.job import Draft, Job, JobProgress, JobState
 from localq.jobs.liveness import RunnerLock, is_held
+from localq.messages import msg
 
 __all__ = ["JobRunning", "Records"]
 
@@ -34,7 +35,10 @@ class JobRunning(LibraryError):
     """The same is being done already, by the job `job_id`."""
 
     def __init__(self, job_id: int, title: str) -> None:
-        super().__init__(f"job {job_id} does that already: {title}", hint="localq jobs --watch")
+        super().__init__(
+            msg("job {job_id} does that already: {title}", job_id=job_id, title=title),
+            hint="localq jobs --watch",
+        )
         self.job_id = job_id
 
 
@@ -54,7 +58,9 @@ class Records:
         """NotFoundError where there is no such job."""
         found = self._select("WHERE id = ?", job_id)
         if not found:
-            raise NotFoundError(f"there is no job {job_id}", hint="localq jobs --all")
+            raise NotFoundError(
+                msg("there is no job {job_id}", job_id=job_id), hint="localq jobs --all"
+            )
         return found[0]
 
     def get_idle(self, job_id: int) -> Job:
@@ -224,7 +230,9 @@ class Records:
                 result=result and str(result),
             )
         except (TypeError, ValueError) as problem:
-            raise damaged(self.database, f"job {job_id!r}: {problem}") from problem
+            raise damaged(
+                self.database, msg("job {job_id!r}: {problem}", job_id=job_id, problem=problem)
+            ) from problem
 
     def _state_now(self, job_id: int, noted: JobState, updated_at: float) -> JobState:
         """What the record says, unless the process it speaks of is gone."""

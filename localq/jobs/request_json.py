@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from localq.errors import LibraryError
 from localq.json_codec import from_json, json_scalar, to_json
+from localq.messages import msg
 
 __all__ = ["decode", "encode"]
 
@@ -25,8 +26,8 @@ def decode(kind: type[Request], text: str) -> Request:
         made: Request = from_json(kind, json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise LibraryError(
-            f"the request of the job cannot be read: {error}",
-            hint="give the command itself again; localq jobs clear ID forgets the job",
+            msg("the request of the job cannot be read: {error}", error=error),
+            hint=msg("give the command itself again; localq jobs clear ID forgets the job"),
         ) from error
     return made
 

@@ -13,6 +13,7 @@ from localq.errors import NotFoundError
 from localq.jobs.job import Draft, Job, JobProgress, JobState
 from localq.jobs.liveness import RunnerLock
 from localq.jobs.records import JobRunning, Records
+from localq.messages import msg
 from localq.paths import Paths
 
 __all__ = ["JobStore", "JobRunning"]
@@ -39,7 +40,10 @@ class JobStore:
         """NotFoundError where there is no such job."""
         with self._database.read() as connection:
             if connection is None:
-                raise NotFoundError(f"there is no job {job_id}", hint="localq pull begins one")
+                raise NotFoundError(
+                    msg("there is no job {job_id}", job_id=job_id),
+                    hint=msg("localq pull begins one"),
+                )
             return self._records(connection).get(job_id)
 
     def log(self, job_id: int) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 from localq.errors import UsageError
+from localq.messages import msg
 
 __all__ = ["MAX_BYTES", "component_problem", "safe_component"]
 
@@ -27,27 +28,29 @@ _UNPRINTABLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 def component_problem(text: str) -> str | None:
     """Why `text` cannot be one component of a path, as the end of a sentence; None: it can."""
     if not text:
-        return "it is empty"
+        return msg("it is empty")
     if text in (".", ".."):
-        return "it points to another folder"
+        return msg("it points to another folder")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
-        return "it holds a control character"
+        return msg("it holds a control character")
     if bad := _RESERVED.intersection(text):
-        return f"it holds {min(bad)!r}"
+        return msg("it holds {bad!r}", bad=min(bad))
     if text[0] == " " or text[-1] in " .":
-        return "it begins or ends with a space, or ends with a dot"
+        return msg("it begins or ends with a space, or ends with a dot")
     # Windows opens the device for "nul", "NUL.gguf" and "nul .txt" alike, in every folder.
     if text.partition(".")[0].rstrip(" ").upper() in _DEVICES:
-        return "Windows keeps that name for a device"
+        return msg("Windows keeps that name for a device")
     if len(text.encode()) > MAX_BYTES:
-        return f"it is longer than {MAX_BYTES} bytes"
+        return msg("it is longer than {max_bytes} bytes", max_bytes=MAX_BYTES)
     if not unicodedata.is_normalized("NFC", text):
-        return "it is spelled with separate accents (not Unicode NFC)"
+        return msg("it is spelled with separate accents (not Unicode NFC)")
     return None
 
 
 def safe_component(text: str) -> str:
     """`text` itself if it can be one component of a path; UsageError says why it cannot."""
     if problem := component_problem(text):
-        raise UsageError(f"{text[:60]!r} cannot name a file: {problem}")
+        raise UsageError(
+            msg("{text!r} cannot name a file: {problem}", text=text[:60], problem=problem)
+        )
     return text

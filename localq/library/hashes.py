@@ -19,6 +19,7 @@ from localq.database.rows import insert
 from localq.errors import BadFileError, Cancelled, LibraryError
 from localq.library.catalogue import Catalogue
 from localq.library.transaction import Transaction
+from localq.messages import msg
 
 __all__ = ["FileHash", "Hashes", "SaidBy", "hash_file", "is_sha256", "put_hash"]
 
@@ -95,10 +96,12 @@ class Hashes:
 def put_hash(transaction: Transaction, place: str, known: FileHash) -> None:
     """As `Hashes.record`, within a transaction."""
     if not is_sha256(known.sha256):
-        raise LibraryError(f"{place}: {known.sha256[:80]!r} is not a SHA-256")
+        raise LibraryError(
+            msg("{place}: {sha256!r} is not a SHA-256", place=place, sha256=known.sha256[:80])
+        )
     row = transaction.connection.execute("SELECT 1 FROM files WHERE path = ?", (place,))
     if row.fetchone() is None:
-        raise LibraryError(f"{place}: removed by another localq just now")
+        raise LibraryError(msg("{place}: removed by another localq just now", place=place))
     fact = {
         "path": place,
         "sha256": known.sha256,
@@ -135,11 +138,13 @@ def hash_file(
         with path.open("rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 if cancel.is_set():
-                    raise Cancelled("stopped; nothing was changed")
+                    raise Cancelled(msg("stopped; nothing was changed"))
                 hasher.update(buffer[:count])
                 on_bytes(count)
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     return hasher.hexdigest()
 
 

@@ -12,6 +12,7 @@ from localq.library.catalogue import Catalogue
 from localq.library.filenames import component_problem
 from localq.library.model import Model
 from localq.library.transaction import Transaction
+from localq.messages import msg
 
 __all__ = ["Labels", "checked_tag"]
 
@@ -34,14 +35,20 @@ class Labels:
             found = _entry(transaction, model)
             holder = transaction.get_by_alias(alias)
             if holder is None and len(found.aliases) >= _MAX_ALIASES:
-                raise LibraryError(f"{found.name} has {_MAX_ALIASES} other names already")
+                raise LibraryError(
+                    msg(
+                        "{name} has {max_aliases} other names already",
+                        name=found.name,
+                        max_aliases=_MAX_ALIASES,
+                    )
+                )
             taken = holder or transaction.get(alias)
             if taken is not None and taken.name != found.name:
                 raise LibraryError(
-                    f"{alias!r} means {taken.name} already",
-                    hint=f"localq alias {taken.name} {alias} --remove"
+                    msg("{alias!r} means {name} already", alias=alias, name=taken.name),
+                    hint=msg("localq alias {name} {alias} --remove", name=taken.name, alias=alias)
                     if holder
-                    else "choose another name",
+                    else msg("choose another name"),
                 )
             if transaction.get(alias) is None:
                 put_alias(transaction, found.name, alias)
@@ -53,8 +60,8 @@ class Labels:
             if alias.casefold() not in map(str.casefold, found.aliases):
                 known = ", ".join(found.aliases)
                 raise NotFoundError(
-                    f"{found.name} is not called {alias!r}",
-                    hint=f"its other names: {known}" if known else None,
+                    msg("{name} is not called {alias!r}", name=found.name, alias=alias),
+                    hint=msg("its other names: {known}", known=known) if known else None,
                 )
             transaction.connection.execute("DELETE FROM aliases WHERE key = ?", (alias.casefold(),))
             return _entry(transaction, model)
@@ -65,16 +72,18 @@ class Labels:
         with self.catalogue.write() as transaction:
             found = _entry(transaction, model)
             if len(set(found.tags) - removed | added) > _MAX_TAGS:
-                raise LibraryError(f"{found.name}: no more than {_MAX_TAGS} tags")
+                raise LibraryError(
+                    msg("{name}: no more than {max_tags} tags", name=found.name, max_tags=_MAX_TAGS)
+                )
             put_tags(transaction, found.name, set(found.tags) - removed | added)
             return _entry(transaction, model)
 
     def set_note(self, model: str, text: str) -> Model:
         """An empty `text` takes the note away."""
         if len(text) > _MAX_NOTE:
-            raise UsageError(f"a note has at most {_MAX_NOTE:,} characters")
+            raise UsageError(msg("a note has at most {max_note:,} characters", max_note=_MAX_NOTE))
         if any(0xD800 <= ord(character) < 0xE000 for character in text):
-            raise UsageError("the note is not valid text")
+            raise UsageError(msg("the note is not valid text"))
         with self.catalogue.write() as transaction:
             found = _entry(transaction, model)
             transaction.connection.execute(
@@ -108,7 +117,8 @@ def checked_tag(tag: str) -> str:
     small = tag.casefold()
     if _TAG.fullmatch(small) is None:
         raise UsageError(
-            f"{tag[:60]!r} cannot be a tag", hint="letters, digits, dots and dashes, up to 50"
+            msg("{tag!r} cannot be a tag", tag=tag[:60]),
+            hint=msg("letters, digits, dots and dashes, up to 50"),
         )
     return small
 
@@ -116,17 +126,19 @@ def checked_tag(tag: str) -> str:
 def _check_alias(alias: str) -> None:
     problem = component_problem(alias)
     if alias.startswith("-"):
-        problem = "it begins like an option"
+        problem = msg("it begins like an option")
     elif names.looks_like_path(alias):
-        problem = "it looks like a path"
+        problem = msg("it looks like a path")
     elif alias.casefold() == "demo":
-        problem = "it means the model that localq brings"
+        problem = msg("it means the model that localq brings")
     if problem:
-        raise UsageError(f"{alias[:60]!r} cannot name a model: {problem}")
+        raise UsageError(
+            msg("{alias!r} cannot name a model: {problem}", alias=alias[:60], problem=problem)
+        )
 
 
 def _entry(transaction: Transaction, name: str) -> Model:
     found = transaction.get(name)
     if found is None:
-        raise NotFoundError(f"{name}: removed by another localq just now")
+        raise NotFoundError(msg("{name}: removed by another localq just now", name=name))
     return found

@@ -16,6 +16,7 @@ from localq.library.filenames import component_problem, safe_component
 from localq.library.model import Model, Removed
 from localq.library.store import Store
 from localq.library.transaction import Transaction
+from localq.messages import msg
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -154,11 +155,19 @@ class Library:
             place = self._store.place(model.path, outside=model.external)
             within = place in sizes or all(place in file.parents for file in sizes)
             if not sizes or not within:
-                raise LibraryError(f"{model.name}: its files do not lie at {model.path}")
+                raise LibraryError(
+                    msg("{name}: its files do not lie at {path}", name=model.name, path=model.path)
+                )
             for file in sizes:
                 owner = transaction.owner(file)
                 if owner is not None and owner.casefold() != model.name.casefold():
-                    raise LibraryError(f"{self.paths.models / file}: belongs to {owner}")
+                    raise LibraryError(
+                        msg(
+                            "{models}: belongs to {owner}",
+                            models=self.paths.models / file,
+                            owner=owner,
+                        )
+                    )
             stale = self._outdated(transaction, model, {str(file) for file in sizes})
             transaction.put(model, place, sizes)
             self._note_facts(transaction, model, hashes or {}, said_by, adopted or {})
@@ -204,15 +213,18 @@ class Library:
         except NotFoundError:
             if names.looks_like_path(name):
                 raise LibraryError(
-                    f"{name!r} is a path; localq removes only models of its library",
-                    hint="localq list shows their names",
+                    msg("{name!r} is a path; localq removes only models of its library", name=name),
+                    hint=msg("localq list shows their names"),
                 ) from None
             if any(
                 entry.model.name.casefold() == names.in_full(name) for entry in self.trash.entries()
             ):
                 raise NotFoundError(
-                    f"no model named {name!r} any more: it is in the trash",
-                    hint=f"localq restore {name} brings it back, localq trash empty deletes it",
+                    msg("no model named {name!r} any more: it is in the trash", name=name),
+                    hint=msg(
+                        "localq restore {name} brings it back, localq trash empty deletes it",
+                        name=name,
+                    ),
                 ) from None
             raise
 
@@ -277,10 +289,13 @@ def _check_entry(model: Model) -> None:
     base, colon, quant = model.name.partition(":")
     parts = [*base.split("/"), *([quant] if colon else [])]
     if base.count("/") > 1 or any(component_problem(part) for part in parts):
-        raise LibraryError(f"{model.name!r} is not a name for a model", hint="write it as org/name")
+        raise LibraryError(
+            msg("{name!r} is not a name for a model", name=model.name),
+            hint=msg("write it as org/name"),
+        )
     # These come out of files from anywhere, and end up on a terminal.
     texts = (model.quant, model.architecture, model.source.repo, model.source.revision)
     if not all(text is None or text.isprintable() for text in texts):
-        raise LibraryError(f"{model.name}: its description holds control characters")
+        raise LibraryError(msg("{name}: its description holds control characters", name=model.name))
     if not (0 <= model.parameters < 2**63 and 0 <= model.size_bytes < 2**63):
-        raise LibraryError(f"{model.name}: its sizes cannot be right")
+        raise LibraryError(msg("{name}: its sizes cannot be right", name=model.name))

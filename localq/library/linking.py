@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from localq.errors import BadFileError, Cancelled, storage_errors
+from localq.messages import msg
 
 __all__ = ["copy_file", "hard_link", "reflink"]
 
@@ -100,7 +101,7 @@ def copy_file(
         copied != before.st_size
     ):
         target.unlink()
-        raise BadFileError(source, "changed while it was copied", hint="try again")
+        raise BadFileError(source, msg("changed while it was copied"), hint=msg("try again"))
     return hasher.hexdigest()
 
 
@@ -115,7 +116,7 @@ def _pour(
     done = 0
     while done < count and (data := read(min(_CHUNK, count - done))):
         if cancel.is_set():
-            raise Cancelled("stopped; what was copied is kept for the next time")
+            raise Cancelled(msg("stopped; what was copied is kept for the next time"))
         write(data)
         done += len(data)
         on_bytes(len(data))

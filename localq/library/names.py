@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.formats.types import QuantType
 from localq.library.model import Model
+from localq.messages import msg
 
 __all__ = [
     "DEMO",
@@ -141,7 +142,7 @@ def _by_alias(models: Sequence[Model], name: str) -> str:
     base, colon, quant = name.partition(":")
     checkpoint = called.get(base.casefold())
     if colon and checkpoint is not None and checkpoint.format.is_original:
-        return f"{checkpoint.name}:{quant}"
+        return msg("{name}:{quant}", name=checkpoint.name, quant=quant)
     return name
 
 
@@ -169,8 +170,8 @@ def _origin(models: Sequence[Model], model: Model) -> Model:
     if repo is not None and (same := [m for m in checkpoints if m.source.repo == repo]):
         return max(same, key=lambda m: m.used_at)
     raise NotFoundError(
-        f"the checkpoint {model.name} was made from is not in the library",
-        hint=f"localq pull {repo}" if repo else "localq pull",
+        msg("the checkpoint {name} was made from is not in the library", name=model.name),
+        hint=msg("localq pull {repo}", repo=repo) if repo else "localq pull",
     )
 
 
@@ -183,21 +184,30 @@ def _is_quant(text: str) -> bool:
 
 
 def _empty() -> LocalqError:
-    return NotFoundError("the library has no models yet", hint="localq pull")
+    return NotFoundError(msg("the library has no models yet"), hint="localq pull")
 
 
 def _unquantized(checkpoint: Model, quant: str | None) -> LocalqError:
-    what = quant.upper() if quant else "GGUF"
+    what = quant.upper() if quant else msg("GGUF")
     return NotFoundError(
-        f"{checkpoint.name} is a checkpoint; no {what} was made from it yet",
-        hint=f"localq quantize {(quant or 'q4_0').lower()} {checkpoint.name}",
+        msg(
+            "{name} is a checkpoint; no {what} was made from it yet",
+            name=checkpoint.name,
+            what=what,
+        ),
+        hint=msg(
+            "localq quantize {quant} {name}", quant=(quant or "q4_0").lower(), name=checkpoint.name
+        ),
     )
 
 
 def _ambiguous(name: str, found: Sequence[Model]) -> LocalqError:
     names = sorted(model.name for model in found)
     listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return LibraryError(f"{name!r} could be any of {listed}", hint=f"say which, as {names[0]}")
+    return LibraryError(
+        msg("{name!r} could be any of {listed}", name=name, listed=listed),
+        hint=msg("say which, as {names}", names=names[0]),
+    )
 
 
 def _not_found(models: Sequence[Model], name: str) -> LocalqError:
@@ -205,13 +215,15 @@ def _not_found(models: Sequence[Model], name: str) -> LocalqError:
         pulled = (
             "localq pull demo" if name.casefold().partition(":")[0] == "demo" else "localq pull"
         )
-        return NotFoundError(f"no model named {name!r}: the library is empty", hint=pulled)
+        return NotFoundError(
+            msg("no model named {name!r}: the library is empty", name=name), hint=pulled
+        )
     close = _closest(models, name)
     return NotFoundError(
-        f"no model named {name!r} in the library",
-        hint=f"did you mean {' or '.join(close)}?"
+        msg("no model named {name!r} in the library", name=name),
+        hint=msg("did you mean {close}?", close=" or ".join(close))
         if close
-        else "localq list shows the models here, localq pull gets others",
+        else msg("localq list shows the models here, localq pull gets others"),
     )
 
 

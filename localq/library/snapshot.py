@@ -14,6 +14,7 @@ from localq.database.rows import insert
 from localq.errors import LocalqError
 from localq.library.model import MODEL_COLUMNS, Model, ModelFormat
 from localq.library.transaction import Transaction
+from localq.messages import msg
 
 __all__ = ["Snapshot"]
 
@@ -109,7 +110,7 @@ class Snapshot:
                 for table, columns in _OF_FILE.items()
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise damaged(database, f"an entry of the trash: {error}") from None
+            raise damaged(database, msg("an entry of the trash: {error}", error=error)) from None
         return cls(model, files, aliases, tags, facts)
 
     @property
@@ -121,7 +122,7 @@ class Snapshot:
         try:
             return Model.from_row(self.model, root, self.aliases, self.tags)
         except (TypeError, ValueError) as error:
-            raise damaged(database, f"an entry of the trash: {error}") from None
+            raise damaged(database, msg("an entry of the trash: {error}", error=error)) from None
 
     def put_back(self, transaction: Transaction) -> None:
         """Enter it again. The name and the files' places are free."""
@@ -142,7 +143,7 @@ class Snapshot:
             put_alias(transaction, self.name, alias)  # not one that means another model by now
         put_tags(transaction, self.name, self.tags)
         if transaction.get(self.name) is None:
-            raise LocalqError(f"{self.name}: could not be entered again")
+            raise LocalqError(msg("{name}: could not be entered again", name=self.name))
 
 
 def _rows(

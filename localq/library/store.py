@@ -10,6 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from localq.errors import LibraryError, StorageError, UsageError, storage_errors
 from localq.library.filenames import component_problem, safe_component
+from localq.messages import msg
 from localq.partials import finish, partial_path, sweep_partials, sync_folder
 
 __all__ = ["TRASH", "Store", "finish", "partial_path", "safe_component", "sweep_partials"]
@@ -17,7 +18,7 @@ __all__ = ["TRASH", "Store", "finish", "partial_path", "safe_component", "sweep_
 TRASH = ".trash"
 """The folder under the root for what was removed: on the same disk as the models by nature."""
 
-_BUSY = "close what uses it, then run the same command again"
+_BUSY = msg("close what uses it, then run the same command again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Store:
         parts = repo.split("/")
         if len(parts) > 2:
             raise UsageError(
-                f"{repo[:120]!r} is not the name of a model", hint="write it as org/name"
+                msg("{repo!r} is not the name of a model", repo=repo[:120]),
+                hint=msg("write it as org/name"),
             )
         if parts[0].casefold() == TRASH:
-            raise UsageError(f"{repo[:120]!r}: localq keeps that name for itself")
+            raise UsageError(msg("{repo!r}: localq keeps that name for itself", repo=repo[:120]))
         return self.root.joinpath(*map(safe_component, parts))
 
     def admit(self, partial: Path, final: Path, *, replace: bool = False) -> None:
@@ -72,11 +74,17 @@ class Store:
                 status = file.stat() if outside else file.lstat()
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
-                raise LibraryError(f"{file}: cannot enter the library: {reason}") from error
+                raise LibraryError(
+                    msg("{file}: cannot enter the library: {reason}", file=file, reason=reason)
+                ) from error
             if not stat.S_ISREG(status.st_mode):
-                raise LibraryError(f"{file}: cannot enter the library: it is not a plain file")
+                raise LibraryError(
+                    msg("{file}: cannot enter the library: it is not a plain file", file=file)
+                )
             if file.suffix == ".partial":
-                raise LibraryError(f"{file}: cannot enter the library: it is unfinished")
+                raise LibraryError(
+                    msg("{file}: cannot enter the library: it is unfinished", file=file)
+                )
             sizes[place] = status.st_size
         return sizes
 
@@ -89,7 +97,7 @@ class Store:
             return self.relative(path)
         real = path.parent.resolve() / path.name
         if not path.is_absolute() or real.is_relative_to(self.root.resolve()):
-            raise LibraryError(f"{path}: is inside localq's own folder")
+            raise LibraryError(msg("{path}: is inside localq's own folder", path=path))
         return path
 
     def relative(self, path: Path) -> PurePosixPath:
@@ -105,10 +113,16 @@ class Store:
         if not place.parts or not real.is_relative_to(real_root):
             raise _outside(path)
         if place.parts[0].casefold() == TRASH:
-            raise LibraryError(f"{path}: refused: it is in the trash")
+            raise LibraryError(msg("{path}: refused: it is in the trash", path=path))
         for part in place.parts:
             if problem := component_problem(part):
-                raise LibraryError(f"{path}: not a name the library gives: {problem}")
+                raise LibraryError(
+                    msg(
+                        "{path}: not a name the library gives: {problem}",
+                        path=path,
+                        problem=problem,
+                    )
+                )
         return place
 
     def owned(self, places: Iterable[str]) -> list[Path]:
@@ -122,7 +136,10 @@ class Store:
             self.relative(file)
             if file.is_dir() and not file.is_symlink():
                 raise LibraryError(
-                    f"{file}: not deleted: the catalogue says file, but it is a folder"
+                    msg(
+                        "{file}: not deleted: the catalogue says file, but it is a folder",
+                        file=file,
+                    )
                 )
             files.append(file)
         return files
@@ -141,7 +158,9 @@ class Store:
                 continue
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
-                raise StorageError(f"{file}: cannot be deleted: {reason}", hint=_BUSY) from error
+                raise StorageError(
+                    msg("{file}: cannot be deleted: {reason}", file=file, reason=reason), hint=_BUSY
+                ) from error
         for folder in folders:
             self.prune(folder)
 
@@ -160,7 +179,9 @@ class Store:
             if file.parent.resolve() != real_folder.joinpath(place).parent:
                 raise _outside(file)
             if file.is_dir() and not file.is_symlink():
-                raise LibraryError(f"{file}: the catalogue says file, but it is a folder")
+                raise LibraryError(
+                    msg("{file}: the catalogue says file, but it is a folder", file=file)
+                )
             files.append(file)
         return files
 
@@ -170,7 +191,10 @@ class Store:
         Nobody else may write there meanwhile: callers hold the catalogue's only writer.
         """
         if os.path.lexists(target):
-            raise LibraryError(f"{target}: is there already", hint="localq doctor looks into it")
+            raise LibraryError(
+                msg("{target}: is there already", target=target),
+                hint=msg("localq doctor looks into it"),
+            )
         try:
             with storage_errors(target.parent):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +203,9 @@ class Store:
             sync_folder(source.parent)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StorageError(f"{source}: cannot be moved: {reason}", hint=_BUSY) from error
+            raise StorageError(
+                msg("{source}: cannot be moved: {reason}", source=source, reason=reason), hint=_BUSY
+            ) from error
         finally:
             self.prune(target.parent)
         self.prune(source.parent)
@@ -198,5 +224,6 @@ class Store:
 
 def _outside(path: Path) -> LibraryError:
     return LibraryError(
-        f"{path}: refused: it is outside the folder of models", hint="localq list shows the models"
+        msg("{path}: refused: it is outside the folder of models", path=path),
+        hint="localq list shows the models",
     )

@@ -12,6 +12,7 @@ from typing import Any
 from localq.database.connection import damaged
 from localq.library.model import MODEL_COLUMNS, Model
 from localq.library.names import in_full
+from localq.messages import msg
 
 __all__ = ["Transaction"]
 
@@ -169,4 +170,7 @@ class Transaction:
         try:
             return Model.from_row(columns, self.root, aliases, tags)
         except (TypeError, ValueError) as error:
-            raise damaged(self.database, f"entry {columns['name']!r}: {error}") from error
+            raise damaged(
+                self.database,
+                msg("entry {columns!r}: {error}", columns=columns["name"], error=error),
+            ) from error

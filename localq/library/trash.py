@@ -33,6 +33,7 @@ from localq.library.model import Model, Removed
 from localq.library.snapshot import Snapshot
 from localq.library.store import Store
 from localq.library.transaction import Transaction
+from localq.messages import msg
 
 __all__ = ["Trash", "TrashEntry", "TrashState"]
 
@@ -109,7 +110,8 @@ class Trash:
             return latest[names.find([e.model for e in latest.values()], text).name.casefold()]
         except NotFoundError:
             raise NotFoundError(
-                f"no {text!r} in the trash", hint="localq trash lists what is there"
+                msg("no {text!r} in the trash", text=text),
+                hint=msg("localq trash lists what is there"),
             ) from None
 
     @with_reserve
@@ -145,7 +147,7 @@ class Trash:
         with self.catalogue.write() as transaction:
             model = transaction.get(name)
             if model is None:
-                raise NotFoundError(f"{name}: removed by another localq just now")
+                raise NotFoundError(msg("{name}: removed by another localq just now", name=name))
             places = transaction.files(model.name)
             # A model without files could never be restored.
             if model.external or not any(map(os.path.lexists, self.store.owned(places))):
@@ -174,7 +176,7 @@ class Trash:
         with self.catalogue.write() as transaction:
             for place, file in zip(places, files, strict=True):
                 if owner := transaction.owner(self.store.relative(file)):
-                    raise LibraryError(f"{place}: belongs to {owner}")
+                    raise LibraryError(msg("{place}: belongs to {owner}", place=place, owner=owner))
             number = self._enter(
                 transaction, Snapshot.of_unknown(_sizes(places, files), name, self.clock())
             )
@@ -217,7 +219,9 @@ class Trash:
             except LocalqError:
                 self._gather(entry.id)
                 raise
-        raise LibraryError(f"{entry.model.name}: another localq is working on it; try again")
+        raise LibraryError(
+            msg("{name}: another localq is working on it; try again", name=entry.model.name)
+        )
 
     @with_reserve
     def empty(self, entries: Iterable[TrashEntry]) -> int:
@@ -309,26 +313,28 @@ class Trash:
         """LibraryError unless the entry can come back whole."""
         state = self._state(transaction, number)
         if state is None:
-            raise NotFoundError("it is not in the trash any more")
+            raise NotFoundError(msg("it is not in the trash any more"))
         snapshot = self._snapshot(transaction, number)
         if state is TrashState.EMPTYING:
-            raise LibraryError(f"{snapshot.name}: is being deleted", hint="localq trash empty")
+            raise LibraryError(
+                msg("{name}: is being deleted", name=snapshot.name), hint="localq trash empty"
+            )
         if holder := transaction.get(snapshot.name):
             raise LibraryError(
-                f"{holder.name}: there is a model of that name again",
-                hint=f"remove that first: localq rm {holder.name}",
+                msg("{name}: there is a model of that name again", name=holder.name),
+                hint=msg("remove that first: localq rm {name}", name=holder.name),
             )
         places = list(snapshot.files)
         for home in self.store.owned(places):
             place = self.store.relative(home)
             if owner := transaction.owner(place):
-                raise LibraryError(f"{home}: belongs to {owner} by now")
+                raise LibraryError(msg("{home}: belongs to {owner} by now", home=home, owner=owner))
         if state is TrashState.KEPT:
             for file in self.store.trashed(number, places):
                 if not os.path.lexists(file):
                     raise LibraryError(
-                        f"{snapshot.name}: {file} is gone from the trash",
-                        hint=f"delete the rest: localq trash empty {number}",
+                        msg("{name}: {file} is gone from the trash", name=snapshot.name, file=file),
+                        hint=msg("delete the rest: localq trash empty {number}", number=number),
                     )
         return snapshot
 
@@ -356,7 +362,7 @@ class Trash:
         try:
             return TrashState(text)
         except ValueError:
-            raise damaged(self.catalogue.database.path, f"trash: {text!r}") from None
+            raise damaged(self.catalogue.database.path, msg("trash: {text!r}", text=text)) from None
 
     def _snapshot(self, transaction: Transaction, number: int) -> Snapshot:
         row = transaction.connection.execute("SELECT entry FROM trash WHERE id = ?", (number,))

@@ -25,6 +25,7 @@ from enum import StrEnum
 
 from localq.display import byte_size
 from localq.formats.types import QuantType
+from localq.messages import msg
 from localq.planning.comfort import parameters_in
 
 __all__ = ["TypeCandidate", "Recommendation", "Where", "recommend", "smaller_class"]
@@ -115,7 +116,7 @@ def recommend(candidates: Sequence[TypeCandidate]) -> Recommendation:
     """Choose by the rule above."""
     chosen = _choose(candidates)
     if chosen is None:
-        what = "it does not fit" if len(candidates) == 1 else "no usual type fits"
+        what = msg("it does not fit") if len(candidates) == 1 else msg("no usual type fits")
         return Recommendation(None, f"{what} into this machine's memory")
     index, on_gpu = chosen
     return Recommendation(index, _reason(candidates, index, on_gpu))
@@ -179,18 +180,20 @@ def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None)
     better = [candidates[i] for i in worthwhile[worthwhile.index(index) + 1 :]]
     read = f"{byte_size(chosen.read_bytes)} to read for every token"
     if index == on_gpu:
-        reason = "the best type that fits the GPU whole" if better else "fits the GPU whole"
+        reason = (
+            msg("the best type that fits the GPU whole") if better else msg("fits the GPU whole")
+        )
     elif not better:
-        reason = f"fits, and is quick: {read}"
+        reason = msg("fits, and is quick: {read}", read=read)
     elif better[0].where is Where.NOWHERE:
         together = "GPU and memory together" if chosen.where is Where.SPLIT else "memory"
-        reason = f"the best type that fits into {together}"
+        reason = msg("the best type that fits into {together}", together=together)
     elif better[0].tight and better[0].read_bytes <= _READ_PER_TOKEN:
-        reason = "the best that leaves memory for other programs"
+        reason = msg("the best that leaves memory for other programs")
     elif _is_quick(chosen):
-        reason = f"the best balance: better types fit, but are slower ({read})"
+        reason = msg("the best balance: better types fit, but are slower ({read})", read=read)
     else:
-        reason = f"fits, but is slow: {read}"
+        reason = msg("fits, but is slow: {read}", read=read)
     if on_gpu is not None and index != on_gpu and (other := candidates[on_gpu].type):
         reason += f"; {other.name} fits the GPU whole, and is faster"
     if (seconds := chosen.slow_bytes / _READ_PER_SECOND) >= _SLOW_SECONDS:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from localq.errors import UnsupportedError
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = ["TensorLike", "TensorSpec", "data_bytes"]
 
@@ -39,12 +40,18 @@ def data_bytes(tensor: TensorLike) -> int:
     type_ = tensor.type
     if not isinstance(type_, TensorType):
         raise UnsupportedError(
-            f"tensor {tensor.name[:100]!r} is of type {type_}, which this localq does not know",
-            hint="pip install --upgrade localq",
+            msg(
+                "tensor {name!r} is of type {type}, which this localq does not know",
+                name=tensor.name[:100],
+                type=type_,
+            ),
+            hint=msg("pip install --upgrade localq"),
         )
     columns = tensor.shape[0] if tensor.shape else 1
     blocks = -(-columns // type_.block_elements)
     size = blocks * type_.block_bytes * prod(tensor.shape[1:])
     if not 0 <= size <= _MAX_SIZE:
-        raise UnsupportedError(f"tensor {tensor.name[:100]!r} is larger than any memory")
+        raise UnsupportedError(
+            msg("tensor {name!r} is larger than any memory", name=tensor.name[:100])
+        )
     return size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["HeaderValues"]
 
@@ -49,5 +50,11 @@ class HeaderValues:
 
     def _checked(self, key: str, value: object) -> int:
         if not isinstance(value, int) or not 0 <= value < _LIMIT:
-            raise UnsupportedError(f"{self._name(key)[-80:]} is {str(value)[:40]!r}, not a size")
+            raise UnsupportedError(
+                msg(
+                    "{name} is {value!r}, not a size",
+                    name=self._name(key)[-80:],
+                    value=str(value)[:40],
+                )
+            )
         return int(value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from localq.errors import UnsupportedError
+from localq.messages import msg
 from localq.planning.architectures import WITHOUT_FLASH_ATTENTION
 from localq.planning.attention_layers import LayerMemory, layer_memories
 from localq.planning.header_tensors import TensorLike, TensorSpec, data_bytes
@@ -133,7 +134,9 @@ def read_shape(
     except UnsupportedError as error:
         if not name:
             raise
-        raise UnsupportedError(f"{name}: {error.message}", hint=error.hint) from error
+        raise UnsupportedError(
+            msg("{name}: {message}", name=name, message=error.message), hint=error.hint
+        ) from error
 
 
 def _read_shape(metadata: Mapping[str, object], tensors: Iterable[TensorLike]) -> ModelShape:
@@ -152,7 +155,10 @@ def _read_shape(metadata: Mapping[str, object], tensors: Iterable[TensorLike]) -
     if not 1 <= n_layer <= _MAX_LAYERS or embedding is None or len(embedding.shape) < 2:
         architecture = values.architecture[:60]
         raise UnsupportedError(
-            f"not a language model that llama.cpp could run (architecture {architecture})"
+            msg(
+                "not a language model that llama.cpp could run (architecture {architecture})",
+                architecture=architecture,
+            )
         )
     # Heads that predict several tokens ahead come last; llama.cpp leaves them in the file.
     unused = min(values.count("nextn_predict_layers", 0), n_layer - 1)

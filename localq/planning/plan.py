@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from localq.formats.types import TensorType
 from localq.hardware.profile import HardwareProfile
+from localq.messages import msg
 from localq.planning.budgets import HostAndDevices, host_and_devices
 from localq.planning.estimate import MemoryEstimate, Placement
 from localq.planning.kv_cache import CacheSettings, type_fits
@@ -247,17 +248,24 @@ def impossible(shape: ModelShape, plan_options: PlanOptions) -> str | None:
     for what, name in (("keys", plan_options.type_k), ("values", plan_options.type_v)):
         type_ = _kv_type(name)
         if not type_fits(shape, type_, keys=what == "keys", values=what == "values"):
-            return (
-                f"{what} cannot be kept as {name}: that needs heads of a multiple of"
-                f" {type_.block_elements} numbers, and this model has others"
+            return msg(
+                "{what} cannot be kept as {name}: that needs heads of a multiple of"
+                " {block_elements} numbers, and this model has others",
+                what=what,
+                name=name,
+                block_elements=type_.block_elements,
             )
     without = plan_options.flash_attn == "off" or not shape.flash_attn
     if without and _kv_type(plan_options.type_v).is_quantized:
         model = "" if shape.flash_attn else f", which {shape.architecture} cannot be computed with"
-        return f"values can be kept as {plan_options.type_v} with flash attention only{model}"
+        return msg(
+            "values can be kept as {type_v} with flash attention only{model}",
+            type_v=plan_options.type_v,
+            model=model,
+        )
     latent = any(kind.memory.latent for kind in shape.kinds)
     if latent and _kv_type(plan_options.type_k) is not _kv_type(plan_options.type_v):
-        return "keys and values of this model are one, and cannot be kept as two types"
+        return msg("keys and values of this model are one, and cannot be kept as two types")
     return None
 
 

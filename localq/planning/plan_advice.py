@@ -8,6 +8,7 @@ from typing import Protocol
 
 from localq.display import byte_size
 from localq.formats.types import TensorType
+from localq.messages import msg
 from localq.planning.budgets import HostAndDevices
 from localq.planning.fit_shape import scaled_shape
 from localq.planning.kv_cache import CacheSettings, type_fits
@@ -46,7 +47,11 @@ def overfull_problem(
         f" where {byte_size(usable)} can be used"
         for name, needed, usable in overfull
     ]
-    return f"with a context of {settings.n_ctx:,} tokens it takes {'; and '.join(parts)}"
+    return msg(
+        "with a context of {n_ctx:,} tokens it takes {parts}",
+        n_ctx=settings.n_ctx,
+        parts="; and ".join(parts),
+    )
 
 
 def suggestions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localq.display import byte_size
 from localq.hardware.profile import HardwareProfile
+from localq.messages import msg
 from localq.planning.budgets import HostAndDevices
 from localq.planning.estimate import Placement
 from localq.planning.kv_cache import CacheSettings
@@ -59,9 +60,12 @@ def reasons(
 def _threads(profile: HardwareProfile, plan_options: PlanOptions, tuned: Tuned | None) -> str:
     cpu = profile.cpu
     if plan_options.n_threads:
-        return f"threads: {plan_options.n_threads}, as asked for"
+        return msg("threads: {n_threads}, as asked for", n_threads=plan_options.n_threads)
     if tuned:
-        return f"threads: {tuned.n_threads}, measured to be fastest with this model"
+        return msg(
+            "threads: {n_threads}, measured to be fastest with this model",
+            n_threads=tuned.n_threads,
+        )
     limits = [f"{cpu.threads} to generate"]
     if cpu.performance_cores:
         limits.append(f"{cpu.performance_cores} performance cores")
@@ -69,7 +73,7 @@ def _threads(profile: HardwareProfile, plan_options: PlanOptions, tuned: Tuned |
         limits.append(f"{cpu.allowed_cpus} processors allowed")
     if cpu.quota_cpus is not None:
         limits.append(f"a quota of {cpu.quota_cpus:g}")
-    return f"threads: {', '.join(limits)}"
+    return msg("threads: {limits}", limits=", ".join(limits))
 
 
 def _context(
@@ -85,22 +89,40 @@ def _context(
         beyond = ""
         if 0 < shape.n_ctx_train < plan_options.n_ctx:
             beyond = f", but the model was trained with {shape.n_ctx_train:,}: it may lose track"
-        return f"context: {plan_options.n_ctx:,} tokens, as asked for{beyond}"
+        return msg(
+            "context: {n_ctx:,} tokens, as asked for{beyond}",
+            n_ctx=plan_options.n_ctx,
+            beyond=beyond,
+        )
     trained = (
         f"trained with {shape.n_ctx_train:,}" if shape.n_ctx_train else "trained length unknown"
     )
     wanted = contexts[1]
     if settings.n_ctx == wanted:
         capped = "" if wanted == shape.n_ctx_train else "; --ctx N takes more, and more memory"
-        return f"context: {settings.n_ctx:,} tokens ({trained}{capped})"
+        return msg(
+            "context: {n_ctx:,} tokens ({trained}{capped})",
+            n_ctx=settings.n_ctx,
+            trained=trained,
+            capped=capped,
+        )
     if not fits:
-        return f"context: {settings.n_ctx:,} tokens ({trained}); no shorter one is tried unasked"
+        return msg(
+            "context: {n_ctx:,} tokens ({trained}); no shorter one is tried unasked",
+            n_ctx=settings.n_ctx,
+            trained=trained,
+        )
     for_what = "for all layers to fit on devices" if placement.n_gpu_layers else "to fit"
     if 0 < placement.n_gpu_layers <= shape.n_layer:
         for_what = "so that more layers fit on devices"
-    return (
-        f"context: {settings.n_ctx:,} tokens instead of {wanted:,} {for_what} ({trained});"
-        f" it is not made shorter than {contexts[0]:,} unasked"
+    return msg(
+        "context: {n_ctx:,} tokens instead of {wanted:,} {for_what} ({trained}); it"
+        " is not made shorter than {contexts:,} unasked",
+        n_ctx=settings.n_ctx,
+        wanted=wanted,
+        for_what=for_what,
+        trained=trained,
+        contexts=contexts[0],
     )
 
 
@@ -114,17 +136,23 @@ def _layers(
     total = shape.n_layer + 1
     if not machine.devices:
         asked = ", whatever was asked for" if plan_options.n_gpu_layers else ""
-        return f"layers: none on devices{asked}: the engine sees no GPU"
+        return msg("layers: none on devices{asked}: the engine sees no GPU", asked=asked)
     count = placement.n_gpu_layers
     if plan_options.n_gpu_layers is not None:
-        return f"layers: {count} of {total} on devices, as asked for"
+        return msg("layers: {count} of {total} on devices, as asked for", count=count, total=total)
     if tuned and count < total and count == tuned.n_gpu_layers:
-        return f"layers: {count} of {total} on devices, measured to be fastest with this model"
+        return msg(
+            "layers: {count} of {total} on devices, measured to be fastest with this model",
+            count=count,
+            total=total,
+        )
     if count == total:
-        return f"layers: all {total} on devices, the output counting as one"
+        return msg("layers: all {total} on devices, the output counting as one", total=total)
     if count == 0:
-        return "layers: none on devices: there is too little free memory for any"
-    return f"layers: the last {count} of {total} on devices, as many as fit"
+        return msg("layers: none on devices: there is too little free memory for any")
+    return msg(
+        "layers: the last {count} of {total} on devices, as many as fit", count=count, total=total
+    )
 
 
 def _memory(machine: HostAndDevices) -> str:
@@ -137,4 +165,4 @@ def _memory(machine: HostAndDevices) -> str:
                 f"{budget.name} has {byte_size(budget.free)} free, of which"
                 f" {byte_size(min(budget.margin, budget.free))} is left alone"
             )
-    return f"memory: {'; '.join(parts)}"
+    return msg("memory: {parts}", parts="; ".join(parts))

@@ -14,6 +14,7 @@ from localq.formats.rows import (
     stored_row_bytes,
 )
 from localq.formats.types import TensorType
+from localq.messages import msg
 from localq.quantize.blocks import Block
 from localq.quantize.codecs.fast import load_fast_codecs
 from localq.quantize.codecs.lattices import LATTICES
@@ -164,7 +165,7 @@ def _require_finite(block: Block, dtype: SourceType, rows: Bytes, *, made: bool 
         raise _too_large(block, dtype, bad)
     raise BadFileError(
         *_place(block, bad, "NaN or infinity"),
-        hint="the file is damaged, or was published so: localq verify tells which",
+        hint=msg("the file is damaged, or was published so: localq verify tells which"),
     )
 
 
@@ -178,7 +179,7 @@ def _require_below(limit: float, block: Block, numbers: Floats) -> None:
 def _too_large(block: Block, dtype: SourceType, bad: int) -> BadFileError:
     return BadFileError(
         *_place(block, bad, f"numbers too large for {dtype}"),
-        hint="the file is damaged, or the type too small for it: pull it again, or try bf16",
+        hint=msg("the file is damaged, or the type too small for it: pull it again, or try bf16"),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["FileHash"]
 
@@ -61,7 +62,9 @@ class FileHash:
         self._thread.join()
         if self._failure is not None:
             reason = self._failure.strerror or str(self._failure)
-            raise BadFileError(self._path, f"cannot be read: {reason}") from self._failure
+            raise BadFileError(
+                self._path, msg("cannot be read: {reason}", reason=reason)
+            ) from self._failure
         return self._hasher.hexdigest()
 
     def _run(self) -> None:

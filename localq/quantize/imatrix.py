@@ -30,6 +30,7 @@ from localq.formats.gguf import (
     read_gguf,
 )
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = ["Counts", "Floats", "Imatrix", "read_imatrix", "write_imatrix"]
 
@@ -84,28 +85,36 @@ def read_imatrix(path: Path) -> Imatrix:
                 return _read_gguf(read_gguf(path), file)
             return _Legacy(path, file).read()
     except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
+        raise NotFoundError(msg("{path}: no such file", path=path)) from None
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
 
 
 def _read_gguf(gguf: GGUFFile, file: BinaryIO) -> Imatrix:
     path = gguf.path
     for key in (_DATASETS, _CHUNK_COUNT, _CHUNK_SIZE):
         if key not in gguf.fields:
-            raise BadFileError(path, f"not an importance matrix: it has no {key}")
+            raise BadFileError(path, msg("not an importance matrix: it has no {key}", key=key))
     chunks = gguf.fields[_CHUNK_COUNT]
     if chunks.type is not ValueType.UINT32 or not isinstance(chunks.value, int):
-        raise BadFileError(path, f"{_CHUNK_COUNT} is not a 32-bit number", hint=_HINT)
+        raise BadFileError(
+            path, msg("{chunk_count} is not a 32-bit number", chunk_count=_CHUNK_COUNT), hint=_HINT
+        )
     # Tensors may claim the same bytes; together they must not want more than there are.
     if sum(tensor.nbytes for tensor in gguf.tensors) > gguf.size_bytes:
-        raise BadFileError(path, "its tensors overlap", hint=_HINT)
+        raise BadFileError(path, msg("its tensors overlap"), hint=_HINT)
     sums = {t.name.removesuffix(_SUMS): t for t in gguf.tensors if t.name.endswith(_SUMS)}
     counts = {t.name.removesuffix(_COUNTS): t for t in gguf.tensors if t.name.endswith(_COUNTS)}
     if not sums and not counts:
-        raise BadFileError(path, "not an importance matrix: it has no entries")
+        raise BadFileError(path, msg("not an importance matrix: it has no entries"))
     if unpaired := sorted(sums.keys() ^ counts.keys()):
-        raise BadFileError(path, f"{unpaired[0][:200]!r} has sums or counts, not both", hint=_HINT)
+        raise BadFileError(
+            path,
+            msg("{unpaired!r} has sums or counts, not both", unpaired=unpaired[0][:200]),
+            hint=_HINT,
+        )
     entries = {
         name: _mean(path, name, _floats(path, file, sums[name]), _floats(path, file, counts[name]))
         for name in sorted(sums)
@@ -121,7 +130,9 @@ def _first_text(field: Field) -> str | None:
 
 def _floats(path: Path, file: BinaryIO, tensor: GGUFTensor) -> Floats:
     if tensor.type is not TensorType.F32 or not tensor.elements:
-        raise BadFileError(path, f"tensor {tensor.name[:200]!r} is not F32, or empty", hint=_HINT)
+        raise BadFileError(
+            path, msg("tensor {name!r} is not F32, or empty", name=tensor.name[:200]), hint=_HINT
+        )
     file.seek(tensor.offset)
     return _numbers(file.read(tensor.nbytes))
 
@@ -134,11 +145,18 @@ def _mean(path: Path, name: str, sums: Floats, counts: Floats) -> Floats:
     """Each matrix's sums by its count; ones for a matrix that was never used."""
     if sums.size % counts.size:
         raise BadFileError(
-            path, f"{name[:200]!r}: {sums.size} sums for {counts.size} counts", hint=_HINT
+            path,
+            msg(
+                "{name!r}: {size} sums for {size2} counts",
+                name=name[:200],
+                size=sums.size,
+                size2=counts.size,
+            ),
+            hint=_HINT,
         )
     _check_finite(path, name, sums)
     if not np.all(np.abs(counts) < _MAX_COUNT):
-        raise BadFileError(path, f"{name[:200]!r} has impossible counts", hint=_HINT)
+        raise BadFileError(path, msg("{name!r} has impossible counts", name=name[:200]), hint=_HINT)
     wide = counts.astype(np.float64)
     whole = np.trunc(wide + np.copysign(0.5, wide)).astype(np.float32)[:, None]
     matrices = sums.reshape(counts.size, -1)
@@ -151,8 +169,8 @@ def _check_finite(path: Path, name: str, values: Floats) -> None:
     if not np.isfinite(values).all():
         raise BadFileError(
             path,
-            f"{name[:200]!r} holds NaN or infinity",
-            hint="make the importance matrix anew, from a model that is whole",
+            msg("{name!r} holds NaN or infinity", name=name[:200]),
+            hint=msg("make the importance matrix anew, from a model that is whole"),
         )
 
 
@@ -170,7 +188,7 @@ class _Legacy:
         # An entry takes at least a length, a letter, two numbers and a value.
         if count < 1 or count * 17 > self.size:
             self.position = 0
-            raise self.bad("not an importance matrix")
+            raise self.bad(msg("not an importance matrix"))
         entries: dict[str, Floats] = {}
         for index in range(count):
             where = f"entry {index + 1} of {count}"
@@ -178,7 +196,7 @@ class _Legacy:
             calls = self.number(where)
             values = _numbers(self.take(4 * max(0, self.number(where)), where))
             if not values.size:
-                raise self.bad(f"{where} is empty")
+                raise self.bad(msg("{where} is empty", where=where))
             _check_finite(self.path, name, values)
             entries[name] = values / np.float32(calls) if calls > 0 else values
         chunks, dataset = self.trailer()
@@ -200,10 +218,10 @@ class _Legacy:
 
     def take(self, count: int, what: str) -> bytes:
         if not 0 <= count <= self.size - self.position:
-            raise self.bad(f"{what} does not fit into the file")
+            raise self.bad(msg("{what} does not fit into the file", what=what))
         data = self.file.read(count)
         if len(data) != count:
-            raise self.bad(f"the file ends inside {what}")
+            raise self.bad(msg("the file ends inside {what}", what=what))
         self.position += count
         return data
 

@@ -14,6 +14,7 @@ from localq.errors import BadFileError
 from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_header
 from localq.formats.rows import TensorSource
 from localq.formats.types import QuantType, TensorType
+from localq.messages import msg
 from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
 from localq.quantize.tensor_roles import ModelTraits, TensorShape
@@ -212,13 +213,19 @@ def _weights(
             return None
         raise BadFileError(
             imatrix.path,
-            f"is of another model: {weights.size} values for {source.name}, "
-            f"which has {source.columns * experts}",
+            msg(
+                "is of another model: {size} values for {name}, which has {columns}",
+                size=weights.size,
+                name=source.name,
+                columns=source.columns * experts,
+            ),
         )
     if not np.isfinite(weights).all():
-        raise BadFileError(imatrix.path, f"holds NaN or infinity for {source.name}")
+        raise BadFileError(imatrix.path, msg("holds NaN or infinity for {name}", name=source.name))
     if weights.min() < 0 or weights.max() > _MOST_WEIGHT:
-        raise BadFileError(imatrix.path, f"holds what is no mean of squares for {source.name}")
+        raise BadFileError(
+            imatrix.path, msg("holds what is no mean of squares for {name}", name=source.name)
+        )
     return _without_blanks(weights, source.columns)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Container, Sequence
 
 from localq.errors import UnsupportedError, UsageError
 from localq.formats.types import QuantType, TensorType
+from localq.messages import msg
 from localq.quantize.options import QuantOptions
 from localq.quantize.tensor_roles import (
     GLM5_NEXT,
@@ -79,9 +80,17 @@ def choose_types(
         ):
             lacking = "an importance matrix" if weighed is None else "it in the importance matrix"
             raise UnsupportedError(
-                f"{options.type.name} needs {lacking}: {tensor.name} would be {chosen.name}",
-                hint="make one with localq imatrix and give it with --imatrix, or choose a type "
-                "that needs none, such as iq4_xs, q3_k_m or q2_k",
+                msg(
+                    "{name} needs {lacking}: {name2} would be {name3}",
+                    name=options.type.name,
+                    lacking=lacking,
+                    name2=tensor.name,
+                    name3=chosen.name,
+                ),
+                hint=msg(
+                    "make one with localq imatrix and give it with --imatrix, or choose a type"
+                    " that needs none, such as iq4_xs, q3_k_m or q2_k"
+                ),
             )
         types.append(chosen)
     return types
@@ -133,8 +142,13 @@ class _Rules:
         """A type the user insists on: nothing stands in for it where it does not fit."""
         if tensor.shape[0] % type_.block_elements:
             raise UsageError(
-                f"{tensor.name}: rows of {tensor.shape[0]} are not whole {type_.name} blocks",
-                hint="choose another type for it, such as q8_0",
+                msg(
+                    "{name}: rows of {shape} are not whole {name2} blocks",
+                    name=tensor.name,
+                    shape=tensor.shape[0],
+                    name2=type_.name,
+                ),
+                hint=msg("choose another type for it, such as q8_0"),
             )
         return type_
 
@@ -329,7 +343,11 @@ def _fitting(type_: TensorType, columns: int) -> TensorType:
     smaller = _FALLBACKS.get(type_, type_)
     if smaller is type_ and type_.block_elements > 32:
         raise UnsupportedError(
-            f"rows of {columns} are not whole {type_.name} blocks, and no other type stands in",
-            hint="choose another type, such as q4_0",
+            msg(
+                "rows of {columns} are not whole {name} blocks, and no other type stands in",
+                columns=columns,
+                name=type_.name,
+            ),
+            hint=msg("choose another type, such as q4_0"),
         )
     return T.F16 if columns % smaller.block_elements else smaller

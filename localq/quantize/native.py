@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from localq.errors import EngineError, UnsupportedError
 from localq.formats.types import TensorType
+from localq.messages import msg
 
 __all__ = ["Bytes", "Codecs", "Floats", "load_codecs"]
 
@@ -34,12 +35,14 @@ def load_codecs() -> Codecs:
     """The installed codecs; EngineError says what to do where there are none."""
     spec = find_spec("llama_cpp")
     if spec is None or spec.origin is None:
-        raise EngineError("llama-cpp-python is not installed", hint=_REPAIR)
+        raise EngineError(msg("llama-cpp-python is not installed"), hint=_REPAIR)
     path = Path(spec.origin).parent / "lib" / _NAMES.get(sys.platform, "libggml-base.so")
     try:
         return Codecs(ctypes.CDLL(str(path)))
     except (OSError, AttributeError) as error:
-        raise EngineError(f"{path}: cannot be loaded: {error}", hint=_REPAIR) from error
+        raise EngineError(
+            msg("{path}: cannot be loaded: {error}", path=path, error=error), hint=_REPAIR
+        ) from error
 
 
 def _f8_table(mantissa_bits: int, bias: int, *, infinity: bool) -> Floats:
@@ -131,7 +134,7 @@ class Codecs:
             name = re.sub("_k$", "_K", type_.name.lower())
             function = getattr(self._library, f"dequantize_row_{name}", None)
             if function is None:
-                raise UnsupportedError(f"the engine cannot unpack {type_.name}")
+                raise UnsupportedError(msg("the engine cannot unpack {name}", name=type_.name))
             function.restype = None
             function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
             self._from_blocks[type_] = function

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from localq.errors import UsageError
 from localq.formats.types import QuantType, TensorType
+from localq.messages import msg
 
 __all__ = ["QuantOptions", "TypeRule", "parse_type_rule", "type_rule"]
 
@@ -37,7 +38,9 @@ def parse_type_rule(text: str) -> TypeRule:
     """PATTERN=TYPE, such as attn_v=q6_k."""
     pattern, separator, type_ = text.rpartition("=")
     if not separator or not pattern:
-        raise UsageError(f"{text!r} is not PATTERN=TYPE", hint="for example: attn_v=q6_k")
+        raise UsageError(
+            msg("{text!r} is not PATTERN=TYPE", text=text), hint=msg("for example: attn_v=q6_k")
+        )
     return type_rule(pattern, TensorType.parse(type_))
 
 
@@ -47,5 +50,7 @@ def type_rule(pattern: str, type_: TensorType) -> TypeRule:
     try:
         re.compile(pattern)
     except (re.error, RecursionError) as error:
-        raise UsageError(f"{pattern!r} is no regular expression: {error}") from None
+        raise UsageError(
+            msg("{pattern!r} is no regular expression: {error}", pattern=pattern, error=error)
+        ) from None
     return TypeRule(pattern, type_)

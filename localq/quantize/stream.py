@@ -14,6 +14,7 @@ from pathlib import Path
 
 from localq.display import byte_size
 from localq.errors import BadFileError, Cancelled, UnsupportedError
+from localq.messages import msg
 from localq.quantize.arrival import Arrivals, FileGroup
 from localq.quantize.blocks import cut
 from localq.quantize.encoder import Buffers, Encoder
@@ -157,6 +158,9 @@ class StreamWriter:
     def _refuse_hoard(self) -> None:
         if (most := self._arrivals.most_held) > _MOST_HELD:
             raise UnsupportedError(
-                f"quantizing these files as they arrive would take {byte_size(most)} of memory",
-                hint="pull the checkpoint without --as, then quantize it",
+                msg(
+                    "quantizing these files as they arrive would take {most} of memory",
+                    most=byte_size(most),
+                ),
+                hint=msg("pull the checkpoint without --as, then quantize it"),
             )

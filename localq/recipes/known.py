@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError
+from localq.messages import msg
 from localq.recipes.recipe import KnownModel, load_recipe
 
 __all__ = ["known_models"]
@@ -20,8 +21,12 @@ def known_models() -> list[KnownModel]:
     for path in sorted(folder.glob("*.toml")):
         about = load_recipe(path).about
         if about is None:
-            raise BadFileError(path, "model.title and what else describes the model is missing")
+            raise BadFileError(
+                path, msg("model.title and what else describes the model is missing")
+            )
         models.append(about)
     if not models:
-        raise NotFoundError(f"{folder}: no recipes in it", hint="reinstall localq")
+        raise NotFoundError(
+            msg("{folder}: no recipes in it", folder=folder), hint=msg("reinstall localq")
+        )
     return sorted(models, key=lambda model: (model.parameters, model.repo))

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from localq.errors import BadFileError, NotFoundError, UsageError
 from localq.formats.types import QuantType, TensorType
+from localq.messages import msg
 
 __all__ = ["RECIPE_FILE", "KnownModel", "QuantizeRecipe", "Recipe", "load_recipe"]
 
@@ -98,14 +99,16 @@ def load_recipe(path: Path) -> Recipe:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise BadFileError(path, "too large for a recipe")
+            raise BadFileError(path, msg("too large for a recipe"))
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such recipe") from None
+        raise NotFoundError(msg("{path}: no such recipe", path=path)) from None
     except OSError as error:
-        raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
-        raise BadFileError(path, f"not a recipe: {error}") from None
+        raise BadFileError(path, msg("not a recipe: {error}", error=error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,17 @@ class _Table:
     def text(self, key: str) -> str:
         value = self._value(key, str)
         if not value.strip() or not value.isprintable():
-            raise BadFileError(self.path, f"{self.name}.{key} holds no text")
+            raise BadFileError(
+                self.path, msg("{name}.{key} holds no text", name=self.name, key=key)
+            )
         return value
 
     def natural(self, key: str) -> int:
         value = self._value(key, int)
         if isinstance(value, bool) or value <= 0:
-            raise BadFileError(self.path, f"{self.name}.{key} must be a number above 0")
+            raise BadFileError(
+                self.path, msg("{name}.{key} must be a number above 0", name=self.name, key=key)
+            )
         return value
 
     def flag(self, key: str) -> bool:
@@ -139,7 +146,9 @@ class _Table:
     def texts(self, key: str) -> tuple[str, ...]:
         values = self._value(key, list)
         if not values or not all(isinstance(value, str) for value in values):
-            raise BadFileError(self.path, f"{self.name}.{key} must be a list of texts")
+            raise BadFileError(
+                self.path, msg("{name}.{key} must be a list of texts", name=self.name, key=key)
+            )
         return tuple(values)
 
     def _value(self, key: str, kind: type[T]) -> T:
@@ -165,7 +174,7 @@ def _quant(quantize: _Table) -> QuantizeRecipe | None:
         type_ = QuantType.parse(quantize.text("type"))
     except UsageError as error:
         raise BadFileError(
-            quantize.path, f"quantize.type: {error.message}", hint=error.hint
+            quantize.path, msg("quantize.type: {message}", message=error.message), hint=error.hint
         ) from None
     types = _Table(quantize.path, "quantize.tensor_types", quantize.table("tensor_types"))
     return QuantizeRecipe(
@@ -186,7 +195,9 @@ def _required_type(table: _Table, key: str) -> TensorType:
     try:
         return TensorType.parse(table.text(key))
     except UsageError as error:
-        problem = f"{table.name}.{key[:80]}: {error.message}"
+        problem = msg(
+            "{name}.{key}: {message}", name=table.name, key=key[:80], message=error.message
+        )
         raise BadFileError(table.path, problem, hint=error.hint) from None
 
 
@@ -201,9 +212,11 @@ def _value(
 ) -> T:
     value = content.get(key, default)
     if value is None:
-        raise BadFileError(path, f"{prefix}{key} is missing")
+        raise BadFileError(path, msg("{prefix}{key} is missing", prefix=prefix, key=key))
     if not isinstance(value, kind):
-        raise BadFileError(path, f"{prefix}{key} must be {_KINDS[kind]}")
+        raise BadFileError(
+            path, msg("{prefix}{key} must be {kinds}", prefix=prefix, key=key, kinds=_KINDS[kind])
+        )
     return value
 
 
@@ -222,6 +235,8 @@ def _refuse_unknown(
     if unknown := sorted(set(content) - set(known)):
         raise BadFileError(
             path,
-            f"{prefix}{unknown[0][:80]} is not a key of recipes",
-            hint=f"known here: {', '.join(known)}",
+            msg(
+                "{prefix}{unknown} is not a key of recipes", prefix=prefix, unknown=unknown[0][:80]
+            ),
+            hint=msg("known here: {known}", known=", ".join(known)),
         )

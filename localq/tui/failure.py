@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from localq.errors import LocalqError
+from localq.messages import msg
 from localq.tui import strings
 
 __all__ = ["presentable"]
@@ -19,7 +20,11 @@ def presentable(error: Exception, log: Path) -> LocalqError:
     """
     if isinstance(error, LocalqError):
         return error
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    what = (
+        msg("{kind}: {error}", kind=type(error).__name__, error=error)
+        if str(error)
+        else type(error).__name__
+    )
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from localq.errors import BadFileError, storage_errors
+from localq.messages import msg
 
 __all__ = ["REQUIREMENTS", "SCRIPT", "unpack_converter"]
 
@@ -58,22 +59,28 @@ def unpack_converter(archive: Path, folder: Path) -> None:
                     _refuse_odd(member, place, archive)
                     written += member.size
                     if place in files or len(files) >= _MAX_FILES or written > _MAX_BYTES:
-                        raise BadFileError(archive, f"holds {place} twice, or far too much")
+                        raise BadFileError(
+                            archive, msg("holds {place} twice, or far too much", place=place)
+                        )
                     files.add(place)
                     source = tar.extractfile(member)
                     assert source is not None
                     _write(folder / place, source.read(member.size))
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadFileError(archive, f"not a whole .tar.gz: {error}") from error
+        raise BadFileError(archive, msg("not a whole .tar.gz: {error}", error=error)) from error
     for needed in (SCRIPT, REQUIREMENTS):
         if PurePosixPath(needed) not in files:
-            raise BadFileError(archive, f"has no {'/'.join(_TREE)}/{needed}")
+            raise BadFileError(
+                archive, msg("has no {tree}/{needed}", tree="/".join(_TREE), needed=needed)
+            )
 
 
 def _members(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
     for number, member in enumerate(tar):
         if number >= _MAX_MEMBERS:
-            raise BadFileError(archive, f"holds more than {_MAX_MEMBERS:,} files")
+            raise BadFileError(
+                archive, msg("holds more than {max_members:,} files", max_members=_MAX_MEMBERS)
+            )
         yield member
 
 
@@ -94,11 +101,14 @@ def _wanted(name: str) -> PurePosixPath | None:
 def _refuse_odd(member: tarfile.TarInfo, place: PurePosixPath, archive: Path) -> None:
     shown = repr(member.name[:200])
     if not all(_COMPONENT.fullmatch(part) for part in place.parts) or len(place.parts) > 12:
-        raise BadFileError(archive, f"the name {shown} is not one localq unpacks")
+        raise BadFileError(archive, msg("the name {shown} is not one localq unpacks", shown=shown))
     if not member.isreg() or member.issparse():
-        raise BadFileError(archive, f"{shown} is no plain file")
+        raise BadFileError(archive, msg("{shown} is no plain file", shown=shown))
     if not 0 <= member.size <= _MAX_FILE_BYTES:
-        raise BadFileError(archive, f"{shown} has {member.size:,} bytes, too many for a script")
+        raise BadFileError(
+            archive,
+            msg("{shown} has {size:,} bytes, too many for a script", shown=shown, size=member.size),
+        )
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -120,5 +130,11 @@ class _Bounded:
         data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise BadFileError(self._archive, f"unpacks to more than {_MAX_ARCHIVE_BYTES:,} bytes")
+            raise BadFileError(
+                self._archive,
+                msg(
+                    "unpacks to more than {max_archive_bytes:,} bytes",
+                    max_archive_bytes=_MAX_ARCHIVE_BYTES,
+                ),
+            )
         return data

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from localq.errors import Cancelled, LocalqError, storage_errors
+from localq.messages import msg
 
 __all__ = ["Ended", "OnLine", "python_environment", "run_child"]
 
@@ -165,7 +166,13 @@ def _start(command: list[str], env: Mapping[str, str], cwd: Path) -> subprocess.
             process_group=0,
         )
     except OSError as error:
-        raise LocalqError(f"{command[0]}: cannot be started: {error.strerror or error}") from error
+        raise LocalqError(
+            msg(
+                "{command}: cannot be started: {strerror}",
+                command=command[0],
+                strerror=error.strerror or error,
+            )
+        ) from error
 
 
 def _stop(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:

@@ -12,6 +12,7 @@ from localq.convert.external.environment import Converter
 from localq.errors import LocalqError, StorageError, UnsupportedError
 from localq.events import Emit, Note, Progress
 from localq.formats.types import QuantType
+from localq.messages import msg
 
 __all__ = ["OUTPUT_TYPES", "run_converter"]
 
@@ -70,7 +71,7 @@ def run_converter(
         if not complete:
             target.unlink(missing_ok=True)
     for text in list(watcher.warnings)[:_WARNINGS]:
-        emit(Note(f"llama.cpp: {text}"))  # mostly of interest to its own developers
+        emit(Note(msg("llama.cpp: {text}", text=text)))  # mostly of interest to its own developers
 
 
 class _Watcher:
@@ -98,8 +99,12 @@ def _amount(text: str) -> int:
 
 
 def _failure(checkpoint: Path, ended: Ended, log: Path) -> LocalqError:
-    text = f"{checkpoint}: llama.cpp's converter failed: {ended.describe()}"
+    text = msg(
+        "{checkpoint}: llama.cpp's converter failed: {describe}",
+        checkpoint=checkpoint,
+        describe=ended.describe(),
+    )
     if "No space left on device" in ended.reason:
-        return StorageError(text, hint="free some space, or choose another disk with -o")
+        return StorageError(text, hint=msg("free some space, or choose another disk with -o"))
     kind = UnsupportedError if "not supported" in ended.reason else LocalqError
     return kind(text, hint=f"its log is {log}")

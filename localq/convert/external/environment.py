@@ -33,6 +33,7 @@ from localq.convert.external.requirements import (
 from localq.display import byte_size
 from localq.errors import Cancelled, LocalqError, StorageError, storage_errors
 from localq.events import Emit, Note, Started
+from localq.messages import msg
 
 __all__ = ["Consent", "Converter", "converter_release", "prepare_converter"]
 
@@ -105,7 +106,7 @@ def prepare_converter(
     folder = root / release.version
 
     def say() -> None:
-        emit(Note("another localq is setting up llama.cpp's converter; waiting for it"))
+        emit(Note(msg("another localq is setting up llama.cpp's converter; waiting for it")))
 
     with locked(root / "lock", cancel, say):
         if not _is_ready(folder, release):
@@ -153,14 +154,14 @@ def _set_up(
     cancel: threading.Event,
     consent: Consent,
 ) -> None:
-    emit(Started("looking up what llama.cpp's own converter needs"))
+    emit(Started(msg("looking up what llama.cpp's own converter needs")))
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     pip = make_environment(folder / "venv", scratch, log, cancel)
     plan = _plan(pip, release.expected, emit)
     _ask(folder, release, plan, release.archive_bytes, consent)
 
-    emit(Note("fetching the converter and setting it up; this happens once"))
+    emit(Note(msg("fetching the converter and setting it up; this happens once")))
     archive = pip.download_sdist("llama-cpp-python", release.version, emit)
     source = folder / "llama.cpp"
     unpack_converter(archive, source)
@@ -186,8 +187,11 @@ def _plan(pip: Pip, requirements: Requirements, emit: Emit) -> _Plan:
     if missed and not any(p.name == "torch" and "+cpu" in p.version for p in packages or []):
         emit(
             Note(
-                f"{', '.join(missed)} cannot be reached: torch comes from your own package "
-                "index, where it may bring gigabytes for graphics cards along",
+                msg(
+                    "{missed} cannot be reached: torch comes from your own package index, where"
+                    " it may bring gigabytes for graphics cards along",
+                    missed=", ".join(missed),
+                ),
                 warning=True,
             )
         )
@@ -201,9 +205,14 @@ def _ask(folder: Path, release: Release, plan: _Plan, archive: int, consent: Con
     free = shutil.disk_usage(folder).free
     if room > free:
         raise StorageError(
-            f"{folder}: llama.cpp's converter needs about {byte_size(room)} there, "
-            f"the disk has {byte_size(free)} left",
-            hint="free some space, or move localq's folders with LOCALQ_HOME",
+            msg(
+                "{folder}: llama.cpp's converter needs about {room} there, the disk has"
+                " {free} left",
+                folder=folder,
+                room=byte_size(room),
+                free=byte_size(free),
+            ),
+            hint=msg("free some space, or move localq's folders with LOCALQ_HOME"),
         )
     parts = [f"its source archive ({byte_size(archive)})"] if archive else []
     if plan.packages is None:
@@ -212,13 +221,20 @@ def _ask(folder: Path, release: Release, plan: _Plan, archive: int, consent: Con
     elif plan.packages:
         parts += _named(plan.packages)
     least = "at least " if plan.unknown else ""
-    question = (
-        f"llama.cpp's own converter, of llama-cpp-python {release.version}, "
-        f"needs a download of {least}{byte_size(size)}: {', '.join(parts)}; it is kept in {folder} "
-        f"and takes {least or 'about '}{byte_size(room)} there. Download it?"
+    question = msg(
+        "llama.cpp's own converter, of llama-cpp-python {version}, needs a download"
+        " of {least}{size}: {parts}; it is kept in {folder} and takes"
+        " {least2}{room} there. Download it?",
+        version=release.version,
+        least=least,
+        size=byte_size(size),
+        parts=", ".join(parts),
+        folder=folder,
+        least2=least or "about ",
+        room=byte_size(room),
     )
     if not consent(question):
-        raise Cancelled("stopped; nothing was downloaded" if archive else "stopped")
+        raise Cancelled(msg("stopped; nothing was downloaded") if archive else "stopped")
 
 
 def _named(packages: list[Package]) -> list[str]:
@@ -248,8 +264,10 @@ def _try_it(converter: Converter, log: Path, cancel: threading.Event) -> None:
     )
     if ended.code:
         raise LocalqError(
-            f"llama.cpp's converter does not start: {ended.describe()}",
-            hint=f"its log is {log}; another torch may help: LOCALQ_TORCH=torch==VERSION",
+            msg("llama.cpp's converter does not start: {describe}", describe=ended.describe()),
+            hint=msg(
+                "its log is {log}; another torch may help: LOCALQ_TORCH=torch==VERSION", log=log
+            ),
         )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from localq.errors import storage_errors
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
+from localq.messages import msg
 
 __all__ = ["readable_by_transformers_4"]
 
@@ -41,12 +42,12 @@ def readable_by_transformers_4(checkpoint: Path, scratch: Path) -> Iterator[Path
     if not changed:
         yield checkpoint
         return
-    with storage_errors(scratch, hint="let LOCALQ_HOME name another folder"):
+    with storage_errors(scratch, hint=msg("let LOCALQ_HOME name another folder")):
         scratch.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(dir=scratch, prefix="checkpoint-")
     with temporary:
         folder = Path(temporary.name) / checkpoint.resolve().name
-        with storage_errors(folder, hint="let LOCALQ_HOME name another folder"):
+        with storage_errors(folder, hint=msg("let LOCALQ_HOME name another folder")):
             folder.mkdir()
             for path in checkpoint.iterdir():
                 if path.name not in changed:

@@ -20,6 +20,7 @@ from localq.convert.external.child import Ended, OnLine, python_environment, run
 from localq.convert.external.requirements import Requirements
 from localq.errors import LocalqError
 from localq.events import Emit, Progress
+from localq.messages import msg
 
 __all__ = ["Package", "Pip", "make_environment"]
 
@@ -165,7 +166,10 @@ class Pip:
         )
 
     def _failed(self, what: str, ended: Ended) -> LocalqError:
-        return LocalqError(f"{what}: {ended.describe()}", hint=f"pip's log is {self.log}")
+        return LocalqError(
+            msg("{what}: {describe}", what=what, describe=ended.describe()),
+            hint=msg("pip's log is {log}", log=self.log),
+        )
 
 
 def make_environment(folder: Path, scratch: Path, log: Path, cancel: threading.Event) -> Pip:
@@ -187,8 +191,11 @@ def make_environment(folder: Path, scratch: Path, log: Path, cancel: threading.E
     )
     if ended.code:
         raise LocalqError(
-            f"Python cannot make a virtual environment here: {ended.describe()}",
-            hint="install pip beside localq, or your system's python3-venv package",
+            msg(
+                "Python cannot make a virtual environment here: {describe}",
+                describe=ended.describe(),
+            ),
+            hint=msg("install pip beside localq, or your system's python3-venv package"),
         )
     if borrowed:
         return Pip((*own, "--python", str(python)), version, scratch, log, cancel)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from localq.errors import BadFileError, LocalqError, UsageError
+from localq.messages import msg
 
 __all__ = ["Release", "Requirements", "installed_release", "read_requirements", "with_torch"]
 
@@ -49,7 +50,7 @@ def installed_release() -> Release:
         found = version("llama-cpp-python")
     except PackageNotFoundError:
         raise LocalqError(
-            "llama-cpp-python is not installed", hint="pip install llama-cpp-python"
+            msg("llama-cpp-python is not installed"), hint=msg("pip install llama-cpp-python")
         ) from None
     # As llama-cpp-python 0.3.36 has it; later releases change a pin at most.
     return Release(
@@ -89,11 +90,13 @@ def read_requirements(file: Path) -> Requirements:
             elif match := _INDEX.fullmatch(line):
                 indexes[match[1]] = None
             elif line.startswith("-"):
-                raise BadFileError(current, f"has an option localq does not pass on: {line[:100]}")
+                raise BadFileError(
+                    current, msg("has an option localq does not pass on: {line}", line=line[:100])
+                )
             else:
                 packages[line] = None
         if len(seen) > _MAX_FILES:
-            raise BadFileError(current, "includes too many files")
+            raise BadFileError(current, msg("includes too many files"))
         todo[:0] = included
     return Requirements(tuple(packages), tuple(indexes))
 
@@ -105,8 +108,12 @@ def with_torch(requirements: Requirements, environ: Mapping[str, str] = os.envir
         return requirements
     if not _TORCH.match(option) or not option.isprintable():
         raise UsageError(
-            f"{TORCH_VARIABLE}={option[:80]!r} is no requirement of torch",
-            hint=f"write it as {TORCH_VARIABLE}=torch==2.13.0",
+            msg(
+                "{torch_variable}={option!r} is no requirement of torch",
+                torch_variable=TORCH_VARIABLE,
+                option=option[:80],
+            ),
+            hint=msg("write it as {torch_variable}=torch==2.13.0", torch_variable=TORCH_VARIABLE),
         )
     packages = (option if _TORCH.match(package) else package for package in requirements.packages)
     return replace(requirements, packages=tuple(packages))
@@ -116,8 +123,12 @@ def _lines(file: Path) -> list[str]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise BadFileError(file, f"cannot be read: {error.strerror or error}") from error
+        raise BadFileError(
+            file, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+        ) from error
     if len(data) > _MAX_BYTES:
-        raise BadFileError(file, f"{len(data):,} bytes are too many for requirements")
+        raise BadFileError(
+            file, msg("{data:,} bytes are too many for requirements", data=len(data))
+        )
     lines = (re.sub(r"(^|\s)#.*", "", line) for line in data.decode("utf-8", "replace").split("\n"))
     return [" ".join(line.split()) for line in lines if line.strip()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from localq.convert.llama_cpp_knows import knows_architecture
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.convert.checkpoint import Checkpoint
@@ -112,14 +113,23 @@ def family_of(checkpoint: Checkpoint) -> type[Decoder]:
     architecture = checkpoint.architecture
     if architecture not in ARCHITECTURES and not knows_architecture(architecture):
         raise UnsupportedError(
-            f"neither localq nor llama.cpp can convert the architecture {architecture[:100]!r} yet",
-            hint="choose another model, or a newer localq: pip install --upgrade localq",
+            msg(
+                "neither localq nor llama.cpp can convert the architecture {architecture!r} yet",
+                architecture=architecture[:100],
+            ),
+            hint=msg("choose another model, or a newer localq: pip install --upgrade localq"),
         )
     if architecture not in ARCHITECTURES:
         raise UnsupportedError(
-            f"localq cannot convert the architecture {architecture[:100]!r} yet",
-            hint="llama.cpp's own converter may know it: "
-            f"localq quantize q4_0 {quote(str(checkpoint.root))} --with llama.cpp",
+            msg(
+                "localq cannot convert the architecture {architecture!r} yet",
+                architecture=architecture[:100],
+            ),
+            hint=msg(
+                "llama.cpp's own converter may know it: localq quantize q4_0 {quote} --with"
+                " llama.cpp",
+                quote=quote(str(checkpoint.root)),
+            ),
         )
     return family_class(architecture)
 

@@ -20,6 +20,7 @@ from localq.convert.vocabulary.unigram import write_unigram
 from localq.convert.vocabulary.wordpiece import write_wordpiece
 from localq.errors import UnsupportedError
 from localq.formats.rows import FilePiece, TensorSource
+from localq.messages import msg
 
 __all__ = ["Bert", "DistilBert", "NomicBert", "Roberta"]
 
@@ -80,7 +81,7 @@ class Bert(Decoder):
     def vocabulary(self, files: TokenizerFiles) -> None:
         count = self.config.get("type_vocab_size", 1)
         if type(count) is not int or not 0 <= count < 1 << 31:
-            raise self.bad_config(f"type_vocab_size is {str(count)[:100]!r}")
+            raise self.bad_config(msg("type_vocab_size is {count!r}", count=str(count)[:100]))
         kind = _tokenizer_kind(files)
         if kind == "Unigram":
             self._warn(write_unigram(files, self.fields, token_types=(_TOKEN_TYPES, count)))
@@ -109,7 +110,7 @@ class Bert(Decoder):
             key.isdecimal() and len(key) < 10 and isinstance(text, str)
             for key, text in labels.items()
         ):
-            raise self.bad_config("id2label does not map numbers to names")
+            raise self.bad_config(msg("id2label does not map numbers to names"))
         if len(labels) == 2 and labels.get("0") == "LABEL_0":
             return []  # what transformers writes where nobody named anything
         return [labels[key] for key in sorted(labels, key=int)]
@@ -133,7 +134,9 @@ class Roberta(Bert):
         self.skipped_positions = 0
         if padding is not None:
             if type(padding) is not int or not 0 <= padding < positions - 1:
-                raise self.bad_config(f"pad_token_id is {str(padding)[:100]!r}")
+                raise self.bad_config(
+                    msg("pad_token_id is {padding!r}", padding=str(padding)[:100])
+                )
             self.skipped_positions = padding + 1
             self.config["max_position_embeddings"] = positions - padding - 1
 
@@ -143,7 +146,7 @@ class Roberta(Bert):
         piece = self.piece(name, source)
         rows = piece.rows - self.skipped_positions
         if rows != self.integer("max_position_embeddings"):
-            raise self.bad_config(f"max_position_embeddings does not fit {name}")
+            raise self.bad_config(msg("max_position_embeddings does not fit {name}", name=name))
         row_bytes = source.info.nbytes // piece.file_rows
         start = piece.offset + self.skipped_positions * row_bytes
         kept: FilePiece = replace(piece, offset=start, file_rows=rows)
@@ -217,9 +220,14 @@ class NomicBert(Bert):
         for key, value in self._REQUIRED.items():
             if self.config.get(key) != value or self.config.get("moe_every_n_layers"):
                 raise UnsupportedError(
-                    f"{checkpoint.root}: llama.cpp knows Nomic's BERT with {key} = {value} only, "
-                    "and localq none with experts",
-                    hint="take another model",
+                    msg(
+                        "{root}: llama.cpp knows Nomic's BERT with {key} = {value} only, and localq"
+                        " none with experts",
+                        root=checkpoint.root,
+                        key=key,
+                        value=value,
+                    ),
+                    hint=msg("take another model"),
                 )
         self.config.setdefault("rope_theta", self.number(self.config, "rotary_emb_base", 10000))
         trained = self.config.get("max_trained_positions", 2048)

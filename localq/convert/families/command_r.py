@@ -13,6 +13,7 @@ from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["Cohere2", "CommandR"]
 
@@ -86,6 +87,10 @@ class Cohere2(CommandR):
             return
         if any(self.checkpoint.contents(source)):
             raise UnsupportedError(
-                f"{source.path}: llama.cpp's Cohere2 has no bias such as {name[:200]!r}",
-                hint="take another model",
+                msg(
+                    "{path}: llama.cpp's Cohere2 has no bias such as {name!r}",
+                    path=source.path,
+                    name=name[:200],
+                ),
+                hint=msg("take another model"),
             )

@@ -20,6 +20,7 @@ from localq.errors import BadFileError
 from localq.formats.rows import TensorSource
 from localq.formats.tensor_shapes import wrong_shapes
 from localq.formats.types import QuantType
+from localq.messages import msg
 
 __all__ = ["Decoder", "TensorNames"]
 
@@ -88,7 +89,7 @@ class Decoder(TensorMapping):
         for key in _GATING_KEYS:
             if (kind := self.config.get(key)) is not None:
                 if not isinstance(kind, str) or kind not in GATING:
-                    raise self.bad_config(f"{key} is {str(kind)[:50]!r}")
+                    raise self.bad_config(msg("{key} is {kind!r}", key=key, kind=str(kind)[:50]))
                 self.u32("expert_gating_func", GATING[kind])
                 return
 
@@ -112,7 +113,7 @@ class Decoder(TensorMapping):
         for tensor in tensors:
             if tensor.name in seen:
                 raise BadFileError(
-                    self.checkpoint.root, f"two tensors would become {tensor.name!r}"
+                    self.checkpoint.root, msg("two tensors would become {name!r}", name=tensor.name)
                 )
             seen.add(tensor.name)
 
@@ -126,17 +127,27 @@ class Decoder(TensorMapping):
                 if not spared and wanted not in present:
                     raise BadFileError(
                         self.checkpoint.root,
-                        f"the checkpoint is not whole: nothing in it becomes {wanted}",
-                        hint="pull the model again",
+                        msg(
+                            "the checkpoint is not whole: nothing in it becomes {wanted}",
+                            wanted=wanted,
+                        ),
+                        hint=msg("pull the model again"),
                     )
         if "output" in self.names.values() and "output.weight" not in present:
             self._refuse_missing_output()
         rows, size = present["token_embd.weight"].rows, self.integer("vocab_size")
         if rows != size:
             raise self.bad_config(
-                f"vocab_size is {size:,}, but the embeddings have {rows:,} rows",
-                hint=f"if tokens were added and the embeddings resized, set vocab_size to {rows}; "
-                "else pull the model again",
+                msg(
+                    "vocab_size is {size:,}, but the embeddings have {rows:,} rows",
+                    size=size,
+                    rows=rows,
+                ),
+                hint=msg(
+                    "if tokens were added and the embeddings resized, set vocab_size to {rows};"
+                    " else pull the model again",
+                    rows=rows,
+                ),
             )
 
     def _refuse_missing_output(self) -> None:
@@ -146,10 +157,14 @@ class Decoder(TensorMapping):
         if speaks and untied and pooling_type(self.checkpoint.root) is None:
             raise BadFileError(
                 self.checkpoint.root,
-                "the checkpoint is not whole: nothing in it becomes output.weight, and its "
-                "config.json says that the embeddings do not stand for it",
-                hint="pull the model again; if it is tied all the same, set tie_word_embeddings "
-                "to true in config.json",
+                msg(
+                    "the checkpoint is not whole: nothing in it becomes output.weight, and its"
+                    " config.json says that the embeddings do not stand for it"
+                ),
+                hint=msg(
+                    "pull the model again; if it is tied all the same, set tie_word_embeddings"
+                    " to true in config.json"
+                ),
             )
 
     def _refuse_wrong_shapes(self, tensors: tuple[TensorSource, ...]) -> None:
@@ -161,9 +176,15 @@ class Decoder(TensorMapping):
                 path, name = origin.path, origin.info.name[:200]
             raise BadFileError(
                 path,
-                f"tensor {name!r} makes {wrong.name} {_as_stored(wrong.shape)}, but by config.json "
-                f"it is {_as_stored(wrong.expected)}",
-                hint="the config.json may be of another model; pull the model again",
+                msg(
+                    "tensor {name!r} makes {name2} {as_stored}, but by config.json it is"
+                    " {as_stored2}",
+                    name=name,
+                    name2=wrong.name,
+                    as_stored=_as_stored(wrong.shape),
+                    as_stored2=_as_stored(wrong.expected),
+                ),
+                hint=msg("the config.json may be of another model; pull the model again"),
             )
 
 

@@ -20,6 +20,7 @@ from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import Piece, TensorSource
+from localq.messages import msg
 
 __all__ = ["DeepSeek2"]
 
@@ -72,9 +73,14 @@ class DeepSeek2(Decoder):
         known = self.layers in _LITE_LAYERS or size == _LITE_GIGACHAT
         if config.get("q_lora_rank") is None and not known:
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp knows a model of the kind without q_lora_rank "
-                f"by its {' or '.join(map(str, _LITE_LAYERS))} layers; this one has {self.layers}",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp knows a model of the kind without q_lora_rank by its"
+                    " {map} layers; this one has {layers}",
+                    root=self.checkpoint.root,
+                    map=" or ".join(map(str, _LITE_LAYERS)),
+                    layers=self.layers,
+                ),
+                hint=msg("take another model"),
             )
         kept, turned = self.integer("kv_lora_rank"), self.integer("qk_rope_head_dim")
         heads = config.get("num_key_value_heads")
@@ -140,7 +146,14 @@ class DeepSeek2(Decoder):
         if whole.rows != heads * (key + value):
             raise BadFileError(
                 source.path,
-                f"{whole.rows} rows of {name[:200]!r} are not of {heads} heads of {key} + {value}",
+                msg(
+                    "{rows} rows of {name!r} are not of {heads} heads of {key} + {value}",
+                    rows=whole.rows,
+                    name=name[:200],
+                    heads=heads,
+                    key=key,
+                    value=value,
+                ),
             )
         keys: list[Piece] = []
         values: list[Piece] = []

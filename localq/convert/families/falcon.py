@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["Falcon"]
 
@@ -56,9 +57,12 @@ class Falcon(Decoder):
     def hyperparameters(self) -> None:
         if self.config.get("alibi") or self.config.get("parallel_attn") is False:
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's Falcon has neither ALiBi nor attention "
-                "before the feed-forward, as this model does",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's Falcon has neither ALiBi nor attention before the"
+                    " feed-forward, as this model does",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )
         width = self.integer("hidden_size")
         self.u32("context_length", 2048)  # what Falcon was trained with

@@ -19,6 +19,7 @@ from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource, Transform
+from localq.messages import msg
 
 __all__ = ["Gemma", "Gemma2", "Gemma3", "one_more"]
 
@@ -124,8 +125,12 @@ class Gemma2(Gemma):
             width = self.integer("hidden_size") // self.heads
         if wanted != width:
             self._warn(
-                f"query_pre_attn_scalar is {wanted:g}, but llama.cpp will scale attention as if "
-                f"it were {width}"
+                msg(
+                    "query_pre_attn_scalar is {wanted:g}, but llama.cpp will scale attention as"
+                    " if it were {width}",
+                    wanted=wanted,
+                    width=width,
+                )
             )
 
     def vocabulary(self, files: TokenizerFiles) -> None:
@@ -156,9 +161,11 @@ class Gemma3(Gemma2):
     def hyperparameters(self) -> None:
         if self.config.get("attn_logit_softcapping") is not None:
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's Gemma 3 does not cap attention, as this "
-                "model does",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's Gemma 3 does not cap attention, as this model does",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )
         Decoder.hyperparameters(self)
         self._check_scale()

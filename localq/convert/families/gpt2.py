@@ -14,6 +14,7 @@ from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["Gpt2", "GptBigCode"]
 
@@ -47,8 +48,11 @@ class Gpt2(Decoder):
     def hyperparameters(self) -> None:
         if self.config.get("scale_attn_by_inverse_layer_idx"):
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's GPT-2 does not scale attention by layer",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's GPT-2 does not scale attention by layer",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )
         width = self.integer("n_embd")
         self.u32("block_count", self.layers)
@@ -82,8 +86,11 @@ class GptBigCode(Gpt2):
     def hyperparameters(self) -> None:
         if self.config.get("multi_query") is False:
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's GPTBigCode has multi-query attention only",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's GPTBigCode has multi-query attention only",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )
         width = self.integer("n_embd")
         self.u32("context_length", self.integer("n_positions"))

@@ -19,6 +19,7 @@ from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError
 from localq.formats.rows import PAIRED_MXFP4, BlockScales, FilePiece, Piece, TensorSource
+from localq.messages import msg
 
 __all__ = ["GptOss"]
 
@@ -99,8 +100,12 @@ class GptOss(Decoder):
         if width != _BLOCK // 2 or scales.info.shape != (experts, rows, blocks):
             raise BadFileError(
                 source.path,
-                f"tensor {name[:200]!r} has shape {list(source.info.shape)}, its factors "
-                f"{list(scales.info.shape)}",
+                msg(
+                    "tensor {name!r} has shape {list}, its factors {list2}",
+                    name=name[:200],
+                    list=list(source.info.shape),
+                    list2=list(scales.info.shape),
+                ),
             )
         factors = FilePiece(scales.path, scales.info.offset, "E8M0", experts * rows, blocks)
         piece = FilePiece(
@@ -134,12 +139,19 @@ class GptOss(Decoder):
         for stored, tensor in self.checkpoint.tensors.items():
             if self._plain_name(stored) == wanted:
                 return tensor
-        raise BadFileError(source.path, f"no tensor {wanted[:200]!r}", hint="pull the model again")
+        raise BadFileError(
+            source.path,
+            msg("no tensor {wanted!r}", wanted=wanted[:200]),
+            hint=msg("pull the model again"),
+        )
 
     def _shape(self, name: str, source: SourceTensor, count: int) -> tuple[int, ...]:
         shape = source.info.shape
         if len(shape) != count or 0 in shape or (count > 2 and source.info.dtype != "U8"):
-            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(shape)}")
+            raise BadFileError(
+                source.path,
+                msg("tensor {name!r} has shape {list}", name=name[:200], list=list(shape)),
+            )
         return shape
 
 

@@ -17,6 +17,7 @@ from localq.convert.vocabulary.sentencepiece import adds_space, write_sentencepi
 from localq.convert.vocabulary.token import TokenType
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["InternLm2"]
 
@@ -66,12 +67,14 @@ class InternLm2(Decoder):
 
     def vocabulary(self, files: TokenizerFiles) -> None:
         if not files.sentencepiece_path.is_file():
-            raise NotFoundError(f"{files.root}: no tokenizer.model in it", hint="pull it again")
+            raise NotFoundError(
+                msg("{root}: no tokenizer.model in it", root=files.root), hint=msg("pull it again")
+            )
         found = FieldBuilder()
         self._warn(write_sentencepiece(files, found))
         tokens, types = found.get("tokenizer.ggml.tokens"), found.get("tokenizer.ggml.token_type")
         if not (isinstance(tokens, list) and isinstance(types, list)):
-            raise BadFileError(files.sentencepiece_path, "has no tokens")
+            raise BadFileError(files.sentencepiece_path, msg("has no tokens"))
         # An empty text would end llama.cpp's reading of the vocabulary.
         found.strings(
             "tokenizer.ggml.tokens", ["🐉" if text == "\0" else str(text) for text in tokens]

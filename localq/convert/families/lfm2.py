@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from localq.convert.families.decoder import GATING, Decoder, TensorNames
 from localq.convert.source_tensor import SourceTensor
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["Lfm2", "Lfm2Moe"]
 
@@ -53,7 +54,7 @@ class Lfm2(Decoder):
         """ "conv" or "full_attention" for each layer."""
         kinds = self.config.get("layer_types")
         if not isinstance(kinds, list) or len(kinds) != self.layers:
-            raise self.bad_config(f"layer_types is no list of {self.layers}")
+            raise self.bad_config(msg("layer_types is no list of {layers}", layers=self.layers))
         return [str(kind) for kind in kinds]
 
     def hyperparameters(self) -> None:

@@ -17,6 +17,7 @@ from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORM
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["Llama"]
 
@@ -73,7 +74,7 @@ class Llama(Decoder):
         high = self.number(rope, "high_freq_factor", 4.0)
         context = self.number(rope, "original_max_position_embeddings", 8192)
         if min(base, factor, low, context) <= 0 or low >= high:
-            raise self.bad_config("impossible llama3 rope_scaling")
+            raise self.bad_config(msg("impossible llama3 rope_scaling"))
         # In float32 as torch computes them, so that the last bit agrees too: it rounds the power
         # alone, and divides by multiplying with the reciprocal. The float64 power does not depend
         # on the processor, as numpy's float32 one does.

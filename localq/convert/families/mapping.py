@@ -23,6 +23,7 @@ from localq.convert.source_tensor import Scales, SourceTensor
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import ArrayPiece, BlockScales, FilePiece, Piece, TensorSource, Transform
 from localq.formats.types import QuantType
+from localq.messages import msg
 
 __all__ = ["LOSSLESS", "TensorMapping", "TensorNames", "always_f32"]
 
@@ -120,8 +121,8 @@ class TensorMapping(RopeSettings):
         if gathered:
             raise BadFileError(
                 self.checkpoint.root,
-                f"experts of layer {min(gathered, key=int)} are missing",
-                hint="pull the model again",
+                msg("experts of layer {gathered} are missing", gathered=min(gathered, key=int)),
+                hint=msg("pull the model again"),
             )
 
     def _plain_name(self, stored_name: str) -> str:
@@ -164,12 +165,15 @@ class TensorMapping(RopeSettings):
             stem = pattern.replace("{i}", layer)
             names = [f"{stem.replace('{e}', str(e))}.weight" for e in range(self.expert_count)]
             if missing := [name for name in names if name not in found]:
-                raise BadFileError(self.checkpoint.root, f"no tensor {missing[0]!r}")
+                raise BadFileError(
+                    self.checkpoint.root, msg("no tensor {missing!r}", missing=missing[0])
+                )
             shape = found[names[0]].info.shape
             for name in names:
                 if found[name].info.shape != shape:
                     raise BadFileError(
-                        found[name].path, f"tensor {name!r} is not of its siblings' shape"
+                        found[name].path,
+                        msg("tensor {name!r} is not of its siblings' shape", name=name),
                     )
             pieces = [self.piece(name, found[name]) for name in names]
             name = gguf_name.replace("{i}", layer) + ".weight"
@@ -194,11 +198,19 @@ class TensorMapping(RopeSettings):
         info = source.info
         if info.dtype not in LOSSLESS:
             raise UnsupportedError(
-                f"{source.path}: tensor {name[:200]!r} is {info.dtype}, unknown to localq",
-                hint="take the original checkpoint in BF16 or F16",
+                msg(
+                    "{path}: tensor {name!r} is {dtype}, unknown to localq",
+                    path=source.path,
+                    name=name[:200],
+                    dtype=info.dtype,
+                ),
+                hint=msg("take the original checkpoint in BF16 or F16"),
             )
         if not info.shape or 0 in info.shape or len(info.shape) > 3:
-            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+            raise BadFileError(
+                source.path,
+                msg("tensor {name!r} has shape {list}", name=name[:200], list=list(info.shape)),
+            )
         rows, columns = prod(info.shape[:-1]), info.shape[-1]
         order = self.row_order(name, rows if len(info.shape) > 1 else columns)
         if order is not None and len(info.shape) == 1:
@@ -224,7 +236,9 @@ class TensorMapping(RopeSettings):
     def _scales(self, scales: Scales, shape: tuple[int, ...]) -> BlockScales:
         path, info = scales.tensor.path, scales.tensor.info
         if info.dtype not in LOSSLESS:
-            raise BadFileError(path, f"tensor {info.name[:200]!r} is {info.dtype}")
+            raise BadFileError(
+                path, msg("tensor {name!r} is {dtype}", name=info.name[:200], dtype=info.dtype)
+            )
         columns = info.shape[-1] if len(info.shape) > 1 else 1
         rows = prod(info.shape) // columns
         factors = FilePiece(path, info.offset, info.dtype, rows, columns)
@@ -243,9 +257,13 @@ class TensorMapping(RopeSettings):
             mapped, suffix = exact, ""
         if mapped is None or (layer and int(layer[1]) >= self.layers):
             raise UnsupportedError(
-                f"{source.path}: localq does not know the tensor {name[:200]!r} "
-                f"of {self.checkpoint.architecture}",
-                hint="the checkpoint may be of another model than its config.json says",
+                msg(
+                    "{path}: localq does not know the tensor {name!r} of {architecture}",
+                    path=source.path,
+                    name=name[:200],
+                    architecture=self.checkpoint.architecture,
+                ),
+                hint=msg("the checkpoint may be of another model than its config.json says"),
             )
         return mapped.replace("{i}", layer[1] if layer else "") + suffix
 
@@ -255,7 +273,10 @@ class TensorMapping(RopeSettings):
         """A matrix, or each of a stack, taken apart: the upper rows, then the lower ones."""
         info = source.info
         if len(info.shape) not in (2, 3) or info.shape[-2] % 2:
-            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+            raise BadFileError(
+                source.path,
+                msg("tensor {name!r} has shape {list}", name=name[:200], list=list(info.shape)),
+            )
         piece = self.piece(name, source)
         shape = (*info.shape[:-2], info.shape[-2] // 2, info.shape[-1])
         rows = np.arange(prod(info.shape[:-1]), dtype=np.intp).reshape(-1, 2, shape[-2])
@@ -266,7 +287,10 @@ class TensorMapping(RopeSettings):
         """The matrices of a stack, each with its columns as rows."""
         info = source.info
         if len(info.shape) != 3:
-            raise BadFileError(source.path, f"tensor {name[:200]!r} has shape {list(info.shape)}")
+            raise BadFileError(
+                source.path,
+                msg("tensor {name!r} has shape {list}", name=name[:200], list=list(info.shape)),
+            )
         count, rows, columns = info.shape
         whole = self.piece(name, source)
         size = info.nbytes // count
@@ -284,7 +308,14 @@ class TensorMapping(RopeSettings):
     def rotary_rows(self, name: str, rows: int, heads: int) -> npt.NDArray[np.intp]:
         """Undo the halves-first rotary layout of transformers: llama.cpp rotates neighbours."""
         if rows % (2 * heads):
-            raise self.bad_config(f"{rows} rows of {name[:200]!r} do not divide by {heads} heads")
+            raise self.bad_config(
+                msg(
+                    "{rows} rows of {name!r} do not divide by {heads} heads",
+                    rows=rows,
+                    name=name[:200],
+                    heads=heads,
+                )
+            )
         order = np.arange(rows, dtype=np.intp).reshape(heads, 2, rows // heads // 2)
         return order.swapaxes(1, 2).ravel()
 
@@ -297,7 +328,13 @@ class TensorMapping(RopeSettings):
         """
         if heads % kv_heads or rows % (heads + 2 * kv_heads):
             raise self.bad_config(
-                f"{rows} rows of {name[:200]!r} are not of {heads} and twice {kv_heads} heads"
+                msg(
+                    "{rows} rows of {name!r} are not of {heads} and twice {kv_heads} heads",
+                    rows=rows,
+                    name=name[:200],
+                    heads=heads,
+                    kv_heads=kv_heads,
+                )
             )
         order = np.arange(rows, dtype=np.intp).reshape(kv_heads, heads // kv_heads + 2, -1)
         return order[:, :-2].ravel(), order[:, -2].ravel(), order[:, -1].ravel()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from localq.convert.families.decoder import TensorNames
 from localq.convert.families.llama import Llama
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, NORMS
+from localq.messages import msg
 
 __all__ = ["Arcee", "Mistral", "Mistral3", "Mixtral"]
 
@@ -56,7 +57,7 @@ class Mistral3(Mistral):
             return
         rope = self.rope_parameters()
         if rope.get("rope_type") != "yarn":
-            raise self.bad_config("a ministral3 without rope_parameters of the type yarn")
+            raise self.bad_config(msg("a ministral3 without rope_parameters of the type yarn"))
         scale = self.number(rope, "mscale_all_dim")
         self.f32("rope.scaling.yarn_log_multiplier", scale)
         self.f32("attention.temperature_scale", self.number(rope, "llama_4_scaling_beta"))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from localq.convert.families.decoder import Decoder, TensorNames
+from localq.messages import msg
 
 __all__ = ["Mpt"]
 
@@ -44,7 +45,7 @@ class Mpt(Decoder):
         """The converter writes no file type for this family."""
         attention = self.config.get("attn_config") or {}
         if not isinstance(attention, dict):
-            raise self.bad_config("attn_config is not an object")
+            raise self.bad_config(msg("attn_config is not an object"))
         width = self.integer("d_model")
         self.u32("context_length", self.integer("max_seq_len"))
         self.u32("embedding_length", width)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from localq.convert.families.decoder import Decoder, TensorNames
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.messages import msg
 
 __all__ = ["Olmo", "Olmo2", "Olmo3", "Olmoe"]
 
@@ -86,7 +87,7 @@ class Olmo3(Olmo2):
         if types is None:
             return [(i + 1) % 4 != 0 for i in range(self.layers)]
         if not isinstance(types, list) or len(types) != self.layers:
-            raise self.bad_config("layer_types does not name the type of each layer")
+            raise self.bad_config(msg("layer_types does not name the type of each layer"))
         return [type_ == "sliding_attention" for type_ in types]
 
 

@@ -19,6 +19,7 @@ from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.token import TokenType
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = ["Phi2", "Phi3"]
 
@@ -33,7 +34,7 @@ class _Phi(Decoder):
         """How many of a head's dimensions turn."""
         share = self.number(self.rope_parameters(), "partial_rotary_factor")
         if not 0 < share <= 1:
-            raise self.bad_config(f"partial_rotary_factor is {share}")
+            raise self.bad_config(msg("partial_rotary_factor is {share}", share=share))
         return int(share * self.integer("hidden_size")) // self.heads
 
 
@@ -64,9 +65,12 @@ class Phi2(_Phi):
     def hyperparameters(self) -> None:
         if self.kv_heads != self.heads or self.config.get("qk_layernorm"):
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's Phi-2 has neither grouped heads nor normed "
-                "queries, as this model does",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's Phi-2 has neither grouped heads nor normed queries, as"
+                    " this model does",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )
         width = self.integer("hidden_size")
         self._u32_from("context_length", "max_position_embeddings")
@@ -111,7 +115,9 @@ class Phi3(_Phi):
     def _original_context(self) -> int:
         value = self.rope_parameters().get("original_max_position_embeddings")
         if type(value) is not int or not 1 < value < 1 << 31:
-            raise self.bad_config(f"original_max_position_embeddings is {str(value)[:100]!r}")
+            raise self.bad_config(
+                msg("original_max_position_embeddings is {value!r}", value=str(value)[:100])
+            )
         return value
 
     def hyperparameters(self) -> None:
@@ -144,7 +150,9 @@ class Phi3(_Phi):
             case "yarn":
                 attention = 0.1 * log(scale) + 1 if scale > 1 else 1.0
             case other:
-                raise self.bad_config(f"rope_scaling type {str(other)[:100]!r} with factors")
+                raise self.bad_config(
+                    msg("rope_scaling type {other!r} with factors", other=str(other)[:100])
+                )
         self.f32("rope.scaling.attn_factor", attention)
         for key, name in _FACTORS:
             yield self.computed(f"{name}.weight", self._factors(rope, key))
@@ -152,7 +160,13 @@ class Phi3(_Phi):
     def _factors(self, rope: Mapping[str, Any], key: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         values = rope.get(key)
         if not isinstance(values, list) or len(values) != self.rotary_dim // 2:
-            raise self.bad_config(f"{key} is no list of {self.rotary_dim // 2} numbers")
+            raise self.bad_config(
+                msg(
+                    "{key} is no list of {rotary_dim} numbers",
+                    key=key,
+                    rotary_dim=self.rotary_dim // 2,
+                )
+            )
         numbers = [self.number({key: value}, key) for value in values]
         return np.array(numbers, np.float32)
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.json_file import read_json_array, read_json_object
 from localq.formats.presence import is_there
+from localq.messages import msg
 
 __all__ = ["pooling_type"]
 
@@ -31,14 +32,16 @@ def pooling_type(root: Path) -> int | None:
             continue
         folder = str(module.get("path"))
         if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
-            raise BadFileError(modules, f"names a folder outside: {folder[:200]!r}")
+            raise BadFileError(
+                modules, msg("names a folder outside: {folder!r}", folder=folder[:200])
+            )
         path = root / folder / "config.json"
         pooling = read_json_object(path)
         for number, key, name in _POOLINGS:
             if pooling.get(key) or pooling.get("pooling_mode") == name:
                 return number
         raise UnsupportedError(
-            f"{path}: llama.cpp pools by mean, first or last token only",
-            hint="take another model",
+            msg("{path}: llama.cpp pools by mean, first or last token only", path=path),
+            hint=msg("take another model"),
         )
     return None

@@ -21,6 +21,7 @@ from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
+from localq.messages import msg
 
 __all__ = [
     "QUERY_KEY_NORMS",
@@ -66,7 +67,9 @@ class Qwen2(Decoder):
         self.config["num_key_value_heads"] = self.kv_heads
         super().hyperparameters()
         if self.config.get("use_sliding_window") is True:
-            self._warn("llama.cpp's Qwen has no sliding window; long texts may read differently")
+            self._warn(
+                msg("llama.cpp's Qwen has no sliding window; long texts may read differently")
+            )
         if self.embeds and (pooling := pooling_type(self.checkpoint.root)) is not None:
             self.u32("pooling_type", pooling)
 
@@ -118,9 +121,13 @@ class Qwen2Moe(Qwen2):
         super().__init__(checkpoint)
         if self.config.get("decoder_sparse_step", 1) != 1 or self.config.get("mlp_only_layers"):
             raise UnsupportedError(
-                f"{checkpoint.root}: llama.cpp's {self.architecture} has experts in every layer; "
-                "this model has them in some only",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's {architecture} has experts in every layer; this model"
+                    " has them in some only",
+                    root=checkpoint.root,
+                    architecture=self.architecture,
+                ),
+                hint=msg("take another model"),
             )
 
     def hyperparameters(self) -> None:
@@ -129,8 +136,12 @@ class Qwen2Moe(Qwen2):
         self._u32_from("expert_shared_feed_forward_length", "shared_expert_intermediate_size")
         if bool(self.config.get("norm_topk_prob")) is not self.norms_shares:
             self._warn(
-                f"norm_topk_prob is {not self.norms_shares}, which llama.cpp's "
-                f"{self.architecture} cannot follow; answers may differ"
+                msg(
+                    "norm_topk_prob is {value}, which llama.cpp's {architecture} cannot follow;"
+                    " answers may differ",
+                    value=not self.norms_shares,
+                    architecture=self.architecture,
+                )
             )
 
 

@@ -20,6 +20,7 @@ from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP
 from localq.convert.families.qwen import QUERY_KEY_NORMS, Qwen2Moe
 from localq.convert.source_tensor import SourceTensor
 from localq.formats.rows import TensorSource, Transform
+from localq.messages import msg
 
 __all__ = ["Qwen3Next", "Qwen35", "Qwen35Moe"]
 
@@ -106,7 +107,9 @@ class _LinearAttention(Qwen2Moe):
     def hyperparameters(self) -> None:
         types = self.config.get("layer_types")
         if types is not None and (not isinstance(types, list) or len(types) != self.own_layers):
-            raise self.bad_config(f"layer_types is no list of {self.own_layers}")
+            raise self.bad_config(
+                msg("layer_types is no list of {own_layers}", own_layers=self.own_layers)
+            )
         super().hyperparameters()
         if self.layers > self.own_layers:
             self.u32("nextn_predict_layers", self.layers - self.own_layers)
@@ -145,7 +148,13 @@ class _LinearAttention(Qwen2Moe):
         """Key heads, value heads for each, and the widths of both."""
         keys, values = (self.integer(f"linear_num_{kind}_heads") for kind in ("key", "value"))
         if values % keys:
-            raise self.bad_config(f"{values} value heads do not divide by {keys} key heads")
+            raise self.bad_config(
+                msg(
+                    "{values} value heads do not divide by {keys} key heads",
+                    values=values,
+                    keys=keys,
+                )
+            )
         widths = (self.integer(f"linear_{kind}_head_dim") for kind in ("key", "value"))
         return keys, values // keys, *widths  # type: ignore[return-value]
 
@@ -181,7 +190,13 @@ class Qwen3Next(_LinearAttention):
         piece = self.piece(name, source)
         keys, share, key, value = self._heads()
         if piece.rows != keys * 2 * (key + share * value):
-            raise self.bad_config(f"{piece.rows} rows of {name[:200]!r} are not of those heads")
+            raise self.bad_config(
+                msg(
+                    "{rows} rows of {name!r} are not of those heads",
+                    rows=piece.rows,
+                    name=name[:200],
+                )
+            )
         # Each key head's query, key, values and gates come together.
         rows = np.arange(piece.rows, dtype=np.intp).reshape(keys, -1)
         ends = np.cumsum([key, key, share * value])
@@ -215,7 +230,9 @@ class _Qwen35(_LinearAttention):
         else:
             return None
         if rows != first + keys * share * width:
-            raise self.bad_config(f"{rows} rows of {name[:200]!r} are not of those heads")
+            raise self.bad_config(
+                msg("{rows} rows of {name!r} are not of those heads", rows=rows, name=name[:200])
+            )
         return np.concatenate([np.arange(first), first + _in_turn(keys, share, width)])
 
     def transform(self, name: str, dtype: str) -> Transform | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localq.convert.families.settings import Settings
+from localq.messages import msg
 
 __all__ = ["RopeSettings"]
 
@@ -54,7 +55,9 @@ class RopeSettings(Settings):
             case None | "default" | "dynamic" | "llama3" | "mrope":
                 pass
             case other:
-                self._warn(f"llama.cpp knows no rope_scaling of type {str(other)[:50]!r}")
+                self._warn(
+                    msg("llama.cpp knows no rope_scaling of type {other!r}", other=str(other)[:50])
+                )
         if (sections := rope.get("mrope_section")) is not None:
             self.i32s("rope.dimension_sections", self.sections(sections))
         if "rope_theta" in rope:
@@ -66,7 +69,7 @@ class RopeSettings(Settings):
         """How many frequencies turn by time, height, width and more: always four numbers."""
         given = value if isinstance(value, list) else []
         if not given or not all(type(item) is int and 0 <= item < 1 << 16 for item in given):
-            raise self.bad_config(f"mrope_section is {str(value)[:100]!r}")
+            raise self.bad_config(msg("mrope_section is {value!r}", value=str(value)[:100]))
         return [*given, 0, 0, 0, 0][:4]
 
     def unusual_rope(self) -> None:
@@ -85,7 +88,11 @@ class RopeSettings(Settings):
         if original is None:
             original = self.integer("max_position_embeddings")
         if type(original) is not int or not 0 < original < 1 << 31:
-            raise self.bad_config(f"original_max_position_embeddings is {str(original)[:100]!r}")
+            raise self.bad_config(
+                msg(
+                    "original_max_position_embeddings is {original!r}", original=str(original)[:100]
+                )
+            )
         self.u32("rope.scaling.original_context_length", original)
         for key, config_keys in (
             ("yarn_ext_factor", ("extrapolation_factor",)),

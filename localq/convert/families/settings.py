@@ -10,6 +10,7 @@ import numpy as np
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.fields import FieldBuilder
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["EXPERT_KEYS", "Settings"]
 
@@ -45,7 +46,13 @@ class Settings:
             return self.integer("head_dim")
         hidden = self.integer("hidden_size")
         if hidden % self.heads:
-            raise self.bad_config(f"hidden_size {hidden} does not divide by {self.heads} heads")
+            raise self.bad_config(
+                msg(
+                    "hidden_size {hidden} does not divide by {heads} heads",
+                    hidden=hidden,
+                    heads=self.heads,
+                )
+            )
         return hidden // self.heads
 
     @property
@@ -62,15 +69,17 @@ class Settings:
             value = self.config.get(key)
             if value is not None:
                 if type(value) is not int or not 0 < value <= most:
-                    raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+                    raise self.bad_config(
+                        msg("{key} is {value!r}", key=key, value=str(value)[:100])
+                    )
                 return value
-        raise self.bad_config(f"has no {' or '.join(keys)}")
+        raise self.bad_config(msg("has no {keys}", keys=" or ".join(keys)))
 
     def count(self, key: str, most: int = 1 << 31) -> int:
         """A number that may be 0, or not set, which is 0 too."""
         value = self.config.get(key) or 0
         if type(value) is not int or not 0 <= value <= most:
-            raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+            raise self.bad_config(msg("{key} is {value!r}", key=key, value=str(value)[:100]))
         return value
 
     def number(self, mapping: Mapping[str, Any], key: str, default: float | None = None) -> float:
@@ -80,7 +89,7 @@ class Settings:
             or not isinstance(value, int | float)
             or not -_MAX_F32 <= value <= _MAX_F32
         ):
-            raise self.bad_config(f"{key} is {str(value)[:100]!r}")
+            raise self.bad_config(msg("{key} is {value!r}", key=key, value=str(value)[:100]))
         return float(value)
 
     def bad_config(self, problem: str, *, hint: str | None = None) -> BadFileError:
@@ -88,7 +97,7 @@ class Settings:
 
     def u32(self, key: str, value: int) -> None:
         if not 0 <= value < 1 << 32:
-            raise self.bad_config(f"gives {value} for {key}")
+            raise self.bad_config(msg("gives {value} for {key}", value=value, key=key))
         self.fields.u32(f"{self.architecture}.{key}", value)
 
     def f32(self, key: str, value: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from localq.convert.families.llama import Llama
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["SmolLM3"]
 
@@ -44,7 +45,10 @@ class SmolLM3(Llama):
             rotated = usual
         if rotated != usual or self.config.get("use_sliding_window"):
             raise UnsupportedError(
-                f"{self.checkpoint.root}: llama.cpp's SmolLM3 leaves every fourth layer unrotated "
-                "and has no sliding window; this model differs",
-                hint="take another model",
+                msg(
+                    "{root}: llama.cpp's SmolLM3 leaves every fourth layer unrotated and has no"
+                    " sliding window; this model differs",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
             )

@@ -15,6 +15,7 @@ from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORM
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError
 from localq.formats.rows import FilePiece, TensorSource
+from localq.messages import msg
 
 __all__ = ["StableLm"]
 
@@ -66,7 +67,9 @@ class StableLm(Decoder):
         layer, kind, head = int(match[1]), match[2], int(match[3])
         heads = self.heads if kind == "q" else self.kv_heads
         if layer >= self.layers or head >= heads or len(source.info.shape) != 1:
-            raise BadFileError(source.path, f"tensor {name[:200]!r} does not fit the config")
+            raise BadFileError(
+                source.path, msg("tensor {name!r} does not fit the config", name=name[:200])
+            )
         merged = f"blk.{layer}.attn_{kind}_norm.weight"
         norms = self._head_norms.setdefault(merged, {})
         norms[head] = self.piece(name, source)
@@ -74,7 +77,9 @@ class StableLm(Decoder):
             del self._head_norms[merged]
             pieces = [norms[i] for i in range(heads)]
             if len({piece.columns for piece in pieces}) > 1:
-                raise BadFileError(source.path, f"the parts of {merged} are not of one length")
+                raise BadFileError(
+                    source.path, msg("the parts of {merged} are not of one length", merged=merged)
+                )
             yield self.source_of(merged, (heads, pieces[0].columns), pieces)
 
     def tensors(self) -> Iterator[TensorSource]:
@@ -82,6 +87,8 @@ class StableLm(Decoder):
         if self._head_norms:
             raise BadFileError(
                 self.checkpoint.root,
-                f"norms of heads are missing from {min(self._head_norms)}",
-                hint="pull the model again",
+                msg(
+                    "norms of heads are missing from {head_norms}", head_norms=min(self._head_norms)
+                ),
+                hint=msg("pull the model again"),
             )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from localq.errors import UnsupportedError
+from localq.messages import msg
 
 __all__ = ["is_of_other_senses", "refuse_adapter_inside", "unwrapped"]
 
@@ -48,7 +49,13 @@ def refuse_adapter_inside(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if _ADAPTER.search(name):
             raise UnsupportedError(
-                f"{path}: holds an adapter that was never merged (tensor {name[:200]!r})",
-                hint="merge it where it was trained, in PEFT: "
-                "model.merge_and_unload().save_pretrained(FOLDER)",
+                msg(
+                    "{path}: holds an adapter that was never merged (tensor {name!r})",
+                    path=path,
+                    name=name[:200],
+                ),
+                hint=msg(
+                    "merge it where it was trained, in PEFT:"
+                    " model.merge_and_unload().save_pretrained(FOLDER)"
+                ),
             )

@@ -18,6 +18,7 @@ from localq.convert.vocabulary.unigram import write_unigram
 from localq.convert.vocabulary.wordpiece import write_wordpiece
 from localq.errors import NotFoundError
 from localq.formats.presence import is_there
+from localq.messages import msg
 
 __all__ = ["write_vocabulary"]
 
@@ -41,8 +42,8 @@ def write_vocabulary(
         return warning
     if files.tokenizer_json is None:
         raise NotFoundError(
-            f"{files.root}: neither tokenizer.model nor tokenizer.json in it",
-            hint="pull the model again",
+            msg("{root}: neither tokenizer.model nor tokenizer.json in it", root=files.root),
+            hint=msg("pull the model again"),
         )
     model = files.tokenizer_json.get("model")
     kind = model.get("type") if isinstance(model, dict) else None

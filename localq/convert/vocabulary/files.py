@@ -14,6 +14,7 @@ from localq.convert.vocabulary.vocab_and_merges import tokenizer_of_files
 from localq.errors import BadFileError
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
+from localq.messages import msg
 
 __all__ = ["TokenizerFiles"]
 
@@ -79,7 +80,9 @@ class TokenizerFiles:
         """`added_tokens_decoder` of tokenizer_config.json by token id."""
         decoder = (self.tokenizer_config or {}).get("added_tokens_decoder", {})
         if not isinstance(decoder, dict):
-            raise BadFileError(self.tokenizer_config_path, "added_tokens_decoder is not an object")
+            raise BadFileError(
+                self.tokenizer_config_path, msg("added_tokens_decoder is not an object")
+            )
         tokens: dict[int, Mapping[str, Any]] = {}
         for key, entry in decoder.items():
             if not (
@@ -89,7 +92,7 @@ class TokenizerFiles:
                 and isinstance(entry.get("content"), str)
             ):
                 raise BadFileError(
-                    self.tokenizer_config_path, f"malformed added token {key[:50]!r}"
+                    self.tokenizer_config_path, msg("malformed added token {key!r}", key=key[:50])
                 )
             tokens[int(key)] = entry
         return tokens
@@ -135,13 +138,15 @@ class TokenizerFiles:
             with path.open("rb") as file:
                 data = file.read(max_bytes + 1)
         except OSError as error:
-            raise BadFileError(path, f"cannot be read: {error.strerror or error}") from error
+            raise BadFileError(
+                path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
+            ) from error
         if len(data) > max_bytes:
-            raise BadFileError(path, f"longer than {max_bytes:,} bytes")
+            raise BadFileError(path, msg("longer than {max_bytes:,} bytes", max_bytes=max_bytes))
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise BadFileError(path, "not valid UTF-8", offset=error.start) from None
+            raise BadFileError(path, msg("not valid UTF-8"), offset=error.start) from None
 
 
 def _refuse_lone_surrogates(path: Path, value: object) -> None:
@@ -157,4 +162,4 @@ def _refuse_lone_surrogates(path: Path, value: object) -> None:
             try:
                 item.encode()
             except UnicodeEncodeError:
-                raise BadFileError(path, "a text in it is not valid Unicode") from None
+                raise BadFileError(path, msg("a text in it is not valid Unicode")) from None

@@ -11,6 +11,7 @@ from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.pre_tokenizer import SlowTokenizerError
 from localq.convert.vocabulary.token import MAX_VOCABULARY, vocabulary_size
 from localq.errors import BadFileError, LocalqError
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -32,13 +33,13 @@ def library_failures(path: Path) -> Iterator[None]:
     except _NATURAL_CAUSES:
         raise
     except SlowTokenizerError:
-        raise BadFileError(path, "its regular expressions take unreasonably long") from None
+        raise BadFileError(path, msg("its regular expressions take unreasonably long")) from None
     except BaseException as error:
         panicked = type(error).__name__ == "PanicException"
         if not panicked and type(error) is not Exception:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise BadFileError(path, f"not a usable tokenizer: {reason}") from None
+        raise BadFileError(path, msg("not a usable tokenizer: {reason}", reason=reason)) from None
 
 
 def load_tokenizer(files: TokenizerFiles) -> Tokenizer:
@@ -83,8 +84,14 @@ def texts_by_id(files: TokenizerFiles, tokenizer: Tokenizer) -> list[str | None]
     if last >= size or size > MAX_VOCABULARY:
         raise BadFileError(
             files.tokenizer_json_path,
-            f"token {last:,} is beyond the model's vocabulary of {size:,} (vocab_size)",
-            hint="the tokenizer is of another model, or tokens were added and the embeddings "
-            "never resized: pull the model again",
+            msg(
+                "token {last:,} is beyond the model's vocabulary of {size:,} (vocab_size)",
+                last=last,
+                size=size,
+            ),
+            hint=msg(
+                "the tokenizer is of another model, or tokens were added and the embeddings"
+                " never resized: pull the model again"
+            ),
         )
     return [by_id.get(i) for i in range(size)]

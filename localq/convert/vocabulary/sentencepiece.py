@@ -19,6 +19,7 @@ from localq.convert.vocabulary.token import (
 )
 from localq.convert.vocabulary.unigram import write_normalization
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["adds_space", "write_sentencepiece"]
 
@@ -33,13 +34,13 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
 
     path = files.sentencepiece_path
     if path.stat().st_size > _MAX_MODEL_BYTES:
-        raise BadFileError(path, "too large for a tokenizer")
+        raise BadFileError(path, msg("too large for a tokenizer"))
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(path.read_bytes())
         traits = read_traits(path.read_bytes())
     except (RuntimeError, ValueError) as error:
-        raise BadFileError(path, f"not a SentencePiece model: {error}") from None
+        raise BadFileError(path, msg("not a SentencePiece model: {error}", error=error)) from None
 
     pieces = int(processor.vocab_size())
     size = vocabulary_size(files) or pieces
@@ -50,7 +51,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
         try:
             tokens[i] = processor.IdToPiece(i)
         except UnicodeDecodeError:
-            raise BadFileError(path, f"piece {i} is not valid UTF-8") from None
+            raise BadFileError(path, msg("piece {i} is not valid UTF-8", i=i)) from None
         scores[i] = processor.GetScore(i)
         if processor.IsUnknown(i):
             types[i] = TokenType.UNKNOWN
@@ -116,10 +117,10 @@ def _problem(traits: SentencePieceTraits) -> str | None:
     """What llama.cpp does otherwise than the tokenizer."""
     if traits.unigram:
         if traits.byte_fallback:
-            return "takes unknown characters as such, and not as their bytes"
+            return msg("takes unknown characters as such, and not as their bytes")
         return None
     if not traits.byte_fallback:
-        return "ends its process at characters that the tokenizer has no token for"
+        return msg("ends its process at characters that the tokenizer has no token for")
     if traits.charsmap:
-        return "does not normalise characters as this tokenizer does"
+        return msg("does not normalise characters as this tokenizer does")
     return None

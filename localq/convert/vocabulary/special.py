@@ -18,6 +18,7 @@ from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.steps import objects, steps
 from localq.errors import BadFileError
 from localq.formats.presence import is_there
+from localq.messages import msg
 
 __all__ = ["SpecialTokens", "read_merges", "read_special_tokens"]
 
@@ -252,7 +253,7 @@ def read_merges(files: TokenizerFiles, tokenizer: Mapping[str, Any]) -> list[str
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
         for pair in merges
     ):
-        raise BadFileError(files.tokenizer_json_path, "merges are neither texts nor pairs")
+        raise BadFileError(files.tokenizer_json_path, msg("merges are neither texts nor pairs"))
     # A space inside a part would split it in two; llama.cpp reads its byte-level stand-in.
     return [" ".join(part.replace(" ", "Ġ") for part in pair) for pair in merges]
 
@@ -264,7 +265,7 @@ def _merges_txt(files: TokenizerFiles) -> list[str]:
     try:
         lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadFileError(path, f"cannot be read: {error}") from None
+        raise BadFileError(path, msg("cannot be read: {error}", error=error)) from None
     pairs = [line.split() for line in lines if line.strip()]
     if lines and lines[0].startswith("#"):
         pairs = pairs[1:]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.errors import BadFileError
+from localq.messages import msg
 
 __all__ = ["MAX_VOCABULARY", "TokenType", "looks_special", "refuse_twins", "vocabulary_size"]
 
@@ -32,7 +33,9 @@ def vocabulary_size(files: TokenizerFiles) -> int | None:
     if size is None:
         return None
     if type(size) is not int or not 0 < size <= MAX_VOCABULARY:
-        raise BadFileError(files.root / "config.json", f"impossible vocab_size {size!r}")
+        raise BadFileError(
+            files.root / "config.json", msg("impossible vocab_size {size!r}", size=size)
+        )
     return size
 
 
@@ -51,4 +54,12 @@ def refuse_twins(path: Path, tokens: Sequence[str]) -> None:
     first: dict[str, int] = {}
     for i, text in enumerate(tokens):
         if first.setdefault(text, i) != i:
-            raise BadFileError(path, f"tokens {first[text]} and {i} are both {text[:100]!r}")
+            raise BadFileError(
+                path,
+                msg(
+                    "tokens {first} and {i} are both {text!r}",
+                    first=first[text],
+                    i=i,
+                    text=text[:100],
+                ),
+            )

@@ -21,6 +21,7 @@ from localq.convert.vocabulary.steps import steps
 from localq.convert.vocabulary.token import TokenType, looks_special, refuse_twins
 from localq.errors import BadFileError
 from localq.formats.gguf import Field, ValueType
+from localq.messages import msg
 
 __all__ = ["write_normalization", "write_unigram"]
 
@@ -89,7 +90,7 @@ def write_normalization(
     llama.cpp follows the trie without looking, so a table that lies about its length is refused.
     """
     if charsmap and int.from_bytes(charsmap[:4], "little") + 4 >= len(charsmap):
-        raise BadFileError(path, "precompiled_charsmap is cut short")
+        raise BadFileError(path, msg("precompiled_charsmap is cut short"))
     fields.boolean("tokenizer.ggml.remove_extra_whitespaces", joins_spaces)
     if charsmap:
         fields.field(
@@ -117,5 +118,7 @@ def _charsmap(path: Path, description: Mapping[str, Any]) -> bytes:
         try:
             return b64decode(text, validate=True)
         except Base64Error as error:
-            raise BadFileError(path, f"precompiled_charsmap is not base64: {error}") from None
+            raise BadFileError(
+                path, msg("precompiled_charsmap is not base64: {error}", error=error)
+            ) from None
     return b""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localq.errors import BadFileError, UnsupportedError
+from localq.messages import msg
 
 __all__ = ["SavedTokenizer", "tokenizer_of_files"]
 
@@ -65,7 +66,7 @@ def tokenizer_of_files(files: SavedTokenizer) -> dict[str, Any] | None:
     if vocabulary is None or merges is None:
         return None
     if not all(type(i) is int and i >= 0 for i in vocabulary.values()):
-        raise BadFileError(files.root / VOCABULARY, "does not map texts to numbers")
+        raise BadFileError(files.root / VOCABULARY, msg("does not map texts to numbers"))
     kind = _kind(files)
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     splitters: dict[str, Any] = byte_level
@@ -90,9 +91,15 @@ def _kind(files: SavedTokenizer) -> str:
     kind = _CLASSES.get(name) or _MODEL_TYPES.get(str(files.config.get("model_type")))
     if kind is None:
         raise UnsupportedError(
-            f"{files.root}: has {VOCABULARY} and {MERGES} alone, which do not say how its "
-            f"tokenizer ({name[:60] or 'of no named class'}) splits a text",
-            hint="put the tokenizer.json of the original model beside them",
+            msg(
+                "{root}: has {vocabulary} and {merges} alone, which do not say how its"
+                " tokenizer ({name}) splits a text",
+                root=files.root,
+                vocabulary=VOCABULARY,
+                merges=MERGES,
+                name=name[:60] or "of no named class",
+            ),
+            hint=msg("put the tokenizer.json of the original model beside them"),
         )
     return kind
 
@@ -106,7 +113,7 @@ def _merges(files: SavedTokenizer, path: Path) -> list[list[str]] | None:
         lines = lines[1:]
     pairs = [line.split(" ") for line in lines if line.strip()]
     if not all(len(pair) == 2 for pair in pairs):
-        raise BadFileError(path, "a line of it is not two parts with a space between")
+        raise BadFileError(path, msg("a line of it is not two parts with a space between"))
     return pairs
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from localq.errors import UsageError
 from localq.library.foreign.found import ForeignModel, FoundFile, Skipped
+from localq.messages import msg
 
 __all__ = ["TOOLS", "ForeignModel", "FoundFile", "Skipped", "find_models", "folders_of"]
 
@@ -50,5 +51,8 @@ def folders_of(
 
 def _module(tool: str) -> ModuleType:
     if tool not in TOOLS:
-        raise UsageError(f"unknown program {tool!r}", hint=f"one of: {', '.join(TOOLS)}")
+        raise UsageError(
+            msg("unknown program {tool!r}", tool=tool),
+            hint=msg("one of: {tools}", tools=", ".join(TOOLS)),
+        )
     return import_module(f"localq.library.foreign.{TOOLS[tool]}")

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from localq.messages import msg
+
 __all__ = [
     "ForeignModel",
     "FoundFile",
@@ -97,13 +99,13 @@ def plain_file(path: Path, within: Path, sha256: str | None = None) -> FoundFile
         real = path.resolve(strict=True)
         status = real.lstat()
     except OSError as error:
-        return f"{path}: {error.strerror or error}"
+        return msg("{path}: {strerror}", path=path, strerror=error.strerror or error)
     except RuntimeError:  # Python 3.11 and 3.12 say so of a link that leads to itself
-        return f"{path}: leads round in a circle"
+        return msg("{path}: leads round in a circle", path=path)
     if not real.is_relative_to(within.resolve()):
-        return f"{path}: is a link that leads elsewhere, to {real}"
+        return msg("{path}: is a link that leads elsewhere, to {real}", path=path, real=real)
     if not stat.S_ISREG(status.st_mode):
-        return f"{path}: is not a plain file"
+        return msg("{path}: is not a plain file", path=path)
     return FoundFile(path, real, status.st_size, sha256)
 
 

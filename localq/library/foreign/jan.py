@@ -19,6 +19,7 @@ from localq.library.foreign.found import (
     read_text,
     walk_files,
 )
+from localq.messages import msg
 
 __all__ = ["find", "folders"]
 
@@ -48,7 +49,7 @@ def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
         label = path.parent.relative_to(models).as_posix()
         match = _PATH.search(read_text(path, folder) or "")
         if match is None:
-            yield Skipped(label, f"{path}: names no model_path")
+            yield Skipped(label, msg("{path}: names no model_path", path=path))
             continue
         weights = folder / _unquoted(match["path"])
         yield _model(folder, label, weights)
@@ -57,7 +58,7 @@ def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
 def _model(folder: Path, label: str, weights: Path) -> ForeignModel | Skipped:
     file = plain_file(weights, folder)
     if isinstance(file, str):
-        hint = "; take it by its path" if weights.is_absolute() else ""
+        hint = msg("; take it by its path") if weights.is_absolute() else ""
         return Skipped(label, file + hint)
     siblings = group_ggufs(list(walk_files(file.real.parent, depth=0)))
     shards = next((group for group in siblings if file.real in group), [file.real])

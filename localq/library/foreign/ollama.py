@@ -22,6 +22,7 @@ from localq.library.foreign.found import (
     read_text,
     walk_files,
 )
+from localq.messages import msg
 
 __all__ = ["find", "folders"]
 
@@ -53,7 +54,7 @@ def find(folder: Path) -> Iterator[ForeignModel | Skipped]:
         text = read_text(path, folder)
         layers = _layers(text) if text is not None else None
         if layers is None:
-            yield Skipped(label, f"{path}: is not a manifest that localq can read")
+            yield Skipped(label, msg("{path}: is not a manifest that localq can read", path=path))
             continue
         yield _model(folder, label, _repo(host, namespace, model, tag), layers, host)
 
@@ -71,10 +72,14 @@ def _model(
 ) -> ForeignModel | Skipped:
     weights = layers.get("model", [])
     if len(weights) != 1:
-        why = "has no GGUF" if not weights else f"has {len(weights)} files of weights"
-        return Skipped(label, f"{why}; localq takes models of one GGUF from Ollama")
+        why = (
+            msg("has no GGUF")
+            if not weights
+            else msg("has {weights} files of weights", weights=len(weights))
+        )
+        return Skipped(label, msg("{why}; localq takes models of one GGUF from Ollama", why=why))
     if "adapter" in layers:
-        return Skipped(label, "is a model with an adapter, which localq cannot take")
+        return Skipped(label, msg("is a model with an adapter, which localq cannot take"))
     digest, size = weights[0]
     blob = folder / "blobs" / f"sha256-{digest}"
     if not blob.exists():
@@ -83,7 +88,15 @@ def _model(
     if isinstance(file, str):
         return Skipped(label, file)
     if file.size_bytes != size:
-        return Skipped(label, f"{blob}: has {file.size_bytes:,} bytes, its manifest says {size:,}")
+        return Skipped(
+            label,
+            msg(
+                "{blob}: has {size_bytes:,} bytes, its manifest says {size:,}",
+                blob=blob,
+                size_bytes=file.size_bytes,
+                size=size,
+            ),
+        )
     apart = [kind for kind in ("projector", "template", "system", "params") if kind in layers]
     notes = (f"Ollama keeps apart, and localq leaves: {', '.join(apart)}",) if apart else ()
     return ForeignModel(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from localq.errors import UsageError
 from localq.formats.types import TensorType
+from localq.messages import msg
 from localq.quantize.codecs.build import FILE_NAME
 
 __all__ = [
@@ -35,8 +36,8 @@ NOT_FINITE = -2
 _SOURCE_TYPES = {"F32": 0, "F16": 1, "BF16": 30}
 _WHOLE = 16  # of grids.h
 _VERSION = 3  # localq_codecs_version of dispatch.c
-_MISSING = "localq's own were not compiled when it was installed"
-_COMPILE = "compile them: python -m localq.quantize.codecs.build"
+_MISSING = msg("localq's own were not compiled when it was installed")
+_COMPILE = msg("compile them: python -m localq.quantize.codecs.build")
 
 
 class Absent(Exception):
@@ -152,10 +153,15 @@ def load_library(path: Path | None = None) -> EncoderLibrary:
     wanted = os.environ.get(CODECS_VARIABLE, "").strip().lower()
     if wanted not in ("", "engine", "avx2", "avx512"):
         raise UsageError(
-            f"{CODECS_VARIABLE}: unknown codecs {wanted!r}", hint="use engine, avx2 or avx512"
+            msg(
+                "{codecs_variable}: unknown codecs {wanted!r}",
+                codecs_variable=CODECS_VARIABLE,
+                wanted=wanted,
+            ),
+            hint=msg("use engine, avx2 or avx512"),
         )
     if wanted == "engine":
-        raise Absent(f"{CODECS_VARIABLE} says so")
+        raise Absent(msg("{codecs_variable} says so", codecs_variable=CODECS_VARIABLE))
     path = path or Path(__file__).with_name(FILE_NAME)
     if not path.exists():
         raise Absent(_MISSING)
@@ -163,13 +169,15 @@ def load_library(path: Path | None = None) -> EncoderLibrary:
         library = ctypes.CDLL(str(path))
         version, best = int(library.localq_codecs_version()), int(library.localq_codecs_best())
     except (OSError, AttributeError) as error:
-        raise Absent(f"localq's own cannot be loaded: {error}", _COMPILE) from error
+        raise Absent(
+            msg("localq's own cannot be loaded: {error}", error=error), _COMPILE
+        ) from error
     if version != _VERSION:
-        raise Absent("localq's own are of another version of it", _COMPILE)
+        raise Absent(msg("localq's own are of another version of it"), _COMPILE)
     if not best:
-        raise Absent("this processor has no AVX2")
+        raise Absent(msg("this processor has no AVX2"))
     if wanted == "avx512" and best < InstructionSet.AVX512:
-        raise Absent("this processor has no AVX-512")
+        raise Absent(msg("this processor has no AVX-512"))
     return EncoderLibrary(
         library, InstructionSet.AVX2 if wanted == "avx2" else InstructionSet(best)
     )

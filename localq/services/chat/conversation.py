@@ -16,6 +16,7 @@ from localq.engine.sampling_defaults import sampling_for
 from localq.errors import UnsupportedError
 from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.chat.template import ChatTemplate
@@ -110,8 +111,12 @@ class Conversation(Closing):
         if 0 < loaded.n_ctx_train < loaded.n_ctx:
             emit(
                 Note(
-                    f"a context of {loaded.n_ctx:,} tokens is more than the"
-                    f" {loaded.n_ctx_train:,} the model was trained with",
+                    msg(
+                        "a context of {n_ctx:,} tokens is more than the {n_ctx_train:,} the model"
+                        " was trained with",
+                        n_ctx=loaded.n_ctx,
+                        n_ctx_train=loaded.n_ctx_train,
+                    ),
                     warning=True,
                 )
             )
@@ -157,7 +162,7 @@ class Conversation(Closing):
         conversation is as it was before, and where the engine has died the next reply starts it
         again."""
         if self._engine.revive(cancel=cancel):
-            self._emit(Note(f"{self.model.name} was loaded again"))
+            self._emit(Note(msg("{name} was loaded again", name=self.model.name)))
         messages = (*self._messages, ChatMessage("user", text))
         room = room_for_reply(self.loaded.n_ctx, sampling.max_tokens)
         if self._template:
@@ -180,7 +185,7 @@ class Conversation(Closing):
         n_ctx = self.loaded.n_ctx
         fitted = fit_chat(messages, tokenize, n_ctx=n_ctx, room=room)
         if fitted.dropped and len(fitted.tokens) < n_ctx:
-            self._warn(f"the oldest {fitted.dropped} messages were left out")
+            self._warn(msg("the oldest {dropped} messages were left out", dropped=fitted.dropped))
         return fitted.messages, fitted.tokens
 
     def _text_prompt(self, messages: tuple[ChatMessage, ...], room: int) -> list[int]:
@@ -193,13 +198,21 @@ class Conversation(Closing):
         fitted = fit_text(tokens, prefix, len(new), n_ctx=n_ctx, room=room)
         if fitted.dropped > self._cut and len(fitted.tokens) < n_ctx:
             self._cut = fitted.dropped
-            self._warn(f"the first {fitted.dropped:,} tokens of the text were left out")
+            self._warn(
+                msg(
+                    "the first {dropped:,} tokens of the text were left out", dropped=fitted.dropped
+                )
+            )
         return fitted.tokens
 
     def _warn(self, what: str) -> None:
         self._emit(
             Note(
-                f"the conversation outgrew the context of {self.loaded.n_ctx:,} tokens: {what}",
+                msg(
+                    "the conversation outgrew the context of {n_ctx:,} tokens: {what}",
+                    n_ctx=self.loaded.n_ctx,
+                    what=what,
+                ),
                 warning=True,
             )
         )
@@ -219,7 +232,9 @@ def _template(metadata: Mapping[str, object], choice: str | None) -> ChatTemplat
         return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
     except UnsupportedError as error:
         if choice is not None:
-            raise UnsupportedError(f"{choice}: {error.message}", hint=error.hint) from None
+            raise UnsupportedError(
+                msg("{choice}: {message}", choice=choice, message=error.message), hint=error.hint
+            ) from None
         hint = error.hint or "run it with another: --template chatml, or a file's, or none"
         raise UnsupportedError(error.message, hint=hint) from None
 

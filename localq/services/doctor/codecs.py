@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from localq.errors import EngineError
 from localq.events import Note
+from localq.messages import msg
 from localq.quantize.codecs.fast import load_fast_codecs
 from localq.services.doctor.doctor import CheckContext, Problem
 
@@ -20,13 +21,26 @@ def unused(context: CheckContext) -> Iterator[Problem]:
         return  # without an engine nothing is quantized, and whoever tries is told so
     report = codecs.report()
     if codecs.remedy is not None:
-        yield Problem(f"quantizing is slow: {report.reason}", codecs.remedy)
+        yield Problem(msg("quantizing is slow: {reason}", reason=report.reason), codecs.remedy)
     elif report.instructions is None:
-        context.emit(Note(f"quantizing uses the engine's codecs: {report.reason}"))
+        context.emit(
+            Note(msg("quantizing uses the engine's codecs: {reason}", reason=report.reason))
+        )
     elif report.different:
         names = ", ".join(report.different)
-        context.emit(Note(f"quantizing leaves {names} to the engine, which writes other bytes"))
+        context.emit(
+            Note(
+                msg(
+                    "quantizing leaves {names} to the engine, which writes other bytes", names=names
+                )
+            )
+        )
     else:
         context.emit(
-            Note(f"quantizing uses {report.instructions} codecs; their bytes are the engine's")
+            Note(
+                msg(
+                    "quantizing uses {instructions} codecs; their bytes are the engine's",
+                    instructions=report.instructions,
+                )
+            )
         )

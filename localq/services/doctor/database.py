@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from localq.database import Database
+from localq.messages import msg
 from localq.services.doctor.doctor import CheckContext, Problem
 
 __all__ = ["damage"]
@@ -21,11 +22,19 @@ def damage(context: CheckContext) -> Iterator[Problem]:
     for problem in problems:
         if problem != "ok":
             yield Problem(
-                f"{path}: is damaged: {problem}",
-                "move this file away, then run localq doctor --repair: it finds the models again",
+                msg("{path}: is damaged: {problem}", path=path, problem=problem),
+                msg(
+                    "move this file away, then run localq doctor --repair: it finds the models"
+                    " again"
+                ),
             )
     for table, _, parent, _ in dangling:
         yield Problem(
-            f"{path}: {table} has a row that refers to nothing in {parent}",
-            "move this file away, then run localq doctor --repair: it finds the models again",
+            msg(
+                "{path}: {table} has a row that refers to nothing in {parent}",
+                path=path,
+                table=table,
+                parent=parent,
+            ),
+            msg("move this file away, then run localq doctor --repair: it finds the models again"),
         )

@@ -15,6 +15,7 @@ from importlib import import_module
 from localq.errors import Cancelled, LocalqError
 from localq.events import Emit, Note
 from localq.library import Library
+from localq.messages import msg
 
 __all__ = ["CHECKS", "Check", "CheckContext", "Diagnosis", "DoctorResult", "Problem", "doctor"]
 
@@ -110,7 +111,12 @@ def _treat(check: str, finding: Problem, emit: Emit, *, repair: bool) -> Diagnos
             repaired = True
         except (LocalqError, OSError) as error:
             failure = str(error)
-            emit(Note(f"{finding.problem}: {failure}", warning=True))
+            emit(
+                Note(
+                    msg("{problem}: {failure}", problem=finding.problem, failure=failure),
+                    warning=True,
+                )
+            )
     return Diagnosis(
         check, finding.problem, finding.remedy, finding.repair is not None, repaired, failure
     )

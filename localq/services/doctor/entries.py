@@ -10,6 +10,7 @@ from pathlib import Path
 from localq.errors import LocalqError
 from localq.library import Library, Model
 from localq.library.hashes import SaidBy
+from localq.messages import msg
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.library.headers import parameters_of
 from localq.services.library.verify import mend
@@ -31,19 +32,33 @@ def missing(context: CheckContext) -> Iterator[Problem]:
             first = gone[0] if gone else model.path
             if lost := _lost_folder(library, model):
                 yield Problem(
-                    f"{model.name}: nothing of it is {where}, and {lost} is empty or not there",
-                    "keeps it: connect the disk it is on; if that is gone for good: "
-                    f"localq rm {model.name}",
+                    msg(
+                        "{name}: nothing of it is {where}, and {lost} is empty or not there",
+                        name=model.name,
+                        where=where,
+                        lost=lost,
+                    ),
+                    msg(
+                        "keeps it: connect the disk it is on; if that is gone for good: localq rm"
+                        " {name}",
+                        name=model.name,
+                    ),
                 )
                 continue
             yield Problem(
-                f"{model.name}: nothing of it is {where}: {first}",
-                "forgets it",
+                msg(
+                    "{name}: nothing of it is {where}: {first}",
+                    name=model.name,
+                    where=where,
+                    first=first,
+                ),
+                msg("forgets it"),
                 partial(library.trash.put, model.name),
             )
         else:
             yield Problem(
-                f"{model.name}: {gone[0]} is gone" + _more(len(gone)), mend(library, model)
+                msg("{name}: {gone} is gone", name=model.name, gone=gone[0]) + _more(len(gone)),
+                mend(library, model),
             )
 
 
@@ -78,11 +93,16 @@ def drifted(context: CheckContext) -> Iterator[Problem]:
         if not wrong:
             continue
         first = wrong[0]
-        problem = f"{first}: has {real[first]:,} bytes, not {files[first]:,}" + _more(len(wrong))
+        problem = msg(
+            "{first}: has {real:,} bytes, not {files:,}",
+            first=first,
+            real=real[first],
+            files=files[first],
+        ) + _more(len(wrong))
         if not _was_promised(library, model, wrong) and _reads(model):
             yield Problem(
                 problem,
-                "the file reads well: enters the sizes as they are",
+                msg("the file reads well: enters the sizes as they are"),
                 partial(_enter, library, model, real),
             )
         else:
@@ -116,4 +136,4 @@ def _size(path: Path) -> int | None:
 
 
 def _more(count: int) -> str:
-    return f" (and {count - 1} more)" if count > 1 else ""
+    return msg(" (and {count} more)", count=count - 1) if count > 1 else ""

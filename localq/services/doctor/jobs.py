@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from localq.messages import msg
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.jobs.jobs import interrupted_jobs
 
@@ -14,6 +15,9 @@ def interrupted(context: CheckContext) -> Iterator[Problem]:
     """Jobs whose process went without a word: killed, or ended by a reboot."""
     for job in interrupted_jobs(context.library.paths):
         yield Problem(
-            f"job {job.id} was interrupted: {job.title}",
-            f"localq jobs resume {job.id} goes on with it, localq jobs clear {job.id} forgets it",
+            msg("job {id} was interrupted: {title}", id=job.id, title=job.title),
+            msg(
+                "localq jobs resume {id} goes on with it, localq jobs clear {id} forgets it",
+                id=job.id,
+            ),
         )

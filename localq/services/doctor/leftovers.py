@@ -11,6 +11,7 @@ from pathlib import Path
 
 from localq.library.disk import disk_bytes
 from localq.library.store import TRASH
+from localq.messages import msg
 from localq.partials import stale_partials
 from localq.services.doctor.doctor import CheckContext, Problem
 
@@ -27,15 +28,17 @@ def stale(context: CheckContext) -> Iterator[Problem]:
     for folder in [*_folders(paths.models), *_folders(paths.partial), paths.data]:
         for path in stale_partials(folder):
             yield Problem(
-                f"{path}: was left half-made ({_size(path):,} bytes)",
-                "deletes it",
+                msg("{path}: was left half-made ({size:,} bytes)", path=path, size=_size(path)),
+                msg("deletes it"),
                 partial(path.unlink, missing_ok=True),
             )
     yield from _downloads(paths.partial)
     for folder in _folders(paths.models)[1:]:
         if not any(folder.iterdir()):
             yield Problem(
-                f"{folder}: is empty", "deletes it", partial(_remove_empty, folder, paths.models)
+                msg("{folder}: is empty", folder=folder),
+                msg("deletes it"),
+                partial(_remove_empty, folder, paths.models),
             )
 
 
@@ -50,8 +53,8 @@ def _downloads(root: Path) -> Iterator[Problem]:
             continue
         if entries in ([], [lock]):
             yield Problem(
-                f"{folder}: is what a finished download left",
-                "deletes it",
+                msg("{folder}: is what a finished download left", folder=folder),
+                msg("deletes it"),
                 partial(_drop, folder, root),
             )
         elif lock in entries:
@@ -61,8 +64,12 @@ def _downloads(root: Path) -> Iterator[Problem]:
                 if latest < time.time() - _ABANDONED_SECONDS:
                     size = sum(map(_size, files))
                     yield Problem(
-                        f"{commit}: a download nobody went on with for a week ({size:,} bytes)",
-                        "deletes it; localq pull would begin anew",
+                        msg(
+                            "{commit}: a download nobody went on with for a week ({size:,} bytes)",
+                            commit=commit,
+                            size=size,
+                        ),
+                        msg("deletes it; localq pull would begin anew"),
                         partial(shutil.rmtree, commit, ignore_errors=True),
                     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from localq.events import Note
+from localq.messages import msg
 from localq.planning.memory_ledger import Drift
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.machine.memory_ledger import ledger
@@ -24,24 +25,33 @@ def drifted(context: CheckContext) -> Iterator[Problem]:
     drift = books.drift(entries[0].engine) if entries else None
     if drift is None:
         return
-    context.emit(Note(f"memory, of {_loads(drift)}: {_words(drift)}"))
+    context.emit(Note(msg("memory, of {loads}: {words}", loads=_loads(drift), words=_words(drift))))
     worst = drift.worst
     if drift.lowest >= _BELOW or worst.measured.total - worst.predicted.total <= _NOISE:
         return
     yield Problem(
-        f"models take more memory than is predicted for them with {worst.engine}:"
-        f" {_words(drift)}; furthest below: {worst.model}",
-        "plan with room to spare, such as with a smaller --ctx, and report it with the output of"
-        " localq plan MODEL --json",
+        msg(
+            "models take more memory than is predicted for them with {engine}: {words};"
+            " furthest below: {model}",
+            engine=worst.engine,
+            words=_words(drift),
+            model=worst.model,
+        ),
+        msg(
+            "plan with room to spare, such as with a smaller --ctx, and report it with"
+            " the output of localq plan MODEL --json"
+        ),
     )
 
 
 def _loads(drift: Drift) -> str:
-    return f"{drift.loads} load{'s' if drift.loads != 1 else ''}"
+    return msg("{loads} load{word}", loads=drift.loads, word=("s" if drift.loads != 1 else ""))
 
 
 def _words(drift: Drift) -> str:
-    return (
-        f"predictions were {drift.median:+.1%} off in the median,"
-        f" {drift.lowest:+.1%} to {drift.highest:+.1%}"
+    return msg(
+        "predictions were {median:+.1%} off in the median, {lowest:+.1%} to {highest:+.1%}",
+        median=drift.median,
+        lowest=drift.lowest,
+        highest=drift.highest,
     )

@@ -19,6 +19,7 @@ from localq.formats.gguf_split import read_shards
 from localq.library import Library, Model, ModelFormat
 from localq.library.filenames import component_problem
 from localq.library.store import TRASH
+from localq.messages import msg
 from localq.partials import is_unfinished
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.doctor.leftovers import in_use
@@ -103,23 +104,25 @@ def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Pr
     rest = sorted(left)
     if not rest:
         return
-    what = f"{rest[0]}: belongs to no model" + (f", nor do {len(rest) - 1} more" * (len(rest) > 1))
+    what = msg("{rest}: belongs to no model", rest=rest[0]) + (
+        f", nor do {len(rest) - 1} more" * (len(rest) > 1)
+    )
     places = [path.relative_to(library.paths.models) for path in rest]
     if any(component_problem(part) for place in places for part in place.parts):
-        yield Problem(what, "it has a name that localq gives to nothing: look at it yourself")
+        yield Problem(what, msg("it has a name that localq gives to nothing: look at it yourself"))
         return
     name = "/".join([*places[0].parts[:-1], places[0].name][:2]) + ":orphan"
     yield Problem(
         what,
-        f"moves {'it' if len(rest) == 1 else 'them'} into the trash",
+        msg("moves {word} into the trash", word=("it" if len(rest) == 1 else "them")),
         partial(library.trash.put_files, [place.as_posix() for place in places], name),
     )
 
 
 def _whole(library: Library, model: Model, files: list[Path]) -> Problem:
     return Problem(
-        f"{model.path}: belongs to no model, but is a whole one",
-        f"enters it into the library as {model.name}",
+        msg("{path}: belongs to no model, but is a whole one", path=model.path),
+        msg("enters it into the library as {name}", name=model.name),
         partial(library.add, model, files),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from localq.library.filenames import component_problem
 from localq.library.store import TRASH
 from localq.library.trash import TrashState
+from localq.messages import msg
 from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.doctor.entries import holds_anything
 
@@ -24,14 +25,18 @@ def unfinished(context: CheckContext) -> Iterator[Problem]:
         match entry.state:
             case TrashState.MOVING | TrashState.RESTORING:
                 yield Problem(
-                    f"{name}: was being {_DOING[entry.state]} when localq was stopped",
-                    "moves all of it into the trash, from where localq restore brings it back",
+                    msg(
+                        "{name}: was being {doing} when localq was stopped",
+                        name=name,
+                        doing=_DOING[entry.state],
+                    ),
+                    msg("moves all of it into the trash, from where localq restore brings it back"),
                     lambda: _settle(context),
                 )
             case TrashState.EMPTYING | TrashState.DISCARDING:
                 yield Problem(
-                    f"{name}: was being deleted for good when localq was stopped",
-                    "deletes the rest",
+                    msg("{name}: was being deleted for good when localq was stopped", name=name),
+                    msg("deletes the rest"),
                     lambda: _settle(context),
                 )
 
@@ -46,9 +51,11 @@ def lost(context: CheckContext) -> Iterator[Problem]:
     root = library.paths.models
     if entries and not holds_anything(root):
         yield Problem(
-            f"{root}: is empty or not there, and so is the trash in it",
-            "keeps what the trash listed: connect the disk it is on; if that is gone for good: "
-            "localq trash empty",
+            msg("{root}: is empty or not there, and so is the trash in it", root=root),
+            msg(
+                "keeps what the trash listed: connect the disk it is on; if that is gone"
+                " for good: localq trash empty"
+            ),
         )
         return
     known: set[Path] = set()
@@ -59,14 +66,14 @@ def lost(context: CheckContext) -> Iterator[Problem]:
         gone = [file for file in entry.files if not os.path.lexists(file)]
         if len(gone) == len(entry.files):
             yield Problem(
-                f"{entry.model.name}: is in the trash without any of its files",
-                "forgets it",
+                msg("{name}: is in the trash without any of its files", name=entry.model.name),
+                msg("forgets it"),
                 partial(_empty, context, entry.id),
             )
         elif gone:
             yield Problem(
-                f"{entry.model.name}: {gone[0]} is gone from the trash",
-                f"delete the rest with: localq trash empty {entry.id}",
+                msg("{name}: {gone} is gone from the trash", name=entry.model.name, gone=gone[0]),
+                msg("delete the rest with: localq trash empty {id}", id=entry.id),
             )
     numbers = {str(entry.id) for entry in entries}
     for folder in _folders(library.paths.models / TRASH):
@@ -78,13 +85,17 @@ def lost(context: CheckContext) -> Iterator[Problem]:
         odd = any(component_problem(part) for place in places for part in place.parts)
         if folder.name in numbers or not folder.name.isdecimal() or odd:
             yield Problem(
-                f"{unknown[0]}: nobody knows what this is",
-                "look at it, and delete it yourself if you do not want it",
+                msg("{unknown}: nobody knows what this is", unknown=unknown[0]),
+                msg("look at it, and delete it yourself if you do not want it"),
             )
         else:
             yield Problem(
-                f"{folder}: {len(unknown)} files in the trash that the catalogue does not know",
-                "lists them in localq trash again, from where they can be restored or deleted",
+                msg(
+                    "{folder}: {unknown} files in the trash that the catalogue does not know",
+                    folder=folder,
+                    unknown=len(unknown),
+                ),
+                msg("lists them in localq trash again, from where they can be restored or deleted"),
                 partial(
                     library.trash.adopt, int(folder.name), [place.as_posix() for place in places]
                 ),

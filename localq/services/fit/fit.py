@@ -19,6 +19,7 @@ from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
 from localq.library.names import looks_like_path
+from localq.messages import msg
 from localq.planning.fit_choice import Where
 from localq.services.fit.rows import FitResult, FitRow, RelatedRepo, rows_and_advice
 from localq.services.fit.source import DescribedModel, FitKind, known_here, known_on_hub
@@ -92,7 +93,8 @@ def parse_cache_type(text: str) -> TensorType:
     if type_ is None:
         known = ", ".join(KV_TYPES)
         raise UsageError(
-            f"a context cannot be kept as {text[:40]!r}", hint=f"choose one of: {known}"
+            msg("a context cannot be kept as {text!r}", text=text[:40]),
+            hint=msg("choose one of: {known}", known=known),
         )
     return type_
 
@@ -130,7 +132,7 @@ def _on_hub(
 
     source = HubSource.resolve(spec, emit=emit, cancel=cancel, policy=policy)
     if source.repo.casefold() != spec.repo.casefold():
-        emit(Note(f"{spec.repo} is now called {source.repo}"))
+        emit(Note(msg("{repo} is now called {repo2}", repo=spec.repo, repo2=source.repo)))
     own = quant_sizes(source.repo, source.files)
     wanted = request.related and not spec.is_gguf and not own
     looking = beside(lambda stop: find_related(source.repo, stop) if wanted else ())
@@ -143,7 +145,7 @@ def _on_hub(
         if not found:
             raise
         ready = f"{found[0].repo} has it ready-made: localq fit {found[0].repo}"
-        hint = f"{error.hint}; or: {ready}" if error.hint else ready
+        hint = msg("{hint}; or: {ready}", hint=error.hint, ready=ready) if error.hint else ready
         raise UnsupportedError(error.message, hint=hint) from error
     if own and request.related and known.kind is FitKind.CHECKPOINT:
         return known, (RelatedSizes(source.repo, own),)
@@ -152,7 +154,10 @@ def _on_hub(
 
 def _refuse_nonsense(request: FitRequest) -> None:
     if request.n_ctx is not None and not 1 <= request.n_ctx <= _MAX_CONTEXT:
-        raise UsageError(f"a context has from 1 to {_MAX_CONTEXT:,} tokens", hint="--ctx 8192")
+        raise UsageError(
+            msg("a context has from 1 to {max_context:,} tokens", max_context=_MAX_CONTEXT),
+            hint=msg("--ctx 8192"),
+        )
     parse_cache_type(request.type_kv.name)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from localq.errors import UnsupportedError
 from localq.formats.types import TensorType
 from localq.hardware.profile import HardwareProfile
+from localq.messages import msg
 from localq.planning.budgets import HostAndDevices, host_and_devices
 from localq.planning.fit_choice import TypeCandidate, Where, recommend, smaller_class
 from localq.planning.fit_shape import read_per_token
@@ -107,7 +108,9 @@ def rows_and_advice(
         n_ctx=n_ctx, type_k=type_kv.name.lower(), type_v=type_kv.name.lower()
     )
     if refused := impossible(shape, plan_options):
-        raise UnsupportedError(f"{known.name}: {refused}", hint="leave out --kv")
+        raise UnsupportedError(
+            msg("{name}: {refused}", name=known.name, refused=refused), hint=msg("leave out --kv")
+        )
     machine = host_and_devices(profile)
     placed = [(offer, place(offer.shape, machine, plan_options)) for offer in known.offers]
     best, reason = _best(known, placed)
@@ -218,13 +221,13 @@ def _command(known: DescribedModel, label: str | None) -> str:
         return "localq pull"  # lists the models that fit
     if known.repo is None:
         if known.kind is FitKind.CHECKPOINT:
-            return f"localq quantize {label.lower()} {known.name}"
-        return f"localq run {known.name}"
+            return msg("localq quantize {label} {name}", label=label.lower(), name=known.name)
+        return msg("localq run {name}", name=known.name)
     if known.kind is FitKind.CHECKPOINT:
-        return f"localq pull {known.name} --as {label.lower()}"
+        return msg("localq pull {name} --as {label}", name=known.name, label=label.lower())
     if known.kind is FitKind.GGUF_REPO:
-        return f"localq pull {known.name}:{label}"
-    return f"localq pull {known.name}"
+        return msg("localq pull {name}:{label}", name=known.name, label=label)
+    return msg("localq pull {name}", name=known.name)
 
 
 def _licence(known: DescribedModel) -> str:

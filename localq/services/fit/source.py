@@ -18,6 +18,7 @@ from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.fit.offers import LOSSLESS, Offer, offers_like, offers_to_make, plain
 from localq.services.make.destination import repo_of
 from localq.services.pull.related_repositories import quant_files, total_bytes
@@ -58,8 +59,8 @@ def known_here(model: Model, *, every: bool) -> DescribedModel:
     """A checkpoint or GGUF on disk. BadFileError, NotFoundError, UnsupportedError."""
     if model.format.is_file and not model.path.is_file():
         raise NotFoundError(
-            f"{model.name}: its file is gone: {model.path}",
-            hint=f"forget it with: localq rm {model.name}",
+            msg("{name}: its file is gone: {path}", name=model.name, path=model.path),
+            hint=msg("forget it with: localq rm {name}", name=model.name),
         )
     warnings: tuple[str, ...] = ()
     kind = FitKind.CHECKPOINT
@@ -166,7 +167,8 @@ def _known_files(
     every = quant_files(source.repo, source.files)
     if not every:
         raise NotFoundError(
-            f"{source.repo} has no whole GGUF file", hint="choose another repository"
+            msg("{repo} has no whole GGUF file", repo=source.repo),
+            hint=msg("choose another repository"),
         )
     sizes = {quant: total_bytes(files) for quant, files in every.items()}
     # Each shard has a header of its own to ask for; what is chosen most is estimated best.

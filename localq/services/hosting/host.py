@@ -12,6 +12,7 @@ from localq.engine.sampling import SamplingParams
 from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
 from localq.events import Emit, Note, Started, ignore
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.hosting.prepared import PreparedModel
 from localq.services.machine.engine import warn_about_engine
 
@@ -113,12 +114,17 @@ class ModelHost:
                 raise Cancelled
         try:
             if place.loaded is None or place.engine.pid is None:  # or its process died since
-                emit(Started(f"loading {prepared.model.name}"))
+                emit(Started(msg("loading {name}", name=prepared.model.name)))
                 warn_about_engine(self._library.paths, emit)
                 place.loaded = place.engine.load(prepared.settings, cancel=cancel)
                 problem = prepared.problem or place.engine.log_problem
                 if problem := problem or self._keep_record(prepared, place.loaded):
-                    emit(Note(f"nothing is kept of this run: {problem}", warning=True))
+                    emit(
+                        Note(
+                            msg("nothing is kept of this run: {problem}", problem=problem),
+                            warning=True,
+                        )
+                    )
             elif _in_library(prepared.model):
                 self._library.touch(prepared.model.name)
             return place.loaded

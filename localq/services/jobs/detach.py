@@ -12,6 +12,7 @@ from pathlib import Path
 from localq.errors import LocalqError, UsageError, storage_errors
 from localq.jobs import Job, JobProgress, JobState, JobStore
 from localq.library import Library
+from localq.messages import msg
 from localq.services.jobs.kinds import Request, draft_of, kind_of
 
 __all__ = ["resume_detached", "start_detached"]
@@ -44,8 +45,8 @@ def resume_detached(library: Library, job: Job, request: Request) -> Job:
 def _refuse_questions(request: Request, *, agreed: bool) -> None:
     if kind_of(request).may_ask(request) and not agreed:
         raise UsageError(
-            "this may need your consent, and a job without a terminal cannot ask",
-            hint="agree beforehand with --yes",
+            msg("this may need your consent, and a job without a terminal cannot ask"),
+            hint=msg("agree beforehand with --yes"),
         )
 
 
@@ -60,7 +61,7 @@ def _start(store: JobStore, job_id: int) -> Job:
 
 def _started(store: JobStore, job_id: int) -> Job:
     log = store.log(job_id)
-    with storage_errors(log, hint="let LOCALQ_HOME name another folder"):
+    with storage_errors(log, hint=msg("let LOCALQ_HOME name another folder")):
         log.parent.mkdir(parents=True, exist_ok=True)
         process = _spawn(job_id, log)
     threading.Thread(target=process.wait, daemon=True).start()  # nobody else asks how it ended
@@ -69,13 +70,18 @@ def _started(store: JobStore, job_id: int) -> Job:
         ended = process.poll() is not None  # before the look, which then sees its last word
         job = store.job(job_id)
         if job.state is JobState.FAILED:
-            raise LocalqError(job.error or f"job {job_id} failed", job.hint)
+            raise LocalqError(job.error or msg("job {job_id} failed", job_id=job_id), job.hint)
         if job.state is not JobState.QUEUED:
             return job
         if ended or time.monotonic() > deadline:
             process.kill()
             raise LocalqError(
-                f"job {job_id} did not start: {_last_line(log)}", hint=f"localq jobs log {job_id}"
+                msg(
+                    "job {job_id} did not start: {last_line}",
+                    job_id=job_id,
+                    last_line=_last_line(log),
+                ),
+                hint=msg("localq jobs log {job_id}", job_id=job_id),
             )
         time.sleep(_LOOK_SECONDS)
 

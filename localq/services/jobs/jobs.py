@@ -11,6 +11,7 @@ from localq.errors import LocalqError, UsageError
 from localq.events import Emit
 from localq.jobs import Job, JobState, JobStore, Recorder
 from localq.library import Library
+from localq.messages import msg
 from localq.paths import Paths
 from localq.services.consent import Consent, refuse
 from localq.services.jobs.kind import JobKind
@@ -88,9 +89,19 @@ def resumable(paths: Paths, job_id: int) -> Job:
     """The job, if it can be gone on with; UsageError where it is running or done."""
     job = JobStore(paths).job(job_id)
     if job.state.is_active:
-        raise UsageError(f"job {job_id} is {job.state}: {job.title}", hint="localq jobs --watch")
+        raise UsageError(
+            msg(
+                "job {job_id} is {state}: {title}", job_id=job_id, state=job.state, title=job.title
+            ),
+            hint="localq jobs --watch",
+        )
     if not job.state.is_resumable:
-        raise UsageError(f"job {job_id} is {job.state}: {job.title}", hint="localq jobs --all")
+        raise UsageError(
+            msg(
+                "job {job_id} is {state}: {title}", job_id=job_id, state=job.state, title=job.title
+            ),
+            hint="localq jobs --all",
+        )
     return job
 
 
@@ -106,7 +117,14 @@ def cancel_job(paths: Paths, job_id: int) -> Job:
     elif job.state is JobState.INTERRUPTED:
         store.cancel_idle(job_id)
     else:
-        raise UsageError(f"job {job_id} is {job.state} already: {job.title}")
+        raise UsageError(
+            msg(
+                "job {job_id} is {state} already: {title}",
+                job_id=job_id,
+                state=job.state,
+                title=job.title,
+            )
+        )
     return store.job(job_id)
 
 
@@ -129,7 +147,10 @@ def clear_jobs(
         for job in chosen:
             if job.state.is_active:
                 raise UsageError(
-                    f"job {job.id} is {job.state}: {job.title}", hint=f"localq jobs cancel {job.id}"
+                    msg(
+                        "job {id} is {state}: {title}", id=job.id, state=job.state, title=job.title
+                    ),
+                    hint=msg("localq jobs cancel {id}", id=job.id),
                 )
     else:
         chosen = [

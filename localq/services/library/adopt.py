@@ -27,6 +27,7 @@ from localq.library.adoptions import Adoption, Way
 from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.hashes import FileHash, SaidBy, verified
 from localq.library.linking import copy_file, hard_link, reflink
+from localq.messages import msg
 from localq.partials import partial_path, resumable_path, sweep_partials
 from localq.services.library.candidate import ImportCandidate
 
@@ -61,7 +62,7 @@ def adopt(
     else:
         way, staged = _link_all(library, candidate)
     if move and not _same_disk(library, found):
-        emit(Note("it lies on another disk: copying, then deleting it there"))
+        emit(Note(msg("it lies on another disk: copying, then deleting it there")))
     if way is Way.COPY or (way is Way.MOVE and not _same_disk(library, found)):
         staged, copied = _copy_all(library, candidate, emit, cancel)
     elif way is Way.MOVE:
@@ -82,8 +83,8 @@ def _refuse_links(found: ForeignModel) -> None:
     for file in found.files:
         if not stat.S_ISREG(file.path.lstat().st_mode):
             raise UsageError(
-                f"{file.path}: is a link; moving it would not move the model",
-                hint=f"name the file itself: {file.real}",
+                msg("{path}: is a link; moving it would not move the model", path=file.path),
+                hint=msg("name the file itself: {real}", real=file.real),
             )
 
 
@@ -99,7 +100,9 @@ def end_move(library: Library, found: ForeignModel, model: Model) -> None:
         return  # the library only refers to the files
     for file in sorted(found.files, key=lambda file: file.path.name == "config.json"):
         if file.real not in own:
-            with storage_errors(file.real, hint="the model is in the library; delete it there"):
+            with storage_errors(
+                file.real, hint=msg("the model is in the library; delete it there")
+            ):
                 file.real.unlink(missing_ok=True)
 
 
@@ -144,8 +147,13 @@ def _copy_all(
     free = shutil.disk_usage(folder).free
     if total - begun + _RESERVE > free:
         raise StorageError(
-            f"{folder}: a copy needs {total - begun:,} bytes, the disk has {free:,} left",
-            hint="leave --copy out, or free some space: localq trash empty, localq du",
+            msg(
+                "{folder}: a copy needs {total:,} bytes, the disk has {free:,} left",
+                folder=folder,
+                total=total - begun,
+                free=free,
+            ),
+            hint=msg("leave --copy out, or free some space: localq trash empty, localq du"),
         )
     done = 0
 
@@ -160,7 +168,9 @@ def _copy_all(
         if file.sha256 not in (None, hashes[file.real]):
             staged[file.real].unlink()
             raise BadFileError(
-                file.real, "its content is not what its name says", hint="get the model again there"
+                file.real,
+                msg("its content is not what its name says"),
+                hint=msg("get the model again there"),
             )
     return staged, hashes
 
@@ -209,7 +219,9 @@ def _admit_file(library: Library, partial: Path, target: Path, source: Path) -> 
         if not target.is_file() or not (
             target.samefile(source) or filecmp.cmp(target, source, shallow=False)
         ):
-            raise LibraryError(error.message, hint="localq doctor --repair looks into it") from None
+            raise LibraryError(
+                error.message, hint=msg("localq doctor --repair looks into it")
+            ) from None
         if partial != source:
             partial.unlink(missing_ok=True)
 

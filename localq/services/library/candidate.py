@@ -23,6 +23,7 @@ from localq.library.filenames import component_problem
 from localq.library.foreign import ForeignModel, FoundFile
 from localq.library.foreign.found import plain_file, walk_files
 from localq.library.model import OWN
+from localq.messages import msg
 from localq.services.library.headers import refuse_wrong_shapes
 from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
 
@@ -56,10 +57,11 @@ def found_at(path: Path) -> ForeignModel:
     if whole.is_dir():
         return _folder(whole)
     if not whole.is_file():
-        raise NotFoundError(f"{path}: no such file or folder")
+        raise NotFoundError(msg("{path}: no such file or folder", path=path))
     if whole.suffix.lower() == ".safetensors":
         raise UsageError(
-            f"{path}: is a part of a checkpoint", hint=f"name its folder: {whole.parent}"
+            msg("{path}: is a part of a checkpoint", path=path),
+            hint=msg("name its folder: {parent}", parent=whole.parent),
         )
     shards = [shard.path for shard in read_shards(whole)]
     files = [_checked(shard, shard.resolve().parent) for shard in shards]
@@ -76,13 +78,13 @@ def describe(library: Library, found: ForeignModel, name: str | None) -> ImportC
     for file in found.files:
         if file.real.is_relative_to(inside):
             raise LibraryError(
-                f"{file.path}: is in localq's own folder already",
-                hint="localq list shows the models, localq doctor what is amiss",
+                msg("{path}: is in localq's own folder already", path=file.path),
+                hint=msg("localq list shows the models, localq doctor what is amiss"),
             )
     repo, quant = parse_name(name) if name else (None, None)
     if found.folder is not None:
         if quant:
-            raise UsageError(f"{name!r}: a checkpoint's name has no quantization")
+            raise UsageError(msg("{name!r}: a checkpoint's name has no quantization", name=name))
         return _checkpoint(library, found, repo)
     return _gguf(library, found, repo, quant)
 
@@ -94,9 +96,11 @@ def refuse_no_model(file: GGUFFile) -> None:
     if file.architecture == "clip":
         what = _NO_MODEL["mmproj"]
     elif what is None and not file.tensors and "split.count" not in file.fields:
-        what = "a file without weights"
+        what = msg("a file without weights")
     if what:
-        raise UnsupportedError(f"{file.path}: is {what}, not a model that can be run")
+        raise UnsupportedError(
+            msg("{path}: is {what}, not a model that can be run", path=file.path, what=what)
+        )
 
 
 def _gguf(
@@ -105,7 +109,7 @@ def _gguf(
     first = found.files[0].path
     shards = read_shards(first)
     if [shard.path for shard in shards] != [file.path for file in found.files]:
-        raise BadFileError(first, "the files of the model are not all there")
+        raise BadFileError(first, msg("the files of the model are not all there"))
     refuse_no_model(shards[0])
     refuse_wrong_shapes(shards)
     known = safe_repo(found.repo) if found.repo else None
@@ -138,7 +142,13 @@ def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> Impo
     folder = library.checkpoint_folder(repo)
     for file in parts.values():
         if problem := component_problem(file.path.name):
-            raise UnsupportedError(f"{file.path}: localq gives no file that name: {problem}")
+            raise UnsupportedError(
+                msg(
+                    "{path}: localq gives no file that name: {problem}",
+                    path=file.path,
+                    problem=problem,
+                )
+            )
     chosen = replace(found, files=tuple(parts.values()))
     model = Model.new(
         repo,
@@ -161,10 +171,11 @@ def _parts(places: Collection[str], folder: Path) -> set[str]:
     try:
         found = find_weight_files(top, lambda name: read_json_object(folder / name))
     except IncompleteWeightsError as error:
-        raise BadFileError(folder, str(error), hint="get the missing files first") from None
+        raise BadFileError(folder, str(error), hint=msg("get the missing files first")) from None
     except AmbiguousWeightsError as error:
         raise UnsupportedError(
-            f"{folder}: {error}", hint="leave the files of one model in the folder"
+            msg("{folder}: {error}", folder=folder, error=error),
+            hint=msg("leave the files of one model in the folder"),
         ) from None
     weights = set(found.names) if found else set[str]()
     return weights | (_SMALL & set(places)) | set(module_files(places))
@@ -177,8 +188,8 @@ def _folder(path: Path) -> ForeignModel:
         refuse_adapter(path)
         ggufs = sorted(path.glob("*.gguf"))
         raise NotFoundError(
-            f"{path}: no config.json in it, so no checkpoint",
-            hint=f"name the files: localq import {ggufs[0]}" if ggufs else None,
+            msg("{path}: no config.json in it, so no checkpoint", path=path),
+            hint=msg("name the files: localq import {ggufs}", ggufs=ggufs[0]) if ggufs else None,
         )
     within = _root_of(path)
     below = walk_files(path, depth=1)

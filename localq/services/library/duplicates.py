@@ -18,6 +18,7 @@ from localq.events import Emit, Note, Progress, Unit
 from localq.library import Library
 from localq.library.disk import freed_by_deleting, inode_of
 from localq.library.hashes import SaidBy, hash_file, verified
+from localq.messages import msg
 from localq.partials import finish, partial_path
 
 __all__ = ["Duplicate", "DuplicatesResult", "find_duplicates"]
@@ -126,13 +127,22 @@ def _hash_all(
 
     for file in todo:
         if cancel.is_set():
-            raise Cancelled("stopped; nothing was changed")
+            raise Cancelled(msg("stopped; nothing was changed"))
         before = file.path.stat()
         sha256 = hash_file(file.path, cancel, count)
         place = library.place(file.path)
         said = known.get(place)
         if said is not None and said.sha256 != sha256:
-            emit(Note(f"{file.path}: its content changed; localq verify {file.model}", True))
+            emit(
+                Note(
+                    msg(
+                        "{path}: its content changed; localq verify {model}",
+                        path=file.path,
+                        model=file.model,
+                    ),
+                    True,
+                )
+            )
             continue
         hashes[file.path] = sha256
         by = said.said_by if said else SaidBy.RECORDED
@@ -169,7 +179,9 @@ def _link(library: Library, sha256: str, inside: list[_File], emit: Emit) -> int
                 or cached.sha256 != sha256
                 or not cached.still_holds(file.path.lstat())
             ):
-                raise LibraryError(f"{file.path}: changed meanwhile", hint="try again")
+                raise LibraryError(
+                    msg("{path}: changed meanwhile", path=file.path), hint=msg("try again")
+                )
         partial = partial_path(other.path)
         try:
             with storage_errors(other.path):
@@ -182,5 +194,5 @@ def _link(library: Library, sha256: str, inside: list[_File], emit: Emit) -> int
             library.place(other.path),
             verified(sha256, known.said_by, other.path.lstat(), time.time()),
         )
-        emit(Note(f"{other.path} is now a link to {kept.path}"))
+        emit(Note(msg("{path} is now a link to {path2}", path=other.path, path2=kept.path)))
     return saved

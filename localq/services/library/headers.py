@@ -8,6 +8,7 @@ from localq.errors import BadFileError
 from localq.formats.gguf import GGUFFile
 from localq.formats.tensor_shapes import wrong_shapes
 from localq.library import Model
+from localq.messages import msg
 
 __all__ = ["parameters_of", "refuse_wrong_shapes"]
 
@@ -32,7 +33,12 @@ def refuse_wrong_shapes(shards: Sequence[GGUFFile]) -> None:
         for wrong in wrong_shapes(shards[0].metadata, shard.tensors):
             raise BadFileError(
                 shard.path,
-                f"tensor {wrong.name} has shape {list(wrong.shape)}, but by its metadata it is "
-                f"{list(wrong.expected)}; llama.cpp would not load it",
-                hint="get or make the model again",
+                msg(
+                    "tensor {name} has shape {list}, but by its metadata it is {list2};"
+                    " llama.cpp would not load it",
+                    name=wrong.name,
+                    list=list(wrong.shape),
+                    list2=list(wrong.expected),
+                ),
+                hint=msg("get or make the model again"),
             )

@@ -25,6 +25,7 @@ from localq.events import Emit, Note, Started
 from localq.library import Library, Model
 from localq.library.adoptions import Way
 from localq.library.foreign import TOOLS, ForeignModel, Skipped, find_models
+from localq.messages import msg
 from localq.services.library.adopt import adopt, end_move
 from localq.services.library.candidate import ImportCandidate, describe, found_at
 
@@ -96,7 +97,7 @@ def import_models(
     known = _known_inodes(library)
     for found in _found(request):
         if cancel.is_set():
-            raise Cancelled("stopped; what was imported before stays")
+            raise Cancelled(msg("stopped; what was imported before stays"))
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
@@ -123,8 +124,8 @@ def import_models(
             skipped.append(Skipped(found.label, error.message))
     if request.names and not imported and not skipped:
         raise NotFoundError(
-            f"{request.tool} has no {', '.join(request.names)}",
-            hint=f"localq import --from {request.tool} lists what it has",
+            msg("{tool} has no {names}", tool=request.tool, names=", ".join(request.names)),
+            hint=msg("localq import --from {tool} lists what it has", tool=request.tool),
         )
     return ImportResult(tuple(imported), tuple(skipped), not listing)
 
@@ -142,15 +143,17 @@ def destinations(library: Library, request: ImportRequest) -> set[Path]:
 def _check(request: ImportRequest) -> None:
     if bool(request.paths) == bool(request.tool):
         raise UsageError(
-            "import what? Give files or folders, or --from a program",
-            hint=f"localq import FILE.gguf, or: localq import --from {next(iter(TOOLS))}",
+            msg("import what? Give files or folders, or --from a program"),
+            hint=msg(
+                "localq import FILE.gguf, or: localq import --from {next}", next=next(iter(TOOLS))
+            ),
         )
     if request.copy and request.move:
-        raise UsageError("--copy and --move exclude each other")
+        raise UsageError(msg("--copy and --move exclude each other"))
     if request.move and request.tool:
         raise UsageError(
-            f"--move would break {request.tool}, whose files these are",
-            hint="leave it out: a link takes no space",
+            msg("--move would break {tool}, whose files these are", tool=request.tool),
+            hint=msg("leave it out: a link takes no space"),
         )
 
 
@@ -220,8 +223,8 @@ def _held(
         if sizes and _has_content(library, model, candidate):
             return model  # the same, though nobody noted where it came from
         raise LibraryError(
-            f"{model.name}: there is another model of that name",
-            hint="choose a name with --name ORG/NAME[:QUANT]",
+            msg("{name}: there is another model of that name", name=model.name),
+            hint=msg("choose a name with --name ORG/NAME[:QUANT]"),
         )
     return None
 
@@ -245,7 +248,7 @@ def _take(
     cancel: threading.Event,
 ) -> Imported:
     found = candidate.found
-    emit(Started(f"importing {candidate.model.name}"))
+    emit(Started(msg("importing {name}", name=candidate.model.name)))
     for note in found.notes:
         emit(Note(note))
     model, way = adopt(library, candidate, emit, cancel, copy=request.copy, move=request.move)

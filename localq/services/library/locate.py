@@ -9,6 +9,7 @@ from localq.errors import NotFoundError, UnsupportedError
 from localq.formats.gguf_split import read_shards
 from localq.library import Library, Model, ModelFormat
 from localq.library.names import looks_like_path
+from localq.messages import msg
 
 __all__ = [
     "locate",
@@ -35,8 +36,8 @@ def locate_gguf(library: Library, text: str | None) -> Model:
     model = _on_disk(text) or library.find_gguf(text)
     if not model.format.is_runnable:
         raise NotFoundError(
-            f"{model.path}: a checkpoint cannot be run as it is",
-            hint=f"quantize it first: localq quantize q4_0 {model.path}",
+            msg("{path}: a checkpoint cannot be run as it is", path=model.path),
+            hint=msg("quantize it first: localq quantize q4_0 {path}", path=model.path),
         )
     _refuse_gone(model)
     return model
@@ -47,8 +48,8 @@ def locate_checkpoint(library: Library, text: str | None) -> Model:
     model = _on_disk(text) or library.find_checkpoint(text)
     if not model.format.is_original:
         raise UnsupportedError(
-            f"{model.path}: is a GGUF already",
-            hint=f"make another type of it: localq quantize q4_0 {model.path}",
+            msg("{path}: is a GGUF already", path=model.path),
+            hint=msg("make another type of it: localq quantize q4_0 {path}", path=model.path),
         )
     return model
 
@@ -108,8 +109,13 @@ def _refuse_gone(model: Model) -> None:
     is_file = model.format.is_file
     if not (model.path.is_file() if is_file else model.path.is_dir()):
         raise NotFoundError(
-            f"{model.name}: its {'file' if is_file else 'folder'} is gone: {model.path}",
-            hint=f"connect its disk, or forget it with: localq rm {model.name}",
+            msg(
+                "{name}: its {word} is gone: {path}",
+                name=model.name,
+                word=("file" if is_file else "folder"),
+                path=model.path,
+            ),
+            hint=msg("connect its disk, or forget it with: localq rm {name}", name=model.name),
         )
 
 
@@ -126,7 +132,7 @@ def _on_disk(text: str | None) -> Model | None:
     if path.is_file() and (looks_like_path(text) or path.suffix == ".gguf"):
         return _gguf(path)
     if looks_like_path(text):
-        raise NotFoundError(f"{text}: no such file or folder")
+        raise NotFoundError(msg("{text}: no such file or folder", text=text))
     return None
 
 

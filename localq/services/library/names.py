@@ -9,6 +9,7 @@ from pathlib import Path
 from localq.errors import UsageError
 from localq.formats.gguf import GGUFFile
 from localq.library.filenames import component_problem, safe_component
+from localq.messages import msg
 
 __all__ = ["LOCAL", "parse_name", "quant_of", "repo_of_gguf", "safe_repo"]
 
@@ -29,7 +30,8 @@ def parse_name(text: str) -> tuple[str, str | None]:
     parts = repo.split("/")
     if len(parts) > 2 or (colon and not quant):
         raise UsageError(
-            f"{text[:120]!r} is not a name for a model", hint="write it as ORG/NAME[:QUANT]"
+            msg("{text!r} is not a name for a model", text=text[:120]),
+            hint=msg("write it as ORG/NAME[:QUANT]"),
         )
     for part in [*parts, *([quant] if colon else [])]:
         safe_component(part)

@@ -14,6 +14,7 @@ from localq.library.model import Removed
 from localq.library.names import find
 from localq.library.sharing import Sharer, sharers
 from localq.library.trash import TrashEntry
+from localq.messages import msg
 
 __all__ = [
     "Emptied",
@@ -123,7 +124,7 @@ def empty_trash(
     if older_than is not None:
         chosen = [entry for entry in chosen if entry.removed_at <= time.time() - older_than]
     if names and not chosen:
-        raise NotFoundError("none of these was in the trash for so long")
+        raise NotFoundError(msg("none of these was in the trash for so long"))
     models = tuple(entry.model for entry in chosen)
     if dry_run:
         return Emptied(models, freed_by_deleting(file for e in chosen for file in e.files))
@@ -136,6 +137,8 @@ def parse_age(text: str) -> float:
     """7d, 12h, 30m or 90s as seconds."""
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip().lower())
     if match is None:
-        raise UsageError(f"{text!r} is not a time", hint="for example: --older-than 7d")
+        raise UsageError(
+            msg("{text!r} is not a time", text=text), hint=msg("for example: --older-than 7d")
+        )
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}[match[2]]
     return float(int(match[1]) * unit)

@@ -13,6 +13,7 @@ from localq.errors import BadFileError, Cancelled, LocalqError, NotFoundError
 from localq.events import Emit, Progress, Started, Unit
 from localq.library import Library, Model
 from localq.library.hashes import FileHash, SaidBy, hash_file, verified
+from localq.messages import msg
 from localq.services.library.headers import parameters_of
 
 __all__ = ["FileCheck", "ModelCheck", "Verdict", "VerifyResult", "mend", "verify"]
@@ -74,7 +75,7 @@ def verify(
     models = [library.find(name) for name in names] if names else library.models()
     models = list({model.name: model for model in models}.values())
     if names == () and not models:
-        raise NotFoundError("the library has no models yet", hint="localq pull")
+        raise NotFoundError(msg("the library has no models yet"), hint="localq pull")
     total, done = sum(model.size_bytes for model in models), 0
 
     def count(size: int) -> None:
@@ -85,8 +86,8 @@ def verify(
     checked: list[ModelCheck] = []
     for model in models:
         if cancel.is_set():
-            raise Cancelled("stopped; the models before this one were verified")
-        emit(Started(f"verifying {model.name}"))
+            raise Cancelled(msg("stopped; the models before this one were verified"))
+        emit(Started(msg("verifying {name}", name=model.name)))
         known = library.hashes.of_model(model.name)
         sizes = library.sizes(model)
         files = tuple(
@@ -145,18 +146,26 @@ def mend(library: Library, model: Model) -> str:
     """The command, or the steps, to get a damaged model back."""
     adopted = next(iter(library.adoptions.of_model(model.name).values()), None)
     if adopted is not None and adopted.tool:
-        return f"get it again in {adopted.tool}, then: localq rm {model.name} --now"
+        return msg(
+            "get it again in {tool}, then: localq rm {name} --now",
+            tool=adopted.tool,
+            name=model.name,
+        )
     if adopted is not None:
-        return f"localq rm {model.name}, then import a good copy of {adopted.source}"
+        return msg(
+            "localq rm {name}, then import a good copy of {source}",
+            name=model.name,
+            source=adopted.source,
+        )
     repo = model.source.repo
     if repo is None:
-        return f"localq rm {model.name}, then make it again"
+        return msg("localq rm {name}, then make it again", name=model.name)
     base, _, quant = model.name.partition(":")
     pulled = f"{repo}@{model.source.revision}" if model.source.revision else repo
     if model.format.is_original:
-        return f"localq pull {pulled} --force"
+        return msg("localq pull {pulled} --force", pulled=pulled)
     if any(known.said_by is SaidBy.HUB for known in library.hashes.of_model(model.name).values()):
-        return f"localq pull {pulled}:{quant} --force"
+        return msg("localq pull {pulled}:{quant} --force", pulled=pulled, quant=quant)
     if any(other.name == base for other in library.models()):
-        return f"localq quantize {quant.lower()} {base} --force"
-    return f"localq pull {pulled} --as {quant.lower()} --force"
+        return msg("localq quantize {quant} {base} --force", quant=quant.lower(), base=base)
+    return msg("localq pull {pulled} --as {quant} --force", pulled=pulled, quant=quant.lower())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from localq.errors import UnsupportedError
 from localq.formats.gguf import GGUFFile
 from localq.library import Model
+from localq.messages import msg
 from localq.planning.architectures import DIFFUSION, ENCODERS
 
 __all__ = ["check_writes_text"]
@@ -16,12 +17,16 @@ def check_writes_text(model: Model, file: GGUFFile) -> None:
     looks_ahead = file.metadata.get(f"{architecture}.attention.causal") is False
     if architecture in DIFFUSION:
         raise UnsupportedError(
-            f"{model.name}: a diffusion model does not write text token by token",
-            hint="take a model of another architecture: localq search WORDS",
+            msg("{name}: a diffusion model does not write text token by token", name=model.name),
+            hint=msg("take a model of another architecture: localq search WORDS"),
         )
     if architecture in ENCODERS or looks_ahead:
         raise UnsupportedError(
-            f"{model.name}: an embedding model ({architecture}) turns text into numbers and does"
-            " not write any",
-            hint=f"programs that embed take its file: localq path {model.name}",
+            msg(
+                "{name}: an embedding model ({architecture}) turns text into numbers and"
+                " does not write any",
+                name=model.name,
+                architecture=architecture,
+            ),
+            hint=msg("programs that embed take its file: localq path {name}", name=model.name),
         )

@@ -17,6 +17,7 @@ from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import HardwareProfile
 from localq.library import Library
+from localq.messages import msg
 from localq.planning.measurements import (
     Benchmark,
     Measurements,
@@ -54,11 +55,24 @@ class BenchRequest:
     def __post_init__(self) -> None:
         for what, value in (("prompt", self.n_prompt), ("generation", self.n_generate)):
             if not 0 <= value <= _MOST_TOKENS:
-                raise UsageError(f"a {what} of {value} tokens; it must be 0 to {_MOST_TOKENS:,}")
+                raise UsageError(
+                    msg(
+                        "a {what} of {value} tokens; it must be 0 to {most_tokens:,}",
+                        what=what,
+                        value=value,
+                        most_tokens=_MOST_TOKENS,
+                    )
+                )
         if not self.n_prompt and not self.n_generate:
-            raise UsageError("nothing to measure: neither a prompt nor a generation")
+            raise UsageError(msg("nothing to measure: neither a prompt nor a generation"))
         if not 1 <= self.repetitions <= _MOST_REPETITIONS:
-            raise UsageError(f"{self.repetitions} repetitions; it must be 1 to {_MOST_REPETITIONS}")
+            raise UsageError(
+                msg(
+                    "{repetitions} repetitions; it must be 1 to {most_repetitions}",
+                    repetitions=self.repetitions,
+                    most_repetitions=_MOST_REPETITIONS,
+                )
+            )
 
     @property
     def tokens(self) -> int:
@@ -86,7 +100,7 @@ def bench(
         check_plan(planned)
     # Without the engine's own choice of threads, which would be measured too.
     settings = replace(load_settings(model.path, planned.plan), adapt_threads=False)
-    emit(Started(f"measuring {model.name}"))
+    emit(Started(msg("measuring {name}", name=model.name)))
     with open_engine(library.paths, emit) as engine:
         loaded = engine.load(settings, cancel=cancel)
         tests = tuple(_tests(engine, request, emit, cancel))
@@ -107,10 +121,15 @@ def bench(
     try:
         Measurements(Database(library.paths.database)).add(run)
     except (LibraryError, StorageError) as error:  # what was measured is shown all the same
-        emit(Note(f"the result was not kept: {error}", warning=True))
+        emit(Note(msg("the result was not kept: {error}", error=error), warning=True))
     for test in run.tests:
         if test.stddev > _UNSTEADY * test.mean:
-            emit(Note(f"{test.name} varies by more than a tenth: the machine is busy", True))
+            emit(
+                Note(
+                    msg("{name} varies by more than a tenth: the machine is busy", name=test.name),
+                    True,
+                )
+            )
     return run
 
 

@@ -20,6 +20,7 @@ from localq.hardware.compiler import compiler_flags
 from localq.hardware.installation import Installer
 from localq.hardware.machine import LocalMachine, Machine
 from localq.hardware.profile import Finding
+from localq.messages import msg
 from localq.paths import Paths
 
 __all__ = [
@@ -82,7 +83,12 @@ def warn_about_engine(paths: Paths, emit: Emit) -> None:
     known of it."""
     verdict = None if chosen_mode() else engine_verdict(paths.cache)
     if verdict and verdict.mode and verdict.problem:
-        emit(Note(f"{verdict.problem}; localq engine check says what mends it", warning=True))
+        emit(
+            Note(
+                msg("{problem}; localq engine check says what mends it", problem=verdict.problem),
+                warning=True,
+            )
+        )
 
 
 def installer_for(machine: Machine) -> Installer:
@@ -109,5 +115,5 @@ def _finding(verdict: EngineVerdict) -> Finding | None:
 def _no_engine() -> Finding | None:
     if engine_version() is not None:
         return None
-    problem = "llama-cpp-python, the engine, is not installed"
+    problem = msg("llama-cpp-python, the engine, is not installed")
     return engine_fault(problem, installer_for(LocalMachine()), ())

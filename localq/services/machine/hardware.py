@@ -14,6 +14,7 @@ from localq.hardware.detect import detect, with_engine
 from localq.hardware.disk import disk_space, measure_disk
 from localq.hardware.machine import LocalMachine, Machine
 from localq.hardware.profile import Device, EngineBuild, Finding, HardwareProfile, QuantizeCodecs
+from localq.messages import msg
 from localq.paths import Paths
 from localq.services.machine.engine import engine_finding, installer_for
 
@@ -44,10 +45,10 @@ def inspect_hardware(
     profile = replace(profile, disk=disk_space(paths.models), codecs=_quantize_codecs())
     if not request.measure_disk:
         return profile
-    emit(Started("measuring the disk"))
+    emit(Started(msg("measuring the disk")))
 
     def on_progress(done: int, total: int) -> None:
-        emit(Progress("measuring the disk", done, total))
+        emit(Progress(msg("measuring the disk"), done, total))
 
     try:
         disk = measure_disk(paths.partial, cancel=cancel, on_progress=on_progress)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from localq.database import Database
 from localq.engine.client import LoadedModel, LoadSettings
 from localq.engine.memory_report import BufferMemory
+from localq.messages import msg
 from localq.paths import Paths
 from localq.planning.estimate import MemoryEstimate
 from localq.planning.memory_ledger import LedgerEntry, MemoryLedger, MemoryParts
@@ -15,7 +16,7 @@ from localq.planning.memory_ledger import LedgerEntry, MemoryLedger, MemoryParts
 __all__ = ["ledger", "measured_parts", "record_load"]
 
 _MAPPED = "_Mapped"
-_HOST = "CPU"
+_HOST = msg("CPU")
 _WAIT_SECONDS = 2.0  # nobody waits for a note
 
 

@@ -18,6 +18,7 @@ from localq.hardware.machine import LocalMachine
 from localq.hardware.profile import HardwareProfile
 from localq.json_codec import to_json
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.planning.model_shape import ModelShape, read_shape
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.planning.plan import make_plan
@@ -114,7 +115,12 @@ def forget_plan_options(library: Library, model: Model) -> bool:
 def check_plan_options(plan_options: PlanOptions) -> None:
     """UsageError names the option that makes no sense."""
     if plan_options.flash_attn not in (None, "auto", "on", "off"):
-        raise UsageError(f"flash_attn is {plan_options.flash_attn!r}; it is auto, on or off")
+        raise UsageError(
+            msg(
+                "flash_attn is {flash_attn!r}; it is auto, on or off",
+                flash_attn=plan_options.flash_attn,
+            )
+        )
     # With "off" quantized values are refused, which is for the plan to say.
     unplanned_settings(Path(), replace(plan_options, flash_attn=None))
 
@@ -131,10 +137,10 @@ def check_plan(planned: PlannedModel) -> None:
         return
     hints = "; or ".join(plan.suggestions)
     raise EngineError(
-        f"{planned.model.name} cannot run here: {plan.problem}",
-        hint=f"{hints}; --force tries it all the same"
+        msg("{name} cannot run here: {problem}", name=planned.model.name, problem=plan.problem),
+        hint=msg("{hints}; --force tries it all the same", hints=hints)
         if hints
-        else "--force tries it all the same",
+        else msg("--force tries it all the same"),
     )
 
 

@@ -17,6 +17,7 @@ from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import HardwareProfile
 from localq.library import Library
+from localq.messages import msg
 from localq.planning.measurements import (
     Measurements,
     Subject,
@@ -68,8 +69,13 @@ class TuneRequest:
     def __post_init__(self) -> None:
         if not _LEAST_BUDGET <= self.budget <= _MOST_BUDGET:
             raise UsageError(
-                f"a budget of {self.budget:g} seconds;"
-                f" it must be {_LEAST_BUDGET:g} to {_MOST_BUDGET:,.0f}"
+                msg(
+                    "a budget of {budget:g} seconds; it must be {least_budget:g} to"
+                    " {most_budget:,.0f}",
+                    budget=self.budget,
+                    least_budget=_LEAST_BUDGET,
+                    most_budget=_MOST_BUDGET,
+                )
             )
 
 
@@ -124,14 +130,17 @@ def tune(
     if (others := _others()) > _MUCH_LOAD:
         emit(
             Note(
-                f"other programs keep {others:.1f} processors busy: what is fastest now may not be"
-                " so later",
+                msg(
+                    "other programs keep {others:.1f} processors busy: what is fastest now may"
+                    " not be so later",
+                    others=others,
+                ),
                 warning=True,
             )
         )
         if not request.force:
             not_kept = "other programs were busy; run it again when they are done, or with --force"
-    emit(Started(f"measuring {model.name}"))
+    emit(Started(msg("measuring {name}", name=model.name)))
     with open_engine(library.paths, emit) as engine:
         budget = _Budget(request.budget, began, clock)
         sweeps = _Sweeps(engine, settings, budget, emit, cancel)
@@ -276,7 +285,16 @@ class _Sweeps:
             try:
                 contest.record(candidate, cost(candidate))
             except EngineError as error:  # what does not fit is no choice
-                self._emit(Note(f"{setting} {candidate}: {error.message}"))
+                self._emit(
+                    Note(
+                        msg(
+                            "{setting} {candidate}: {message}",
+                            setting=setting,
+                            candidate=candidate,
+                            message=error.message,
+                        )
+                    )
+                )
                 contest.record(candidate, float("inf"))
         for value, seconds in sorted(contest.costs.items()):
             self.points.append(TuningPoint(setting, value, 1 / seconds))

@@ -12,6 +12,7 @@ from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelSource
+from localq.messages import msg
 from localq.services.library.locate import locate_checkpoint
 from localq.services.make.destination import target_of
 from localq.services.make.lossless import LOSSLESS, own_type
@@ -77,20 +78,28 @@ def convert_adapter_folder(
         type_ = request.type or QuantType.F32
         if type_ not in LOSSLESS:
             raise UsageError(
-                f"an adapter does not become {type_.name}",
-                hint="choose f32, f16 or bf16; --merge makes a model of any type",
+                msg("an adapter does not become {name}", name=type_.name),
+                hint=msg("choose f32, f16 or bf16; --merge makes a model of any type"),
             )
         model = convert_adapter(adapter, base)
         target = _adapter_target(request.output, name, type_, force=request.force)
     inside = request.merge and request.output is None
     if inside and not request.force and (made := library.get(f"{repo}:{type_.name}")):
-        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
+        raise LibraryError(
+            msg("{name} is there already", name=made.name), hint=msg("replace it with --force")
+        )
     for warning in model.warnings:
         emit(Note(warning, warning=True))
     layout = lay_out(model.fields, model.tensors, QuantOptions(type_))
     files = source_files(layout) | {path for path in request.adapter.iterdir() if path.is_file()}
     file = FileToMake(target, layout, layout_key(layout, files))
-    emit(Started(f"{name} with {source.name} -> {type_.name}" if request.merge else name))
+    emit(
+        Started(
+            msg("{name} with {name2} -> {name3}", name=name, name2=source.name, name3=type_.name)
+            if request.merge
+            else name
+        )
+    )
     with make_whole(library, [file], inside=inside, replace=request.force or inside) as making:
         (one,) = making.files
         sha256 = write_file(
@@ -122,7 +131,8 @@ def _base(library: Library, named: str | None, request: AdapterRequest) -> Model
     wanted = request.base or named
     if wanted is None:
         raise UsageError(
-            f"{request.adapter}: does not name its base model", hint="name it: --base MODEL"
+            msg("{adapter}: does not name its base model", adapter=request.adapter),
+            hint=msg("name it: --base MODEL"),
         )
     try:
         return locate_checkpoint(library, wanted)
@@ -130,8 +140,12 @@ def _base(library: Library, named: str | None, request: AdapterRequest) -> Model
         if request.base:
             raise
         raise NotFoundError(
-            f"{request.adapter}: is an adapter for {wanted[:200]}, whose checkpoint is not here",
-            hint=f"localq pull {wanted[:200]}, or name a copy: --base FOLDER",
+            msg(
+                "{adapter}: is an adapter for {wanted}, whose checkpoint is not here",
+                adapter=request.adapter,
+                wanted=wanted[:200],
+            ),
+            hint=msg("localq pull {wanted}, or name a copy: --base FOLDER", wanted=wanted[:200]),
         ) from error
 
 
@@ -147,7 +161,12 @@ def _adapter_target(output: Path | None, name: str, type_: QuantType, *, force: 
     if target.is_dir():
         target /= f"{name}-{type_.name}.gguf"
     if target.suffix != ".gguf":
-        raise UsageError(f"{target.name}: the output must be named *.gguf", hint="-o NAME.gguf")
+        raise UsageError(
+            msg("{name}: the output must be named *.gguf", name=target.name),
+            hint=msg("-o NAME.gguf"),
+        )
     if target.exists() and not force:
-        raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+        raise LibraryError(
+            msg("{target}: is there already", target=target), hint=msg("replace it with --force")
+        )
     return target

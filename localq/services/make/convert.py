@@ -12,6 +12,7 @@ from localq.errors import UsageError, storage_errors
 from localq.events import Emit
 from localq.formats.types import QuantType
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.library.locate import locate_checkpoint, locate_convertible
 from localq.services.make.destination import made_before, repo_of, require_space, target_of
@@ -62,8 +63,12 @@ def convert(
     type_ = request.type or own_type(source)
     if type_ not in LOSSLESS:
         raise UsageError(
-            f"convert does not quantize to {type_.name}",
-            hint=f"localq quantize {type_.name.lower()} {request.model or source.name}",
+            msg("convert does not quantize to {name}", name=type_.name),
+            hint=msg(
+                "localq quantize {name} {model}",
+                name=type_.name.lower(),
+                model=request.model or source.name,
+            ),
         )
     native = QuantizeRequest(type_, request.model, request.output, request.force)
     return quantize(library, native, emit, cancel)

@@ -11,6 +11,7 @@ from localq.errors import LibraryError, StorageError, UsageError
 from localq.events import Emit, Note
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelSource
+from localq.messages import msg
 
 __all__ = [
     "existing_folder",
@@ -44,15 +45,20 @@ def target_of(
     if output is None:
         target = library.gguf_path(repo, type_.name)
         if target == source.path:
-            raise UsageError(f"{source.name} is {type_.name} already")
+            raise UsageError(msg("{name} is {name2} already", name=source.name, name2=type_.name))
         return target
     name = f"{repo.rpartition('/')[2]}-{type_.name}.gguf"
     target = outside_file(library, output, name)
     if target.exists():
         if target.samefile(source.path):
-            raise UsageError(f"{target}: is the input itself", hint="choose another name")
+            raise UsageError(
+                msg("{target}: is the input itself", target=target), hint=msg("choose another name")
+            )
         if not force:
-            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+            raise LibraryError(
+                msg("{target}: is there already", target=target),
+                hint=msg("replace it with --force"),
+            )
     return target
 
 
@@ -62,15 +68,18 @@ def outside_file(library: Library, output: Path, name: str) -> Path:
     if target.is_dir():
         target /= name
     if not target.parent.is_dir():
-        raise StorageError(f"{target.parent}: no such folder", hint="make it first")
+        raise StorageError(
+            msg("{parent}: no such folder", parent=target.parent), hint=msg("make it first")
+        )
     if target.suffix != ".gguf":
         raise UsageError(
-            f"{target.name}: the output must be named *.gguf", hint=f"try -o {target}.gguf"
+            msg("{name}: the output must be named *.gguf", name=target.name),
+            hint=msg("try -o {target}.gguf", target=target),
         )
     if target.resolve().is_relative_to(library.paths.models.resolve()):
         raise UsageError(
-            f"{target}: is inside localq's own library",
-            hint="choose a place outside with -o",
+            msg("{target}: is inside localq's own library", target=target),
+            hint=msg("choose a place outside with -o"),
         )
     return target
 
@@ -95,12 +104,14 @@ def made_before(
         return None
     if made.source != source or since > made.created_at:
         raise LibraryError(
-            f"{made.name} was made from another revision of the model",
-            hint="make it anew with --force",
+            msg("{name} was made from another revision of the model", name=made.name),
+            hint=msg("make it anew with --force"),
         )
     if not is_plain:
-        raise LibraryError(f"{made.name} is there already", hint="replace it with --force")
-    emit(Note(f"{made.name} is there already; --force makes it anew"))
+        raise LibraryError(
+            msg("{name} is there already", name=made.name), hint=msg("replace it with --force")
+        )
+    emit(Note(msg("{name} is there already; --force makes it anew", name=made.name)))
     library.touch(made.name)
     return library.find(made.name)
 
@@ -116,8 +127,15 @@ def require_space(folder: Path, size_bytes: int, begun: Sequence[Path] = ()) -> 
             free += getattr(path.stat(), "st_blocks", 0) * 512  # not its holes
     if size_bytes > free:
         raise StorageError(
-            f"{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
-            hint="free some space (localq trash empty), take a smaller type, or another disk: -o",
+            msg(
+                "{folder}: the file needs {size_bytes:,} bytes, the disk has {free:,} left",
+                folder=folder,
+                size_bytes=size_bytes,
+                free=free,
+            ),
+            hint=msg(
+                "free some space (localq trash empty), take a smaller type, or another disk: -o"
+            ),
         )
 
 

@@ -22,6 +22,7 @@ from localq.errors import (
 from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
 from localq.services.make.destination import outside_file
@@ -54,9 +55,15 @@ class ImatrixRequest:
 
     def __post_init__(self) -> None:
         if self.n_ctx < _LEAST_CONTEXT:
-            raise UsageError(f"a chunk of {self.n_ctx} tokens; it must have {_LEAST_CONTEXT}")
+            raise UsageError(
+                msg(
+                    "a chunk of {n_ctx} tokens; it must have {least_context}",
+                    n_ctx=self.n_ctx,
+                    least_context=_LEAST_CONTEXT,
+                )
+            )
         if self.chunks is not None and self.chunks < 1:
-            raise UsageError(f"{self.chunks} chunks; it must be at least 1")
+            raise UsageError(msg("{chunks} chunks; it must be at least 1", chunks=self.chunks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,22 @@ def make_imatrix(
     target = outside_file(library, request.output or Path(name), name)
     if target.exists():
         if target.samefile(model.path):
-            raise LibraryError(f"{target}: is the model itself", hint="choose another file with -o")
+            raise LibraryError(
+                msg("{target}: is the model itself", target=target),
+                hint=msg("choose another file with -o"),
+            )
         if not request.force:
-            raise LibraryError(f"{target}: is there already", hint="replace it with --force")
+            raise LibraryError(
+                msg("{target}: is there already", target=target),
+                hint=msg("replace it with --force"),
+            )
     if model.quant not in _PRECISE:
         emit(
             Note(
-                f"{model.name} is quantized already; F16 or BF16 would measure more exactly",
+                msg(
+                    "{name} is quantized already; F16 or BF16 would measure more exactly",
+                    name=model.name,
+                ),
                 warning=True,
             )
         )
@@ -142,7 +158,7 @@ def _observe(
     from localq.services.machine.engine import open_engine
 
     n_ctx = request.n_ctx
-    emit(Started(f"{model.name} reads {request.text.name}"))
+    emit(Started(msg("{name} reads {name2}", name=model.name, name2=request.text.name)))
     with open_engine(library.paths, emit) as engine:
         settings = LoadSettings(
             model.path, n_ctx=n_ctx, n_threads=cpu_threads(), n_batch=min(n_ctx, _BATCH)
@@ -151,8 +167,12 @@ def _observe(
         if 0 < loaded.n_ctx_train < n_ctx:
             emit(
                 Note(
-                    f"chunks of {n_ctx:,} tokens are longer than the {loaded.n_ctx_train:,} the"
-                    " model was trained with",
+                    msg(
+                        "chunks of {n_ctx:,} tokens are longer than the {n_ctx_train:,} the model"
+                        " was trained with",
+                        n_ctx=n_ctx,
+                        n_ctx_train=loaded.n_ctx_train,
+                    ),
                     warning=True,
                 )
             )
@@ -160,8 +180,13 @@ def _observe(
         chunks = len(tokens) // n_ctx
         if chunks == 0:
             raise UsageError(
-                f"{request.text}: {len(tokens):,} tokens, but one chunk takes {n_ctx:,}",
-                hint="give a longer text, or a smaller --ctx",
+                msg(
+                    "{text}: {tokens:,} tokens, but one chunk takes {n_ctx:,}",
+                    text=request.text,
+                    tokens=len(tokens),
+                    n_ctx=n_ctx,
+                ),
+                hint=msg("give a longer text, or a smaller --ctx"),
             )
         chunks = min(chunks, request.chunks or chunks)
         _read_chunks(engine, tokens[: chunks * n_ctx], n_ctx, emit, cancel)
@@ -183,22 +208,39 @@ def _read_chunks(
         speed = done / max(time.monotonic() - began, 1e-9)
         left = (total - done) / speed
         if start == 0 and left > _WORTH_SAYING_SECONDS:
-            emit(Note(f"{speed:,.0f} tokens per second; about {duration(left)} left"))
+            emit(
+                Note(
+                    msg(
+                        "{speed:,.0f} tokens per second; about {left} left",
+                        speed=speed,
+                        left=duration(left),
+                    )
+                )
+            )
         emit(Progress(stage, done, total, Unit.TOKENS))
 
 
 def _read_text(path: Path) -> str:
     try:
         if not path.is_file():
-            raise NotFoundError(f"{path}: no such text file")
+            raise NotFoundError(msg("{path}: no such text file", path=path))
         if path.stat().st_size > _MAX_TEXT_BYTES:
             raise UsageError(
-                f"{path}: {path.stat().st_size:,} bytes of text are more than needed",
-                hint=f"a part of at most {byte_size(_MAX_TEXT_BYTES)} will do",
+                msg(
+                    "{path}: {st_size:,} bytes of text are more than needed",
+                    path=path,
+                    st_size=path.stat().st_size,
+                ),
+                hint=msg(
+                    "a part of at most {max_text_bytes} will do",
+                    max_text_bytes=byte_size(_MAX_TEXT_BYTES),
+                ),
             )
         data = path.read_bytes()
     except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise StorageError(
+            msg("{path}: cannot be read: {strerror}", path=path, strerror=error.strerror or error)
+        ) from error
     # The reference drops a line break at the end; so the last token is the same.
     return data.decode("utf-8", "replace").removesuffix("\n")
 
@@ -235,7 +277,9 @@ def _unused(sums: Mapping[str, ActivationSums]) -> str | None:
     partly = [name for name, entry in sums.items() if not entry.counts.all()]
     if not partly:
         return None
-    return (
-        f"in {len(partly)} of {len(sums)} tensors there are experts that the text did not reach;"
-        " more text, or more varied text, would"
+    return msg(
+        "in {partly} of {sums} tensors there are experts that the text did not"
+        " reach; more text, or more varied text, would",
+        partly=len(partly),
+        sums=len(sums),
     )

@@ -15,6 +15,7 @@ from localq.errors import (
 from localq.events import Emit, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.consent import Consent
 
 __all__ = ["LOSSLESS", "convert_with_llama_cpp", "own_type"]
@@ -53,25 +54,40 @@ def convert_with_llama_cpp(
     if outtype not in OUTPUT_TYPES:
         names = ", ".join(type_.name.lower() for type_ in OUTPUT_TYPES)
         raise UsageError(
-            f"llama.cpp's converter does not write {outtype.name}", hint=f"choose one of: {names}"
+            msg("llama.cpp's converter does not write {name}", name=outtype.name),
+            hint=msg("choose one of: {names}", names=names),
         )
     if _is_unknown_to_llama_cpp(source.architecture):
         raise UnsupportedError(
-            f"llama.cpp's converter does not know the architecture {source.architecture[:100]!r}",
-            hint="choose another model, or a newer localq: pip install --upgrade localq",
+            msg(
+                "llama.cpp's converter does not know the architecture {architecture!r}",
+                architecture=source.architecture[:100],
+            ),
+            hint=msg("choose another model, or a newer localq: pip install --upgrade localq"),
         )
     log = library.paths.log / "llama.cpp-converter.log"
     root = library.paths.data / "llama.cpp-converter"
     converter = prepare_converter(root, log, emit, cancel, consent)
     if scripts := sorted(path.name for path in source.path.glob("*.py")):
         shown = ", ".join(scripts[:3])
-        question = (
-            f"{source.name} brings Python code of its own ({shown}), which llama.cpp's converter "
-            "may run as you. Do you trust it?"
+        question = msg(
+            "{name} brings Python code of its own ({shown}), which llama.cpp's"
+            " converter may run as you. Do you trust it?",
+            name=source.name,
+            shown=shown,
         )
         if not consent(question):
-            raise Cancelled("stopped; nothing of the checkpoint was run")
-    emit(Started(f"{source.name} -> {outtype.name}, by llama.cpp of {converter.release}"))
+            raise Cancelled(msg("stopped; nothing of the checkpoint was run"))
+    emit(
+        Started(
+            msg(
+                "{name} -> {name2}, by llama.cpp of {release}",
+                name=source.name,
+                name2=outtype.name,
+                release=converter.release,
+            )
+        )
+    )
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     scratch = library.paths.cache / "llama.cpp-converter"

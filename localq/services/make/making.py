@@ -14,6 +14,7 @@ from localq.errors import Cancelled, HubError, LocalqError, StorageError, storag
 from localq.formats.types import QuantType
 from localq.hub.source import AGAIN, CONTINUES
 from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.messages import msg
 from localq.services.make.destination import require_space
 
 if TYPE_CHECKING:
@@ -192,13 +193,13 @@ class _Lock:
     def __enter__(self) -> None:
         from filelock import Timeout
 
-        with storage_errors(self._path, hint="let LOCALQ_HOME name another folder"):
+        with storage_errors(self._path, hint=msg("let LOCALQ_HOME name another folder")):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(blocking=False)
             except Timeout:
                 raise LocalqError(
-                    "another localq is making this very file", hint="wait for it to end"
+                    msg("another localq is making this very file"), hint=msg("wait for it to end")
                 ) from None
 
     def __exit__(self, *_: object) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from localq.events import Emit, Note, Started
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.consent import Consent, refuse
 from localq.services.make.destination import made_before, repo_of
 from localq.services.make.lossless import convert_with_llama_cpp, own_type
@@ -53,7 +54,7 @@ def quantize(
             made_by = _by_llama_cpp(library, source, target, emit, cancel, consent)
             lossless = stack.enter_context(made_by)
         plan = plan_files(request, source, target, lossless)
-        emit(Started(f"{source.name} -> {request.type.name}"))
+        emit(Started(msg("{name} -> {name2}", name=source.name, name2=request.type.name)))
         for warning in plan.model.warnings:
             emit(Note(warning, warning=True))
         hashes = _write(library, request, plan, emit, cancel)

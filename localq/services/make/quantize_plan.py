@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localq.errors import LibraryError, UnsupportedError
 from localq.formats.types import TensorType
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.quantize.options import QuantOptions
 from localq.services.library.locate import locate_convertible, locate_source
 from localq.services.make.destination import repo_of, target_of
@@ -77,7 +78,9 @@ def plan_files(
     paths = shard_paths(target, len(layouts))
     for path in paths if len(paths) > 1 else ():  # of one file `target_of` has seen to that
         if request.output is not None and path.exists() and not request.force:
-            raise LibraryError(f"{path}: is there already", hint="replace it with --force")
+            raise LibraryError(
+                msg("{path}: is there already", path=path), hint=msg("replace it with --force")
+            )
     return QuantizePlan(source, repo, model, tuple(map(_file, paths, layouts)))
 
 
@@ -93,7 +96,13 @@ def _refuse_second_loss(source: Model, layout: FileLayout) -> None:
         stored = TensorType[tensor.source.lossless]
         if stored.is_quantized and tensor.type is not stored:
             raise UnsupportedError(
-                f"{source.name} is quantized already: {tensor.source.name} is {stored.name}, "
-                f"and would lose again as {tensor.type.name}",
-                hint="quantize the original checkpoint, or insist with --allow-requantize",
+                msg(
+                    "{name} is quantized already: {name2} is {name3}, and would lose again as"
+                    " {name4}",
+                    name=source.name,
+                    name2=tensor.source.name,
+                    name3=stored.name,
+                    name4=tensor.type.name,
+                ),
+                hint=msg("quantize the original checkpoint, or insist with --allow-requantize"),
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from localq.errors import UsageError
 from localq.formats.types import QuantType, TensorType
 from localq.library import Model
+from localq.messages import msg
 from localq.quantize.options import TypeRule, type_rule
 
 __all__ = ["QuantizeRequest", "QuantizeResult", "request_by_recipe"]
@@ -75,7 +76,8 @@ def request_by_recipe(path: Path) -> QuantizeRequest:
     wanted = recipe.quantize
     if wanted is None:
         raise UsageError(
-            f"{path} does not say how to quantize", hint="name the type: localq quantize q4_k_m"
+            msg("{path} does not say how to quantize", path=path),
+            hint=msg("name the type: localq quantize q4_k_m"),
         )
     return QuantizeRequest(
         wanted.type,

@@ -14,6 +14,7 @@ from localq.hub.backoff import RetryPolicy
 from localq.hub.passage import pass_through
 from localq.hub.progress import ByteCounter, TransferMonitor
 from localq.hub.source import Damaged
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.quantize.arrival import FileGroup
@@ -117,13 +118,17 @@ class _Arriving:
         try:
             self._attempt(unit)
         except _ArrivedDamaged as first:
-            self._monitor.note(Note(f"{first.message}; fetching it again", warning=True))
+            self._monitor.note(
+                Note(msg("{message}; fetching it again", message=first.message), warning=True)
+            )
             try:
                 self._attempt(unit)
             except _ArrivedDamaged as error:
                 raise HubError(
-                    f"{error.message}, for the second time",
-                    hint="run the same command again later; if it stays so, tell the model's owner",
+                    msg("{message}, for the second time", message=error.message),
+                    hint=msg(
+                        "run the same command again later; if it stays so, tell the model's owner"
+                    ),
                 ) from error
         self._settle(unit)
 
@@ -145,7 +150,12 @@ class _Arriving:
             except Damaged as error:
                 self._monitor.meter.add(-right)
                 raise _ArrivedDamaged(
-                    f"{self._remote.source.repo}: {file.path} arrived damaged: {error.message}"
+                    msg(
+                        "{repo}: {path} arrived damaged: {message}",
+                        repo=self._remote.source.repo,
+                        path=file.path,
+                        message=error.message,
+                    )
                 ) from error
             right += file.size
 
@@ -163,7 +173,7 @@ class _Arriving:
             raise BadFileError(
                 f"{source.repo}/{file.path}",
                 problem,
-                hint="its owner may have published it so; try another type, such as bf16",
+                hint=msg("its owner may have published it so; try another type, such as bf16"),
             ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from localq.display import byte_size
+from localq.messages import msg
 from localq.planning.comfort import fits_comfortably, memory_of
 from localq.recipes import KnownModel
 
@@ -62,16 +63,20 @@ def _choice(
     model: KnownModel, best: KnownModel, comfortable: list[KnownModel], total_memory: int | None
 ) -> Choice:
     if total_memory is None:
-        why = "the smallest; this machine's memory is not known" if model is best else ""
+        why = msg("the smallest; this machine's memory is not known") if model is best else ""
     elif model is best:
         why = (
-            f"runs comfortably in {byte_size(total_memory)} of memory"
+            msg(
+                "runs comfortably in {total_memory} of memory", total_memory=byte_size(total_memory)
+            )
             if comfortable
-            else f"the smallest, for {byte_size(total_memory)} of memory"
+            else msg(
+                "the smallest, for {total_memory} of memory", total_memory=byte_size(total_memory)
+            )
         )
     else:
         needed = memory_of(model.parameters)
-        why = f"needs about {byte_size(needed)} of memory"
+        why = msg("needs about {needed} of memory", needed=byte_size(needed))
         if model.parameters > best.parameters:
             # Larger than the recommended one, and offered all the same: what speaks against it.
             comfort = fits_comfortably(needed, total_memory)

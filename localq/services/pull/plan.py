@@ -16,6 +16,7 @@ from localq.hub.source import RemoteFile, Source
 from localq.hub.spec import ModelSpec, is_commit
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelFormat, ModelSource
+from localq.messages import msg
 from localq.services.pull.names import refuse_unsafe_names
 from localq.services.pull.remote import kept_folder
 
@@ -136,7 +137,9 @@ def plan_gguf(
     if mmproj:
         encoder = choose_mmproj(source.repo, source.files)
         if encoder.of > 1:
-            emit(Note(f"of {encoder.of} picture encoders: {encoder.file.path}"))
+            emit(
+                Note(msg("of {of} picture encoders: {path}", of=encoder.of, path=encoder.file.path))
+            )
         ending = f"-{encoder.type}" if encoder.type else ""
         files[single.with_name(f"{single.stem}{_ENCODER}{ending}.gguf")] = encoder.file
     refuse_unsafe_names(source.repo, [file.path for file in files.values()])

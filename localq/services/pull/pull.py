@@ -15,6 +15,7 @@ from localq.hub.selection import Selection
 from localq.hub.source import Source
 from localq.hub.staging import staging_folder
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.services.pull.plan import Plan, plan_checkpoint, plan_gguf
 from localq.services.pull.remote import as_published, forget_remote
 from localq.services.pull.source import DEMO, Choice, choices, find_source, recipe_here
@@ -81,7 +82,7 @@ def pull(library: Library, request: PullRequest, emit: Emit, cancel: threading.E
         refuse_unlike_listed(library, earlier, plan, emit, cancel)
     if earlier is not None and plan.is_whole() and not request.force:
         return _already_there(library, earlier, compared=True)
-    emit(Started(f"pulling {plan.name}"))
+    emit(Started(msg("pulling {name}", name=plan.name)))
     wanted = {path.relative_to(plan.root).as_posix(): file for path, file in plan.files.items()}
     with staging_folder(
         library.paths.partial, source.repo, source.revision, wanted, source.files
@@ -128,12 +129,13 @@ def prepare(
         return source, plan_checkpoint(library, source, selection, emit, cancel)
     if not spec.is_gguf:
         raise UsageError(
-            "--mmproj goes with a GGUF", hint=f"localq pull {spec.repo}:Q4_K_M --mmproj"
+            msg("--mmproj goes with a GGUF"),
+            hint=msg("localq pull {repo}:Q4_K_M --mmproj", repo=spec.repo),
         )
     if selection != Selection():
         raise UsageError(
-            "--include, --exclude and --all are for checkpoints, not for a GGUF",
-            hint=f"localq pull {spec.name}",
+            msg("--include, --exclude and --all are for checkpoints, not for a GGUF"),
+            hint=msg("localq pull {name}", name=spec.name),
         )
     return source, plan_gguf(library, source, spec, mmproj=request.mmproj, emit=emit)
 

@@ -28,6 +28,7 @@ from localq.hub.source import RemoteFile, Source
 from localq.hub.staging import partial_folder, staging_folder
 from localq.hub.weight_index import ReadIndex, index_reader
 from localq.library.filenames import component_problem
+from localq.messages import msg
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def open_remote_checkpoint(
         def read(path: Path, offset: int, count: int) -> bytes:
             nonlocal moved
             if count > _MOST_READ_BYTES:
-                raise BadFileError(path, f"{count:,} bytes to be looked at", offset=offset)
+                raise BadFileError(
+                    path, msg("{count:,} bytes to be looked at", count=count), offset=offset
+                )
             moved += count
             backoff = Backoff(policy or RetryPolicy(), cancel, quietly)
             return fetch_range(source, shards[path], offset, offset + count, backoff)
@@ -123,8 +126,16 @@ def choose_streamable(source: Source, read_index: ReadIndex, as_type: str = "TYP
     if chosen.weights is Weights.PYTORCH:
         last = chosen.weight_files[-1].path
         raise UnsupportedError(
-            f"{source.repo} has its weights in {last}, which cannot be quantized as it arrives",
-            hint=f"localq pull {source.repo}, then: localq quantize {as_type} {source.repo}",
+            msg(
+                "{repo} has its weights in {last}, which cannot be quantized as it arrives",
+                repo=source.repo,
+                last=last,
+            ),
+            hint=msg(
+                "localq pull {repo}, then: localq quantize {as_type} {repo}",
+                repo=source.repo,
+                as_type=as_type,
+            ),
         )
     return chosen
 
@@ -178,16 +189,25 @@ def _small_files(repo: str, chosen: Chosen) -> list[RemoteFile]:
         for part in file.path.split("/"):
             if problem := component_problem(part):
                 raise HubError(
-                    f"{repo} has a file that localq will not write: {file.path!r}: {problem}"
+                    msg(
+                        "{repo} has a file that localq will not write: {path!r}: {problem}",
+                        repo=repo,
+                        path=file.path,
+                        problem=problem,
+                    )
                 )
     if sum(file.size for file in small) > _MOST_SMALL_BYTES:
         raise HubError(
-            f"{repo} has more than {byte_size(_MOST_SMALL_BYTES)} of files beside its weights"
+            msg(
+                "{repo} has more than {most_small_bytes} of files beside its weights",
+                repo=repo,
+                most_small_bytes=byte_size(_MOST_SMALL_BYTES),
+            )
         )
     if not any(file.path == "config.json" for file in small):
         raise NotFoundError(
-            f"{repo} has no config.json: not a checkpoint that localq can use",
-            hint="choose the repository of the original model",
+            msg("{repo} has no config.json: not a checkpoint that localq can use", repo=repo),
+            hint=msg("choose the repository of the original model"),
         )
     return small
 

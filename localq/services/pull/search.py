@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from localq.errors import UsageError
 from localq.events import Emit
 from localq.hub.search import MAX_FOUND, FoundModel, SearchOrder, search_models
+from localq.messages import msg
 
 __all__ = ["FoundModel", "SearchOrder", "SearchRequest", "SearchResult", "search"]
 
@@ -33,7 +34,10 @@ def search(request: SearchRequest, emit: Emit, cancel: threading.Event) -> Searc
     UsageError for a limit it does not serve; OfflineError, HubError, Cancelled.
     """
     if not 1 <= request.limit <= MAX_FOUND:
-        raise UsageError(f"a search finds from 1 to {MAX_FOUND} models", hint="--limit 20")
+        raise UsageError(
+            msg("a search finds from 1 to {max_found} models", max_found=MAX_FOUND),
+            hint=msg("--limit 20"),
+        )
     models = search_models(
         request.words,
         gguf=request.gguf,

@@ -13,6 +13,7 @@ from localq.hub.folder import FolderSource
 from localq.hub.source import Source
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
+from localq.messages import msg
 from localq.recipes import RECIPE_FILE, known_models, load_recipe
 from localq.services.make.destination import existing_folder
 from localq.services.pull.choices import Choice, models_that_fit
@@ -54,7 +55,7 @@ def find_source(
         return _resolve(library, parse_spec(text), emit, cancel, as_it_is)
     if recipe := recipe_here():
         spec = _recipe_spec(recipe)
-        emit(Note(f"{recipe} asks for {spec.repo}"))
+        emit(Note(msg("{recipe} asks for {repo}", recipe=recipe, repo=spec.repo)))
         return _resolve(library, spec, emit, cancel, as_it_is)
     return _recommended(library, emit, cancel, as_it_is)
 
@@ -83,15 +84,15 @@ def _recommended(
 ) -> FoundSource:
     fitting = choices(library)
     if not fitting:
-        emit(Note("no known model fits this machine; taking the demo instead", warning=True))
+        emit(Note(msg("no known model fits this machine; taking the demo instead"), warning=True))
         return _demo()
     choice = fitting[0]
     try:
         found = _resolve(library, parse_spec(choice.repo), emit, cancel, as_it_is)
     except OfflineError as error:
-        emit(Note(f"{error.message}; taking the demo instead", warning=True))
+        emit(Note(msg("{message}; taking the demo instead", message=error.message), warning=True))
         return _demo()
-    emit(Note(f"taking {choice.repo}: {choice.why}"))
+    emit(Note(msg("taking {repo}: {why}", repo=choice.repo, why=choice.why)))
     return found
 
 
@@ -106,9 +107,11 @@ def _recipe_spec(path: Path) -> ModelSpec:
     try:
         spec = parse_spec(recipe.repo + revision)
     except UsageError as error:
-        raise BadFileError(path, f"model: {error.message}", hint=error.hint) from None
+        raise BadFileError(
+            path, msg("model: {message}", message=error.message), hint=error.hint
+        ) from None
     if spec.is_gguf:
-        raise BadFileError(path, "model.repo: a recipe starts from a checkpoint, not a GGUF")
+        raise BadFileError(path, msg("model.repo: a recipe starts from a checkpoint, not a GGUF"))
     return spec
 
 
@@ -130,10 +133,19 @@ def _resolve(
     except OfflineError as error:
         if held is None or spec.revision:
             raise
-        emit(Note(f"{error.message}; {held.name} is here, perhaps not its latest", warning=True))
+        emit(
+            Note(
+                msg(
+                    "{message}; {name} is here, perhaps not its latest",
+                    message=error.message,
+                    name=held.name,
+                ),
+                warning=True,
+            )
+        )
         return FoundSource(spec, held)
     if source.repo.casefold() != spec.repo.casefold():
-        emit(Note(f"{spec.repo} is now called {source.repo}"))
+        emit(Note(msg("{repo} is now called {repo2}", repo=spec.repo, repo2=source.repo)))
     return FoundSource(spec, source)
 
 

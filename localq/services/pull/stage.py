@@ -15,11 +15,12 @@ from localq.hub.fetch import fetch_all, matches
 from localq.hub.folder import FolderSource
 from localq.hub.source import DigestKind, RemoteFile, Source
 from localq.hub.staging import refuse_full_disk
+from localq.messages import msg
 from localq.services.pull.plan import Plan, size_of
 
 __all__ = ["Staged", "contents", "present_bytes", "stage"]
 
-_ELSEWHERE = "let LOCALQ_HOME name another folder"
+_ELSEWHERE = msg("let LOCALQ_HOME name another folder")
 _CHUNK = 1 << 20
 _QUICKLY_HASHED = 64 << 20
 """A preview reads files up to this size to see whether they are right."""
@@ -94,8 +95,8 @@ def contents(plan: Plan, folder: Path, cancel: threading.Event) -> dict[Path, st
                 sha256.update(chunk)
         if named.hexdigest() != file.digest.hex:
             raise HubError(
-                f"{file.path}: was changed by someone while it was pulled",
-                hint="run the same command again",
+                msg("{path}: was changed by someone while it was pulled", path=file.path),
+                hint=msg("run the same command again"),
             )
         found[final] = sha256.hexdigest()
     return found

@@ -21,6 +21,7 @@ from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelSource
+from localq.messages import msg
 from localq.services.make.destination import made_before
 from localq.services.make.making import FileToMake, enter_gguf, make_whole
 from localq.services.make.quantize import QuantizeRequest, quantize
@@ -35,7 +36,7 @@ __all__ = ["PullAsRequest", "PullAsResult", "pull_as"]
 
 _WORTH_KEEPING = (Cancelled, KeyboardInterrupt, HubError, StorageError)
 """What may end a stream whose verified part is good to go on from."""
-_ELSEWHERE = "free some space (localq trash empty), or let LOCALQ_HOME name another folder"
+_ELSEWHERE = msg("free some space (localq trash empty), or let LOCALQ_HOME name another folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,12 @@ def pull_as(
     spec = parse_spec(request.spec)
     if spec.is_gguf:
         raise UsageError(
-            f"{spec.name} is a GGUF, which is quantized already",
-            hint=f"name the checkpoint alone: localq pull {spec.repo} "
-            f"--as {request.type.name.lower()}",
+            msg("{name} is a GGUF, which is quantized already", name=spec.name),
+            hint=msg(
+                "name the checkpoint alone: localq pull {repo} --as {name}",
+                repo=spec.repo,
+                name=request.type.name.lower(),
+            ),
         )
     library.trash.settle()  # before anything in the library's folders is relied on
     source = _resolve(library, request, spec, emit, cancel, policy)
@@ -100,7 +104,7 @@ def pull_as(
         if made is not None:
             return PullAsResult(made, 0, True, time.monotonic() - began)
     if checkpoint := _held_checkpoint(library, origin):
-        emit(Note(f"{checkpoint.name} is in the library already; quantizing that"))
+        emit(Note(msg("{name} is in the library already; quantizing that", name=checkpoint.name)))
         local = QuantizeRequest(
             request.type, checkpoint.name, force=request.force, imatrix=request.imatrix
         )
@@ -109,7 +113,7 @@ def pull_as(
         return PullAsResult(library.find(result.name), 0, False, time.monotonic() - began)
     read_index = index_reader(source, emit, cancel, policy)
     choose_streamable(source, read_index, request.type.name.lower())
-    emit(Started(f"{source.repo} -> {request.type.name}"))
+    emit(Started(msg("{repo} -> {name}", repo=source.repo, name=request.type.name)))
     remote = open_remote_checkpoint(library.paths, source, emit, cancel, policy=policy)
     for warning in remote.model.warnings:
         emit(Note(warning, warning=True))
@@ -156,10 +160,19 @@ def _resolve(
         held = library.get(f"{spec.repo}:{request.type.name}")
         if held is None or request.force or spec.revision or not held.path.is_file():
             raise
-        emit(Note(f"{error.message}; {held.name} is here, perhaps not its latest", warning=True))
+        emit(
+            Note(
+                msg(
+                    "{message}; {name} is here, perhaps not its latest",
+                    message=error.message,
+                    name=held.name,
+                ),
+                warning=True,
+            )
+        )
         return held
     if source.repo.casefold() != spec.repo.casefold():
-        emit(Note(f"{spec.repo} is now called {source.repo}"))
+        emit(Note(msg("{repo} is now called {repo2}", repo=spec.repo, repo2=source.repo)))
     return source
 
 

@@ -14,6 +14,7 @@ from localq.hub.fetch import matches
 from localq.hub.source import DigestKind
 from localq.library import Library, Model
 from localq.library.hashes import FileHash, SaidBy, hash_file, verified
+from localq.messages import msg
 from localq.services.library.verify import mend
 from localq.services.pull.plan import Plan
 
@@ -76,7 +77,8 @@ def _holds(record: FileHash | None, status: os.stat_result, sha256: str | None) 
 
 def _changed(library: Library, model: Model, path: Path) -> LibraryError:
     return LibraryError(
-        f"{model.name} is here, but {path} is not what was pulled", hint=mend(library, model)
+        msg("{name} is here, but {path} is not what was pulled", name=model.name, path=path),
+        hint=mend(library, model),
     )
 
 

@@ -10,6 +10,7 @@ from localq.errors import NotFoundError, UnsupportedError
 from localq.events import Emit, ignore
 from localq.hub.headers import read_remote_headers
 from localq.hub.source import Source
+from localq.messages import msg
 from localq.services.pull.plan import Plan
 from localq.services.pull.remote import as_published
 from localq.services.pull.stage import stage
@@ -39,8 +40,10 @@ def refuse_unusable(
     }
     if not any(file.path == _CONFIG for file in saying.values()):
         raise NotFoundError(
-            f"{source.repo} has no config.json: not a checkpoint that localq can use",
-            hint="choose the repository of the original model",
+            msg(
+                "{repo} has no config.json: not a checkpoint that localq can use", repo=source.repo
+            ),
+            hint=msg("choose the repository of the original model"),
         )
     moved = stage(source, replace(plan, files=saying), folder, ignore, cancel).moved_bytes
     with as_published(source.repo, folder):
@@ -54,9 +57,13 @@ def refuse_unusable(
             return moved
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         raise UnsupportedError(
-            f"{source.repo} says that it is quantized ({str(method)[:50]}), and PyTorch's own "
-            "files show only when all of them are here whether it is",
-            hint="take the original checkpoint, or a revision with *.safetensors",
+            msg(
+                "{repo} says that it is quantized ({method}), and PyTorch's own files show"
+                " only when all of them are here whether it is",
+                repo=source.repo,
+                method=str(method)[:50],
+            ),
+            hint=msg("take the original checkpoint, or a revision with *.safetensors"),
         )
     headers = read_remote_headers(source, list(shards.values()), emit=emit, cancel=cancel)
     with as_published(source.repo, folder):

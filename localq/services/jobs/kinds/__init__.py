@@ -8,6 +8,7 @@ from localq.errors import LibraryError
 from localq.jobs import Draft, Job
 from localq.jobs.request_json import decode, encode
 from localq.library import Library
+from localq.messages import msg
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.kinds.convert import ConvertKind
 from localq.services.jobs.kinds.imatrix import ImatrixKind
@@ -48,7 +49,9 @@ def request_of(job: Job) -> Request:
     kind = next((kind for kind in KINDS if kind.name == job.kind), None)
     if kind is None:
         raise LibraryError(
-            f"job {job.id} is a {job.kind!r}, which this localq does not know",
-            hint="pip install --upgrade localq",
+            msg(
+                "job {id} is a {kind!r}, which this localq does not know", id=job.id, kind=job.kind
+            ),
+            hint=msg("pip install --upgrade localq"),
         )
     return decode(kind.request, job.request)

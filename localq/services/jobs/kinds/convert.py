@@ -7,6 +7,7 @@ from pathlib import Path
 
 from localq.events import Emit
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kinds.making import MakingKind
 from localq.services.jobs.settling import short_name
@@ -34,7 +35,7 @@ class ConvertKind(MakingKind[ConvertRequest]):
         return convert(library, request, emit, cancel, consent)
 
     def title(self, request: ConvertRequest) -> str:
-        return f"convert {short_name(request.model)}"
+        return msg("convert {short_name}", short_name=short_name(request.model))
 
     def check(self, library: Library, request: ConvertRequest) -> None:
         locate_convertible(library, request.model)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localq.events import Emit
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.settling import full_name, short_name
@@ -32,7 +33,7 @@ class ImatrixKind(JobKind[ImatrixRequest, ImatrixResult]):
         return make_imatrix(library, request, emit, cancel)
 
     def title(self, request: ImatrixRequest) -> str:
-        return f"imatrix of {short_name(request.model)}"
+        return msg("imatrix of {short_name}", short_name=short_name(request.model))
 
     def made(self, result: ImatrixResult) -> str:
         return str(result.path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from localq.errors import LocalqError
 from localq.events import Emit
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.unfinished import drop_unfinished
@@ -37,14 +38,14 @@ class ImportKind(JobKind[ImportRequest, ImportResult]):
 
     def title(self, request: ImportRequest) -> str:
         if request.tool is not None:
-            return f"import from {request.tool}"
+            return msg("import from {tool}", tool=request.tool)
         paths = request.paths
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        return f"import {paths[0].name if paths else 'nothing'}{more}"
+        return msg("import {name}{more}", name=(paths[0].name if paths else "nothing"), more=more)
 
     def made(self, result: ImportResult) -> str:
         names = [imported.model.name for imported in result.imported]
-        return names[0] if len(names) == 1 else f"{len(names)} models"
+        return names[0] if len(names) == 1 else msg("{names} models", names=len(names))
 
     def folders(self, library: Library, request: ImportRequest) -> set[Path]:
         return {file.parent for file in _destinations(library, request)}

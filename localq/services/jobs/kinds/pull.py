@@ -10,6 +10,7 @@ from localq.events import Emit
 from localq.hub.spec import parse_spec
 from localq.hub.staging import staging_folder
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.pull.pull import PullRequest, PullResult, choices, pull, recipe_here
@@ -32,7 +33,7 @@ class PullKind(JobKind[PullRequest, PullResult]):
         return pull(library, request, emit, cancel)
 
     def title(self, request: PullRequest) -> str:
-        return f"pull {request.spec or 'a model that fits'}"
+        return msg("pull {spec}", spec=request.spec or "a model that fits")
 
     def made(self, result: PullResult) -> str:
         return result.model.name

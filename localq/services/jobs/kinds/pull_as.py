@@ -8,6 +8,7 @@ from pathlib import Path
 from localq.events import Emit
 from localq.hub.spec import parse_spec
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.unfinished import drop_unfinished
@@ -31,7 +32,7 @@ class PullAsKind(JobKind[PullAsRequest, PullAsResult]):
         return pull_as(library, request, emit, cancel)
 
     def title(self, request: PullAsRequest) -> str:
-        return f"pull {request.spec} as {request.type.name}"
+        return msg("pull {spec} as {name}", spec=request.spec, name=request.type.name)
 
     def made(self, result: PullAsResult) -> str:
         return result.model.name

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localq.events import Emit
 from localq.library import Library
+from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kinds.making import MakingKind
 from localq.services.jobs.settling import short_name
@@ -32,7 +33,11 @@ class QuantizeKind(MakingKind[QuantizeRequest]):
         return quantize(library, request, emit, cancel, consent)
 
     def title(self, request: QuantizeRequest) -> str:
-        return f"quantize {short_name(request.model)} to {request.type.name}"
+        return msg(
+            "quantize {short_name} to {name}",
+            short_name=short_name(request.model),
+            name=request.type.name,
+        )
 
     def check(self, library: Library, request: QuantizeRequest) -> None:
         source_and_target(library, request)
