@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from localq.messages import msg
-
 __all__ = ["CannotCompile", "FILE_NAME", "SOURCES", "build", "up_to_date"]
 
 SOURCES = Path(__file__).parent
@@ -43,7 +41,7 @@ def build(target: Path, extra_flags: tuple[str, ...] = ()) -> Path:
     """Compile the library to the file `target` and return it; CannotCompile says why not."""
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.maxsize < 2**32:
         raise CannotCompile(f"there are none for {platform.machine()} processors")
-    problem: str = msg("no C compiler was found (gcc or clang)")
+    problem = "no C compiler was found (gcc or clang)"
     for compiler in _compilers():
         try:
             _compile(compiler, target, extra_flags)
