@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-__all__ = ["DOMAIN", "LOCALES", "Message", "language", "msg", "translate"]
+__all__ = ["DOMAIN", "LOCALES", "Message", "language", "listed", "msg", "translate"]
 
 LOCALES = os.path.join(os.path.dirname(__file__), "locale")  # noqa: PTH118, PTH120 (start-up)
 DOMAIN = "localq"
@@ -58,6 +58,14 @@ def msg(template: str, /, **values: object) -> Message:
     """A text for people. `template` has a `{name}` for each of the values, as `str.format` takes
     them; without values it is taken as it stands."""
     return Message.of(template, values)
+
+
+def listed(parts: Iterable[str], separator: str = ", ") -> Message:
+    """As `separator.join(parts)`, where some of the parts may be messages."""
+    pieces: list[str] = []
+    for part in parts:
+        pieces += [separator, part] if pieces else [part]
+    return Message.joined(*pieces)
 
 
 def translate(text: str) -> str:

@@ -76,7 +76,7 @@ def command(
 
 def _show(run: Benchmark) -> None:
     setting = run.setting
-    threads = f"generating with {setting.n_threads}"
+    threads = msg("generating with {n_threads}", n_threads=setting.n_threads)
     if setting.n_threads_batch != setting.n_threads:
         threads += f", reading with {setting.n_threads_batch}"
     if setting.n_gpu_layers:
@@ -100,12 +100,12 @@ def _show(run: Benchmark) -> None:
                 stddev=test.stddev,
             )
         )
-    output.line(f"{'first token':<12} {run.first_token_seconds:10.2f} s")
-    output.line(f"{'load':<12} {run.load_seconds:10.2f} s")
+    output.field(msg("first token"), f"{run.first_token_seconds:10.2f} s", 12)
+    output.field(msg("load"), f"{run.load_seconds:10.2f} s", 12)
     memory = byte_size(run.memory_bytes)
     if run.resident_bytes is not None:
         memory += f" asked for, {byte_size(run.resident_bytes)} resident"
-    output.line(f"{'memory':<12} {memory:>10}")
+    output.field(msg("memory"), f"{memory:>10}", 12)
 
 
 def _history(runs: Sequence[Benchmark], as_json: bool) -> None:
@@ -115,7 +115,14 @@ def _history(runs: Sequence[Benchmark], as_json: bool) -> None:
         output.narrate(msg("nothing was measured yet; try: localq bench"))
     else:
         output.table(
-            ("MEASURED", "MODEL", "TESTS", "THREADS", "ENGINE", "MACHINE"),
+            (
+                msg("MEASURED"),
+                msg("MODEL"),
+                msg("TESTS"),
+                msg("THREADS"),
+                msg("ENGINE"),
+                msg("MACHINE"),
+            ),
             (
                 (
                     _when(run),

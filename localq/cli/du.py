@@ -47,15 +47,15 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
         for one in usage.models
     ]
     for what, size in (
-        ("models, together", usage.models_bytes),
-        ("unfinished work", usage.partial_bytes),
-        ("trash (localq trash empty)", usage.trash_bytes),
-        ("caches", usage.cache_bytes),
-        ("catalogue and tools", usage.other_bytes),
-        ("free on this disk", usage.free_bytes),
+        (msg("models, together"), usage.models_bytes),
+        (msg("unfinished work"), usage.partial_bytes),
+        (msg("trash (localq trash empty)"), usage.trash_bytes),
+        (msg("caches"), usage.cache_bytes),
+        (msg("catalogue and tools"), usage.other_bytes),
+        (msg("free on this disk"), usage.free_bytes),
     ):
         rows.append((what, byte_size(size), ""))
-    output.table(("WHAT", "SIZE", ""), rows)
+    output.table((msg("WHAT"), msg("SIZE"), ""), rows)
 
 
 def _duplicates(link: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from localq.cli import output
 from localq.cli.options import json_option
+from localq.display import printable
 from localq.errors import EngineError
 from localq.messages import msg
 from localq.paths import Paths
@@ -50,18 +51,23 @@ def check(again: bool, as_json: bool) -> None:
 
 def lines(found: EngineCheck) -> Iterator[str]:
     """The check for people."""
-    version = f"llama-cpp-python {found.version}" if found.version else "none is installed"
-    yield f"{'engine':<12} {version}"
+    version = (
+        msg("llama-cpp-python {version}", version=found.version)
+        if found.version
+        else msg("none is installed")
+    )
+    yield f"{output.padded(msg('engine'), 12)} {printable(version)}"
     if verdict := found.verdict:
-        yield f"{'libraries':<12} {verdict.libraries}"
+        yield f"{output.padded(msg('libraries'), 12)} {verdict.libraries}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(verdict.checked_at))
-        yield f"{'checked':<12} {when}"
+        yield f"{output.padded(msg('checked'), 12)} {when}"
         for one in verdict.tries:
             detail = f"{one.outcome}: {one.detail}"
             yield f"  {one.mode:<22} {detail}, {one.seconds:.1f} s"
     if found.mode:
-        how = " (LOCALQ_ENGINE_MODE says so)" if found.chosen else ""
-        yield f"{'loaded':<12} {_LOADED.get(found.mode, found.mode)}{how}"
+        how = msg(" (LOCALQ_ENGINE_MODE says so)") if found.chosen else ""
+        loaded = printable(_LOADED.get(found.mode, found.mode)) + printable(how)
+        yield f"{output.padded(msg('loaded'), 12)} {loaded}"
     if found.finding:
         yield ""
         yield msg("! {text}", text=found.finding.text)
@@ -71,4 +77,4 @@ def lines(found: EngineCheck) -> Iterator[str]:
             yield msg("   or: {otherwise}", otherwise=found.finding.otherwise)
 
 
-_LOADED = {"default": "as it was built"}
+_LOADED = {"default": msg("as it was built")}

@@ -62,10 +62,19 @@ def command(
 def show(result: FitResult) -> None:
     """The result for people."""
     for label, value in _about(result):
-        output.line(f"{label:<13} {value}")
+        output.field(label, value, 13)
     output.line("")
     output.table(
-        ("", "TYPE", "BYTES", "BITS", "CTX", _right("MEMORY"), "RUNS ON", _right("ROOM")),
+        (
+            "",
+            msg("TYPE"),
+            msg("BYTES"),
+            msg("BITS"),
+            msg("CTX"),
+            _right(msg("MEMORY")),
+            msg("RUNS ON"),
+            _right(msg("ROOM")),
+        ),
         map(_row, result.rows),
     )
     for line in _legend(result.rows):
@@ -88,15 +97,25 @@ def show(result: FitResult) -> None:
 
 
 def _about(result: FitResult) -> Iterator[tuple[str, str]]:
-    yield "model", result.model
-    yield "architecture", f"{result.architecture}, {short_count(result.parameters)} parameters"
+    yield msg("model"), result.model
+    yield (
+        msg("architecture"),
+        msg(
+            "{architecture}, {short_count} parameters",
+            architecture=result.architecture,
+            short_count=short_count(result.parameters),
+        ),
+    )
     if result.trained_ctx:
-        yield "trained for", f"{result.trained_ctx:,} tokens of context"
+        yield (
+            msg("trained for"),
+            msg("{trained_ctx:,} tokens of context", trained_ctx=result.trained_ctx),
+        )
     if result.licence:
-        yield "licence", result.licence
+        yield msg("licence"), result.licence
     if result.repo is not None:
         read, total = byte_size(result.fetched_bytes), byte_size(result.total_bytes)
-        yield "read", f"{read} of {total}"
+        yield msg("read"), msg("{read} of {total}", read=read, total=total)
 
 
 def _row(row: FitRow) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.display import byte_size
-from localq.messages import msg
+from localq.display import byte_size, printable
+from localq.messages import listed, msg
 from localq.paths import Paths
 
 if TYPE_CHECKING:
@@ -63,28 +63,28 @@ def command(disk: bool, as_json: bool) -> None:
 def lines(profile: HardwareProfile) -> Iterator[str]:
     """The profile for people."""
     for label, value in _rows(profile):
-        yield f"{label:<12} {value}".rstrip()
+        yield f"{output.padded(label, 12)} {printable(value)}".rstrip()
     for note in profile.notes:
         yield ""
         yield from _note(note)
 
 
 def _rows(profile: HardwareProfile) -> Iterator[Row]:
-    yield "machine", _system(profile.system)
+    yield msg("machine"), _system(profile.system)
     yield from _cpu(profile.cpu, profile.engine)
-    yield "memory", _memory(profile.memory)
+    yield msg("memory"), _memory(profile.memory)
     for gpu in profile.accelerators:
-        yield "GPU", _accelerator(gpu)
+        yield msg("GPU"), _accelerator(gpu)
     if not profile.accelerators:
-        yield "GPU", "none was found"
-    yield "engine", _engine(profile.engine)
+        yield msg("GPU"), msg("none was found")
+    yield msg("engine"), _engine(profile.engine)
     for device in profile.devices:
         if device.kind != "cpu":  # which is told above, and as the container allows
             yield f"  {device.id}", _device(device)
     if profile.codecs:
-        yield "quantizing", _codecs(profile.codecs)
+        yield msg("quantizing"), _codecs(profile.codecs)
     if profile.disk:
-        yield "disk", _disk(profile.disk)
+        yield msg("disk"), _disk(profile.disk)
 
 
 def _system(system: System) -> str:
@@ -93,23 +93,29 @@ def _system(system: System) -> str:
 
 
 def _cpu(cpu: CpuProfile, engine: EngineBuild | None) -> Iterator[Row]:
-    yield "processor", cpu.model or cpu.vendor or _UNKNOWN
-    yield "  cores", _cores(cpu)
+    yield msg("processor"), cpu.model or cpu.vendor or _UNKNOWN
+    yield msg("  cores"), _cores(cpu)
     if cpu.allowed_cpus is not None and cpu.allowed_cpus != cpu.logical_cores:
-        yield "  allowed", f"this process may run on {_many(cpu.allowed_cpus, 'processor')}"
+        yield (
+            msg("  allowed"),
+            msg("this process may run on {many}", many=_many(cpu.allowed_cpus, "processor")),
+        )
     if cpu.quota_cpus is not None:
-        yield "  quota", f"the time of {cpu.quota_cpus:g} processors"
+        yield (
+            msg("  quota"),
+            msg("the time of {quota_cpus:g} processors", quota_cpus=cpu.quota_cpus),
+        )
     sets = cpu.instruction_sets
     if engine and engine.cpu_features:
         used = [name for name in engine.cpu_features if name not in _BUILD_OPTIONS]
-        yield "  engine uses", " ".join(used) or "no special instructions"
+        yield msg("  engine uses"), " ".join(used) or "no special instructions"
         if unused := [name for name in sets if name not in used]:
-            yield "  unused", " ".join(unused)
+            yield msg("  unused"), " ".join(unused)
     else:
-        yield "  has", " ".join(sets) or _UNKNOWN
+        yield msg("  has"), " ".join(sets) or _UNKNOWN
     if cpu.caches:
-        yield "  caches", ", ".join(map(_cache, cpu.caches))
-    yield "  threads", f"{cpu.threads} to begin with"
+        yield msg("  caches"), ", ".join(map(_cache, cpu.caches))
+    yield msg("  threads"), msg("{threads} to begin with", threads=cpu.threads)
 
 
 def _cores(cpu: CpuProfile) -> str:
@@ -117,7 +123,11 @@ def _cores(cpu: CpuProfile) -> str:
         return _many(cpu.logical_cores, "logical processor") if cpu.logical_cores else _UNKNOWN
     cores = _many(cpu.physical_cores, "core")
     if cpu.efficiency_cores:
-        kinds = f"{cpu.performance_cores} performance + {cpu.efficiency_cores} efficiency"
+        kinds = msg(
+            "{performance_cores} performance + {efficiency_cores} efficiency",
+            performance_cores=cpu.performance_cores,
+            efficiency_cores=cpu.efficiency_cores,
+        )
         cores = f"{cores} ({kinds})"
     return _joined(
         cores,
@@ -128,7 +138,11 @@ def _cores(cpu: CpuProfile) -> str:
 
 
 def _cache(cache: Cache) -> str:
-    shared = f" for {cache.shared_by} threads" if (cache.shared_by or 1) > 2 else ""
+    shared = (
+        msg(" for {shared_by} threads", shared_by=cache.shared_by)
+        if (cache.shared_by or 1) > 2
+        else ""
+    )
     return msg(
         "L{level}{cache_letters} {size_bytes}{shared}",
         level=cache.level,
@@ -143,7 +157,11 @@ def _memory(memory: Memory | None) -> str:
         return _UNKNOWN
     swap = None
     if memory.swap_total is not None:
-        swap = f"{byte_size(memory.swap_total)} of swap" if memory.swap_total else "no swap"
+        swap = (
+            msg("{swap_total} of swap", swap_total=byte_size(memory.swap_total))
+            if memory.swap_total
+            else msg("no swap")
+        )
     return _joined(
         f"{byte_size(memory.total)}" + (" (the container's limit)" if memory.limit else ""),
         f"{byte_size(memory.available)} available",
@@ -153,7 +171,15 @@ def _memory(memory: Memory | None) -> str:
 
 def _accelerator(gpu: Accelerator) -> str:
     capability = ".".join(map(str, gpu.compute_capability)) if gpu.compute_capability else None
-    cuda = f" (up to CUDA {gpu.driver_cuda[0]}.{gpu.driver_cuda[1]})" if gpu.driver_cuda else ""
+    cuda = (
+        msg(
+            " (up to CUDA {driver_cuda}.{driver_cuda2})",
+            driver_cuda=gpu.driver_cuda[0],
+            driver_cuda2=gpu.driver_cuda[1],
+        )
+        if gpu.driver_cuda
+        else ""
+    )
     return _joined(
         gpu.name,
         _amount(gpu.total_bytes, gpu.free_bytes, unified=gpu.unified),
@@ -179,8 +205,12 @@ def _codecs(codecs: QuantizeCodecs) -> str:
     if codecs.instructions is None:
         return msg("the engine's codecs: {reason}", reason=codecs.reason)
     same = codecs.checked - len(codecs.different)
-    checked = f"{same} types give the engine's bytes (checked)"
-    left = f"the engine's own for {', '.join(codecs.different)}" if codecs.different else None
+    checked = msg("{same} types give the engine's bytes (checked)", same=same)
+    left = (
+        msg("the engine's own for {different}", different=", ".join(codecs.different))
+        if codecs.different
+        else None
+    )
     return _joined(f"{codecs.instructions} codecs", checked, left)
 
 
@@ -192,8 +222,12 @@ def _device(device: Device) -> str:
 
 
 def _disk(disk: Disk) -> str:
-    free = "an unknown amount" if disk.free_bytes is None else byte_size(disk.free_bytes)
-    total = f" of {byte_size(disk.total_bytes)}" if disk.total_bytes else ""
+    free = msg("an unknown amount") if disk.free_bytes is None else byte_size(disk.free_bytes)
+    total = (
+        msg(" of {total_bytes}", total_bytes=byte_size(disk.total_bytes))
+        if disk.total_bytes
+        else ""
+    )
     write, read = disk.write_bytes_per_second, disk.read_bytes_per_second
     return _joined(
         f"{disk.path}: {free} free{total}",
@@ -213,7 +247,7 @@ def _note(note: Finding) -> Iterator[str]:
 def _amount(total: int | None, free: int | None, *, unified: bool) -> str:
     if total is None:
         return msg("uses the machine's memory") if unified else msg("memory unknown")
-    share = " of the machine's memory" if unified else ""
+    share = msg(" of the machine's memory") if unified else ""
     return (
         byte_size(total)
         + share
@@ -226,4 +260,4 @@ def _many(number: int, noun: str) -> str:
 
 
 def _joined(*parts: str | None) -> str:
-    return ", ".join(part for part in parts if part)
+    return listed(part for part in parts if part)

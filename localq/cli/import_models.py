@@ -78,7 +78,11 @@ def command(
 def _report(result: ImportResult, wanted: str | None) -> None:
     for one in result.imported:
         if one.already_there:
-            alias = f"; call it otherwise: localq alias {one.model.name} NAME" if wanted else ""
+            alias = (
+                msg("; call it otherwise: localq alias {name} NAME", name=one.model.name)
+                if wanted
+                else ""
+            )
             output.narrate(
                 msg("{source} is in the library already{alias}", source=one.source, alias=alias)
             )
@@ -110,7 +114,7 @@ _HOW = {
 def _list(result: ImportResult, tool: str | None) -> None:
     if result.imported:
         output.table(
-            ("NAME", "SIZE", "FOUND AS", "IN THE LIBRARY"),
+            (msg("NAME"), msg("SIZE"), msg("FOUND AS"), msg("IN THE LIBRARY")),
             (
                 (
                     one.model.name,

@@ -128,7 +128,9 @@ def clear(job_ids: tuple[int, ...], every: bool, partials: bool, as_json: bool) 
     if as_json:
         output.json_document(cleared)
         return
-    freed = f"; {byte_size(cleared.freed_bytes)} freed" if partials else ""
+    freed = (
+        msg("; {freed_bytes} freed", freed_bytes=byte_size(cleared.freed_bytes)) if partials else ""
+    )
     count = len(cleared.job_ids)
     output.narrate(
         msg(

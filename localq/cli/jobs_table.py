@@ -16,7 +16,15 @@ from localq.messages import msg
 __all__ = ["show_jobs", "watch_jobs"]
 
 _REDRAW_SECONDS = 0.5
-_HEADINGS = ("ID", "JOB", "STATE", "PROGRESS", "SPEED", "LEFT", "WHEN")
+_HEADINGS = (
+    msg("ID"),
+    msg("JOB"),
+    msg("STATE"),
+    msg("PROGRESS"),
+    msg("SPEED"),
+    msg("LEFT"),
+    msg("WHEN"),
+)
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:
@@ -71,7 +79,7 @@ def _row(job: Job) -> tuple[str, ...]:
         share = f"{share} {progress.stage}".strip()
     left = progress.seconds_left if running else None
     when, now = job.ended_at or job.updated_at, time.time()
-    started = f"started {age(job.started_at or when, now)}"
+    started = msg("started {age}", age=age(job.started_at or when, now))
     return (
         str(job.id),
         job.title,

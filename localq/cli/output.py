@@ -19,7 +19,7 @@ from localq.messages import msg, translate
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["error", "json_document", "line", "narrate", "path", "stream", "table", "warn"]
+__all__ = ["error", "field", "json_document", "line", "narrate", "path", "stream", "table", "warn"]
 
 
 def use_utf8() -> None:
@@ -64,6 +64,19 @@ def error(failure: LocalqError) -> None:
     click.echo(f"{_colour(msg('error:'), 'red')} {printable(failure.message)}", err=True)
     if failure.hint:
         click.echo(f"{_colour(msg('  try:'), 'cyan')} {printable(failure.hint)}", err=True)
+
+
+def field(label: str, value: object, width: int = 14) -> None:
+    """A line of the result: what it is, in a column of `width` cells, and what that is."""
+    line(padded(label, width) + " " + printable(value))
+
+
+def padded(label: str, width: int) -> str:
+    """The label, in the user's language, and spaces up to `width` cells of the terminal."""
+    from localq.cli.columns import width_of
+
+    shown = translate(label)
+    return shown + " " * (width - width_of(shown))
 
 
 def json_document(value: object) -> None:

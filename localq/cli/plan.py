@@ -89,14 +89,25 @@ def _show(planned: PlannedModel, explain: bool) -> None:
     output.line(planned.model.name)
     output.line("")
     for label, value in _choices(plan):
-        output.line(f"{label:<14} {value}")
+        output.field(label, value)
     output.line("")
     rows = []
     for memory, budget in zip(plan.estimate.devices, plan.budgets, strict=False):
         parts = (memory.weights, memory.kv_cache, memory.compute, memory.overhead, memory.total)
         free = "unknown" if budget.usable is None else byte_size(budget.usable)
         rows.append((memory.name, *(byte_size(part) if part else "-" for part in parts), free))
-    output.table(("MEMORY", "WEIGHTS", "KV CACHE", "COMPUTE", "ENGINE", "TOTAL", "USABLE"), rows)
+    output.table(
+        (
+            msg("MEMORY"),
+            msg("WEIGHTS"),
+            msg("KV CACHE"),
+            msg("COMPUTE"),
+            msg("ENGINE"),
+            msg("TOTAL"),
+            msg("USABLE"),
+        ),
+        rows,
+    )
     if explain:
         output.line("")
         for reason in plan.reasons:
@@ -112,10 +123,18 @@ def _show(planned: PlannedModel, explain: bool) -> None:
 
 def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
     kv = plan.type_k if plan.type_k == plan.type_v else f"{plan.type_k}, {plan.type_v}"
-    layers = f"{min(plan.n_gpu_layers, plan.n_layers)} of {plan.n_layers} on devices"
+    layers = msg(
+        "{n_gpu_layers} of {n_layers} on devices",
+        n_gpu_layers=min(plan.n_gpu_layers, plan.n_layers),
+        n_layers=plan.n_layers,
+    )
     if plan.n_cpu_moe:
         layers += f", experts of {plan.n_cpu_moe} in host memory"
-    threads = f"{plan.n_threads} to generate, {plan.n_threads_batch} to read prompts"
+    threads = msg(
+        "{n_threads} to generate, {n_threads_batch} to read prompts",
+        n_threads=plan.n_threads,
+        n_threads_batch=plan.n_threads_batch,
+    )
     files = "mapped" if plan.use_mmap else "read"
     return [
         ("context", f"{plan.n_ctx:,} tokens"),

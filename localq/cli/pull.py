@@ -182,7 +182,7 @@ def _preview(library: Library, request: PullRequest, *, as_json: bool) -> None:
         return
     if preview.files:
         output.table(
-            ("FILE", "SIZE", "HERE"),
+            (msg("FILE"), msg("SIZE"), msg("HERE")),
             (
                 (
                     file.path,

@@ -158,16 +158,23 @@ def _dry_run(request: QuantizeRequest, as_json: bool) -> None:
 def _print(found: Preflight) -> None:
     types = ", ".join(f"{count} {name}" for name, count in found.tensor_types.items())
     for label, value in (
-        ("source", found.source),
-        ("would write", str(found.path)),
-        ("size", f"{found.size_bytes:,} bytes ({byte_size(found.size_bytes)})"),
-        ("architecture", found.architecture),
-        ("parameters", f"{found.parameters:,}"),
-        ("tensors", types),
-        ("tokenizer", found.tokenizer),
-        ("chat template", found.chat_template),
-        ("disk free", byte_size(found.free_disk_bytes)),
+        (msg("source"), found.source),
+        (msg("would write"), str(found.path)),
+        (
+            msg("size"),
+            msg(
+                "{size_bytes:,} bytes ({size_bytes2})",
+                size_bytes=found.size_bytes,
+                size_bytes2=byte_size(found.size_bytes),
+            ),
+        ),
+        (msg("architecture"), found.architecture),
+        (msg("parameters"), f"{found.parameters:,}"),
+        (msg("tensors"), types),
+        (msg("tokenizer"), found.tokenizer),
+        (msg("chat template"), found.chat_template),
+        (msg("disk free"), byte_size(found.free_disk_bytes)),
     ):
-        output.line(f"{label:<14} {value}")
+        output.field(label, value)
     for warning in found.warnings:
         output.warn(warning)

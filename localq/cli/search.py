@@ -44,7 +44,15 @@ def command(words: tuple[str, ...], gguf: bool, sort: str, limit: int, as_json: 
         output.narrate(msg("nothing found; try fewer or shorter words"))
         return
     output.table(
-        ("NAME", "PARAMETERS", "LICENCE", "DOWNLOADS", "LIKES", "UPDATED", "ACCESS"),
+        (
+            msg("NAME"),
+            msg("PARAMETERS"),
+            msg("LICENCE"),
+            msg("DOWNLOADS"),
+            msg("LIKES"),
+            msg("UPDATED"),
+            msg("ACCESS"),
+        ),
         (
             (
                 model.repo,

@@ -39,31 +39,45 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         return
     found = details.model
     source = found.source.repo or "a folder on this machine"
-    revision = f" at {found.source.revision}" if found.source.revision else ""
+    revision = (
+        msg(" at {revision}", revision=found.source.revision) if found.source.revision else ""
+    )
     labels = [
-        ("also called", ", ".join(found.aliases)),
-        ("tags", ", ".join(found.tags)),
-        ("note", found.note),
+        (msg("also called"), ", ".join(found.aliases)),
+        (msg("tags"), ", ".join(found.tags)),
+        (msg("note"), found.note),
     ]
     for label, value in (
-        ("name", found.name),
+        (msg("name"), found.name),
         *((label, value) for label, value in labels if value),
-        ("format", f"{found.format.value}, {found.quant}"),
-        ("architecture", found.architecture),
-        ("parameters", f"{found.parameters:,}"),
-        ("size", f"{found.size_bytes:,} bytes ({byte_size(found.size_bytes)})"),
-        ("source", source + revision),
+        (msg("format"), f"{found.format.value}, {found.quant}"),
+        (msg("architecture"), found.architecture),
+        (msg("parameters"), f"{found.parameters:,}"),
+        (
+            msg("size"),
+            msg(
+                "{size_bytes:,} bytes ({size_bytes2})",
+                size_bytes=found.size_bytes,
+                size_bytes2=byte_size(found.size_bytes),
+            ),
+        ),
+        (msg("source"), source + revision),
         *((("sampling", _sampling(details.sampling)),) if details.sampling else ()),
-        ("path", f"{found.path} (not localq's own)" if found.external else str(found.path)),
+        (
+            msg("path"),
+            msg("{path} (not localq's own)", path=found.path)
+            if found.external
+            else str(found.path),
+        ),
     ):
-        output.line(f"{label:<13} {value}")
+        output.field(label, value, 13)
     output.line("")
     for key, value in details.metadata.items():
         output.line(f"{key:<42} {_short(value)}")
     if tensors:
         output.line("")
         output.table(
-            ("TENSOR", "TYPE", "SHAPE", "BYTES"),
+            (msg("TENSOR"), msg("TYPE"), msg("SHAPE"), msg("BYTES")),
             (
                 (t.name, t.type, " x ".join(map(str, t.shape)), f"{t.nbytes:,}")
                 for t in details.tensors

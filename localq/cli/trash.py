@@ -80,7 +80,7 @@ def _list(as_json: bool) -> None:
         output.narrate(msg("the trash is empty"))
     else:
         output.table(
-            ("NUMBER", "NAME", "SIZE", "REMOVED", "STATE"),
+            (msg("NUMBER"), msg("NAME"), msg("SIZE"), msg("REMOVED"), msg("STATE")),
             (
                 (
                     str(entry.id),

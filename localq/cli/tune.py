@@ -76,10 +76,12 @@ def _show(result: TuneResult) -> None:
             for text in _bars(points, chosen[setting]):
                 output.line(text)
     output.line("")
-    prompts = f"{tuning.n_threads_batch} to read prompts"
+    prompts = msg("{n_threads_batch} to read prompts", n_threads_batch=tuning.n_threads_batch)
     if tuning.n_ubatch:
         prompts += f", {tuning.n_ubatch} tokens at a time"
-    found = f"{tuning.n_threads} threads to generate, {prompts}"
+    found = msg(
+        "{n_threads} threads to generate, {prompts}", n_threads=tuning.n_threads, prompts=prompts
+    )
     if result.not_kept is None:
         output.line(msg("kept: {found}", found=found))
     else:

@@ -36,7 +36,15 @@ def command(models: tuple[str, ...], everything: bool, as_json: bool) -> None:
     else:
         for model in result.models:
             recorded = sum(file.verdict is Verdict.RECORDED for file in model.files)
-            told = f" ({recorded} of {len(model.files)} hashes recorded now)" if recorded else ""
+            told = (
+                msg(
+                    " ({recorded} of {files} hashes recorded now)",
+                    recorded=recorded,
+                    files=len(model.files),
+                )
+                if recorded
+                else ""
+            )
             output.line(f"{'ok' if model.good else 'BAD':<4} {model.name}{told}")
             for file in model.files:
                 if not file.verdict.good:

@@ -11,8 +11,8 @@ from localq.messages import msg
 __all__ = ["unknown_type"]
 
 _INTERNAL = {
-    "Q8_1": "holds activations beside weights of Q4_1 and Q5_1",
-    "Q8_K": "holds activations beside weights of K types",
+    "Q8_1": msg("holds activations beside weights of Q4_1 and Q5_1"),
+    "Q8_K": msg("holds activations beside weights of K types"),
 }
 """ggml types that exist only while a model computes."""
 _USUAL = ("q4_0", "q4_k_m", "q4_k", "q5_k_m", "q6_k", "q8_0", "bf16", "f16")

@@ -178,7 +178,7 @@ def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None)
     chosen = candidates[index]
     worthwhile = _worthwhile(candidates)
     better = [candidates[i] for i in worthwhile[worthwhile.index(index) + 1 :]]
-    read = f"{byte_size(chosen.read_bytes)} to read for every token"
+    read = msg("{read_bytes} to read for every token", read_bytes=byte_size(chosen.read_bytes))
     if index == on_gpu:
         reason = (
             msg("the best type that fits the GPU whole") if better else msg("fits the GPU whole")
@@ -186,7 +186,7 @@ def _reason(candidates: Sequence[TypeCandidate], index: int, on_gpu: int | None)
     elif not better:
         reason = msg("fits, and is quick: {read}", read=read)
     elif better[0].where is Where.NOWHERE:
-        together = "GPU and memory together" if chosen.where is Where.SPLIT else "memory"
+        together = msg("GPU and memory together") if chosen.where is Where.SPLIT else "memory"
         reason = msg("the best type that fits into {together}", together=together)
     elif better[0].tight and better[0].read_bytes <= _READ_PER_TOKEN:
         reason = msg("the best that leaves memory for other programs")

@@ -257,7 +257,13 @@ def impossible(shape: ModelShape, plan_options: PlanOptions) -> str | None:
             )
     without = plan_options.flash_attn == "off" or not shape.flash_attn
     if without and _kv_type(plan_options.type_v).is_quantized:
-        model = "" if shape.flash_attn else f", which {shape.architecture} cannot be computed with"
+        model = (
+            ""
+            if shape.flash_attn
+            else msg(
+                ", which {architecture} cannot be computed with", architecture=shape.architecture
+            )
+        )
         return msg(
             "values can be kept as {type_v} with flash attention only{model}",
             type_v=plan_options.type_v,

@@ -67,10 +67,10 @@ def suggestions(
     if plan_options.n_gpu_layers is not None and machine.devices:
         free = replace(plan_options, n_gpu_layers=None, n_cpu_moe=None)
         if _runs(solve, shape, free):
-            found.append("fewer layers on devices: leave out --gpu-layers")
+            found.append(msg("fewer layers on devices: leave out --gpu-layers"))
     shorter = _context(shape, plan_options, solve) or 0
     if shorter:
-        found.append(f"a shorter context: --ctx {shorter}")
+        found.append(msg("a shorter context: --ctx {shorter}", shorter=shorter))
     small = replace(plan_options, type_k="q8_0", type_v="q8_0")
     usual = (
         (plan_options.type_k or "f16") == "f16"
@@ -79,11 +79,15 @@ def suggestions(
     )
     if usual and type_fits(shape, TensorType.Q8_0):
         if _runs(solve, shape, small):
-            found.append("keys and values in half the memory: --kv q8_0")
+            found.append(msg("keys and values in half the memory: --kv q8_0"))
         elif (context := _context(shape, small, solve) or 0) > shorter:
-            found.append(f"keys and values in half the memory: --kv q8_0 --ctx {context}")
+            found.append(
+                msg(
+                    "keys and values in half the memory: --kv q8_0 --ctx {context}", context=context
+                )
+            )
     if quant := _quant(shape, plan_options, solve):
-        found.append(f"a smaller quantization, such as {quant}")
+        found.append(msg("a smaller quantization, such as {quant}", quant=quant))
     return tuple(found) or ("a smaller model",)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localq.display import byte_size
 from localq.hardware.profile import HardwareProfile
-from localq.messages import msg
+from localq.messages import listed, msg
 from localq.planning.budgets import HostAndDevices
 from localq.planning.estimate import Placement
 from localq.planning.kv_cache import CacheSettings
@@ -35,25 +35,37 @@ def reasons(
     ]
     if placement.n_cpu_moe:
         said.append(
-            f"experts: those of {placement.n_cpu_moe} of {shape.n_layer} layers stay in host"
-            " memory, as each token needs only a few of them"
+            msg(
+                "experts: those of {n_cpu_moe} of {n_layer} layers stay in host memory, as"
+                " each token needs only a few of them",
+                n_cpu_moe=placement.n_cpu_moe,
+                n_layer=shape.n_layer,
+            )
         )
     if len([count for count in placement.layers if count]) > 1:
         parts = ", ".join(
             f"{count} on {device.name}"
             for count, device in zip(placement.layers, machine.devices, strict=True)
         )
-        said.append(f"split: {parts}")
+        said.append(msg("split: {parts}", parts=parts))
     said.append(_memory(machine))
     if plan_options.type_k is None:
-        said.append("keys and values: f16, which loses nothing; --kv q8_0 takes half of it")
+        said.append(msg("keys and values: f16, which loses nothing; --kv q8_0 takes half of it"))
     if shape.window:
         said.append(
-            f"keys and values: layers with a sliding window keep {shape.window:,} tokens and a"
-            " batch, not the whole context"
+            msg(
+                "keys and values: layers with a sliding window keep {window:,} tokens and a"
+                " batch, not the whole context",
+                window=shape.window,
+            )
         )
     if shape.approximate:
-        said.append(f"{shape.architecture} keeps more than is estimated here: be generous")
+        said.append(
+            msg(
+                "{architecture} keeps more than is estimated here: be generous",
+                architecture=shape.architecture,
+            )
+        )
     return tuple(said)
 
 
@@ -66,14 +78,16 @@ def _threads(profile: HardwareProfile, plan_options: PlanOptions, tuned: Tuned |
             "threads: {n_threads}, measured to be fastest with this model",
             n_threads=tuned.n_threads,
         )
-    limits = [f"{cpu.threads} to generate"]
+    limits = [msg("{threads} to generate", threads=cpu.threads)]
     if cpu.performance_cores:
-        limits.append(f"{cpu.performance_cores} performance cores")
+        limits.append(
+            msg("{performance_cores} performance cores", performance_cores=cpu.performance_cores)
+        )
     if cpu.allowed_cpus:
-        limits.append(f"{cpu.allowed_cpus} processors allowed")
+        limits.append(msg("{allowed_cpus} processors allowed", allowed_cpus=cpu.allowed_cpus))
     if cpu.quota_cpus is not None:
-        limits.append(f"a quota of {cpu.quota_cpus:g}")
-    return msg("threads: {limits}", limits=", ".join(limits))
+        limits.append(msg("a quota of {quota_cpus:g}", quota_cpus=cpu.quota_cpus))
+    return msg("threads: {limits}", limits=listed(limits))
 
 
 def _context(
@@ -88,18 +102,23 @@ def _context(
     if plan_options.n_ctx:
         beyond = ""
         if 0 < shape.n_ctx_train < plan_options.n_ctx:
-            beyond = f", but the model was trained with {shape.n_ctx_train:,}: it may lose track"
+            beyond = msg(
+                ", but the model was trained with {n_ctx_train:,}: it may lose track",
+                n_ctx_train=shape.n_ctx_train,
+            )
         return msg(
             "context: {n_ctx:,} tokens, as asked for{beyond}",
             n_ctx=plan_options.n_ctx,
             beyond=beyond,
         )
     trained = (
-        f"trained with {shape.n_ctx_train:,}" if shape.n_ctx_train else "trained length unknown"
+        msg("trained with {n_ctx_train:,}", n_ctx_train=shape.n_ctx_train)
+        if shape.n_ctx_train
+        else msg("trained length unknown")
     )
     wanted = contexts[1]
     if settings.n_ctx == wanted:
-        capped = "" if wanted == shape.n_ctx_train else "; --ctx N takes more, and more memory"
+        capped = "" if wanted == shape.n_ctx_train else msg("; --ctx N takes more, and more memory")
         return msg(
             "context: {n_ctx:,} tokens ({trained}{capped})",
             n_ctx=settings.n_ctx,
@@ -112,9 +131,9 @@ def _context(
             n_ctx=settings.n_ctx,
             trained=trained,
         )
-    for_what = "for all layers to fit on devices" if placement.n_gpu_layers else "to fit"
+    for_what = msg("for all layers to fit on devices") if placement.n_gpu_layers else msg("to fit")
     if 0 < placement.n_gpu_layers <= shape.n_layer:
-        for_what = "so that more layers fit on devices"
+        for_what = msg("so that more layers fit on devices")
     return msg(
         "context: {n_ctx:,} tokens instead of {wanted:,} {for_what} ({trained}); it"
         " is not made shorter than {contexts:,} unasked",
@@ -135,7 +154,7 @@ def _layers(
 ) -> str:
     total = shape.n_layer + 1
     if not machine.devices:
-        asked = ", whatever was asked for" if plan_options.n_gpu_layers else ""
+        asked = msg(", whatever was asked for") if plan_options.n_gpu_layers else ""
         return msg("layers: none on devices{asked}: the engine sees no GPU", asked=asked)
     count = placement.n_gpu_layers
     if plan_options.n_gpu_layers is not None:
@@ -159,10 +178,14 @@ def _memory(machine: HostAndDevices) -> str:
     parts = []
     for budget in (machine.host, *machine.devices):
         if budget.usable is None or budget.free is None:
-            parts.append("how much memory the machine has free is unknown")
+            parts.append(msg("how much memory the machine has free is unknown"))
         else:
             parts.append(
-                f"{budget.name} has {byte_size(budget.free)} free, of which"
-                f" {byte_size(min(budget.margin, budget.free))} is left alone"
+                msg(
+                    "{name} has {free} free, of which {margin} is left alone",
+                    name=budget.name,
+                    free=byte_size(budget.free),
+                    margin=byte_size(min(budget.margin, budget.free)),
+                )
             )
     return msg("memory: {parts}", parts="; ".join(parts))
