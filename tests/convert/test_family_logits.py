@@ -53,7 +53,7 @@ def reference_logits(root: Path, architecture: str, ids: list[int]) -> tuple[Any
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     kind = getattr(transformers, architecture, transformers.AutoModelForCausalLM)
     model = kind.from_pretrained(root, dtype=torch.float32, attn_implementation="eager").eval()
-    gelus = [module for module in model.modules() if "GELU" in type(module).__name__]
+    gelus = [module for module in model.modules() if "gelu" in type(module).__name__.lower()]
     for module in gelus:
         module.forward = _gelu_by_table(torch, module.forward)
     with torch.inference_mode():

@@ -22,6 +22,7 @@ NEAR = 1e-4
 """Two best logits nearer than that may change places between batches of different shapes: with
 exact weights, keys and values the largest difference that was measured is 0.000003. (It is 0.04
 with Q8_0, whose products are rounded otherwise for one row than for several.)"""
+NEAR_Q8_0 = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,8 @@ def test_a_cancelled_prompt_hurts_no_other(engine: Engine, story_gguf: Path) -> 
         heard = time.monotonic() - asked
         together = writing.result(60)
     assert heard < 5  # 0.2 s on a machine with nothing else to do
-    assert engine.generate("Once", sampling, on_text=unheard).text == together.text
+    alone = engine.generate("Once", replace(sampling, logprobs=2), on_text=unheard)
+    assert same_but_for_ties(together, alone, near=NEAR_Q8_0)
 
 
 def test_the_engine_dies_under_all_of_them(engine: Engine) -> None:

@@ -75,7 +75,10 @@ def test_reads_what_torch_writes(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 3)
     torch.save(module.state_dict(), tmp_path / "state.bin")
     assert {t.name for t in read_torch_header(tmp_path / "state.bin")} == {"weight", "bias"}
-    torch.save({"a": whole.t()}, tmp_path / "view.bin")
+    torch.save({"a": whole.t()}, tmp_path / "turned.bin")
+    (turned,) = read_torch_header(tmp_path / "turned.bin")
+    assert (turned.shape, turned.transposed) == ((4, 3), True)
+    torch.save({"a": whole[:, ::2]}, tmp_path / "view.bin")
     with pytest.raises(UnsupportedError, match="not in one run"):
         read_torch_header(tmp_path / "view.bin")
     torch.save(values, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
