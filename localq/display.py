@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 
-from localq.messages import translate
+from localq.messages import msg, translate
 
 __all__ = ["age", "byte_size", "duration", "printable", "printable_lines", "short_count"]
 
@@ -48,18 +48,19 @@ def duration(seconds: float) -> str:
 
 
 def age(then: float, now: float) -> str:
-    """How long before `now` (both unix seconds): "5 min ago"; the date after a month."""
+    """How long before `now` (both unix seconds): "5 min ago", in the
+    user's language; the date after a month."""
     passed = now - then
     if then <= 0:
-        return "never"
+        return translate(msg("never"))
     if passed < _MINUTE:
-        return "just now"
+        return translate(msg("just now"))
     if passed < _HOUR:
-        return f"{passed // _MINUTE:.0f} min ago"
+        return translate(msg("{minutes:.0f} min ago", minutes=passed // _MINUTE))
     if passed < _DAY:
-        return f"{passed // _HOUR:.0f} h ago"
+        return translate(msg("{hours:.0f} h ago", hours=passed // _HOUR))
     if passed < 30 * _DAY:
-        return f"{passed // _DAY:.0f} d ago"
+        return translate(msg("{days:.0f} d ago", days=passed // _DAY))
     return time.strftime("%Y-%m-%d", time.localtime(then))
 
 
