@@ -71,7 +71,9 @@ def unchosen(home: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
 def stand_in(
     unchosen: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Paths]:
-    """Puts an engine in place of the installed one, for this process and those it starts."""
+    """Puts an engine in place of the installed one, for this process and those it starts. It has
+    no variants to try, whatever the installed one has."""
+    monkeypatch.setattr("localq.engine.canary.check._variants", lambda probe, seconds: ())
     spec = find_spec("llama_cpp")
     assert spec
     assert spec.submodule_search_locations
