@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from localq.engine.adapt import ThreadAdapter
 from localq.engine.llama_context import Interrupted, LlamaContext, OutOfCells, Part
@@ -24,6 +25,9 @@ from localq.engine.state_store import StateStore
 __all__ = ["Generations"]
 
 _SAMPLING_THREADS = 4
+_CHEAP_BATCH = 9
+"""Tokens, guesses included: up to about here a batch takes little longer than one token, as long as
+the weights have to come out of memory."""
 _WORTH_THREADS = 1 << 15
 """Logits of all texts together from which on choosing in several threads pays."""
 
@@ -60,6 +64,8 @@ class Generations:
         self._computing: frozenset[int] = frozenset()
         """The requests whose tokens are being read now."""
         self._pool: ThreadPoolExecutor | None = None
+        self._crowded = False
+        """Whether the last batch found no place, so that the next one goes without guesses."""
 
     @property
     def busy(self) -> bool:
@@ -98,13 +104,17 @@ class Generations:
         if any(one.is_cancelled for one, _ in shares):
             return  # the next step ends them
         prompt_tokens = sum(n for one, n in shares if not one.is_generating)
-        growing = 0 if prompt_tokens else len(shares)
+        plain = not prompt_tokens and all(n == 1 for _, n in shares)
+        growing = len(shares) if plain else 0
         self._set_threads(growing)
         started = time.perf_counter()
         try:
             self._context.decode(parts)
         except OutOfCells:
-            self._make_room()
+            if any(one.guesses for one, _ in shares):
+                self._crowded = True
+            else:
+                self._make_room()
             return
         except Interrupted as interrupted:
             self._recover(interrupted.lost)
@@ -115,13 +125,14 @@ class Generations:
             return
         finally:
             self._computing = frozenset()
+        self._crowded = False
         due = self._count_as_read(shares)
         if prompt_tokens and not due and len(shares) > 1:
             self._context.wait()  # else nothing would, and the time below would be wrong
         choices = self._choose(due)
         self._learn(growing, prompt_tokens, time.perf_counter() - started)
-        for (sequence, _), choice in zip(due, choices, strict=True):
-            self._go_on(sequence, choice)
+        for (sequence, _), chosen in zip(due, choices, strict=True):
+            self._go_on(sequence, chosen)
 
     def _admit(self) -> None:
         for sequence in tuple(self._waiting):
@@ -133,7 +144,11 @@ class Generations:
                     break
 
     def _shares(self) -> list[tuple[Sequence, int]]:
-        due = [Due(self.memory.readable(one), one.is_generating) for one in self._running]
+        self._guess()
+        due = [
+            Due(self.memory.readable(one) + len(one.guesses), one.is_generating)
+            for one in self._running
+        ]
         alone = len(due) == 1
         capacity = self._context.n_batch if alone else self._context.n_ubatch
         counts = share_batch(due, capacity=capacity, slice_tokens=self._slices.tokens)
@@ -143,37 +158,61 @@ class Generations:
         self._running.sort(key=lambda one: one.id in served)
         return shares
 
+    def _guess(self) -> None:
+        """What each text that grows might say next. The more of them, the fewer guesses: a batch
+        of a few tokens takes hardly longer than one, a batch of many does."""
+        growing = [one for one in self._running if one.is_generating]
+        for sequence in self._running:
+            sequence.guesses = []
+        if self._crowded or not growing:
+            return
+        each = _CHEAP_BATCH // len(growing) - 1
+        for sequence in growing:
+            left = sequence.params.max_tokens - sequence.generated - 1
+            limit = min(each, left, self._context.n_ctx - sequence.read - 1)
+            if sequence.lookup and limit > 0:
+                sequence.guesses = sequence.lookup.guess(limit)
+
     def _part(self, sequence: Sequence, count: int) -> Part:
         assert sequence.slot is not None
+        if sequence.is_generating:
+            del sequence.guesses[count - 1 :]  # those that found no room in the batch
+            tokens = [sequence.tokens[-1], *sequence.guesses]
+            return Part(sequence.slot, sequence.read, tokens, outputs=len(tokens))
         tokens = sequence.tokens[sequence.read : sequence.read + count]
         outputs = 1 if sequence.read + count == len(sequence.tokens) else 0
         return Part(sequence.slot, sequence.read, tokens, outputs)
 
     def _count_as_read(self, shares: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
-        """The sequences whose next token is due, and where in the batch its logits are."""
+        """The sequences whose next token is due, and where in the batch its logits are. Guesses
+        are not counted before they have turned out to be right."""
         due, end = [], 0
         for sequence, count in shares:
             end += count
-            sequence.read += count
+            sequence.read += count - len(sequence.guesses)
             self.memory.has_read(sequence)
             if sequence.read == len(sequence.tokens):
-                due.append((sequence, end - 1))
+                due.append((sequence, end - 1 - len(sequence.guesses)))
         return due
 
-    def _choose(self, due: list[tuple[Sequence, int]]) -> list[Choice | None]:
-        """The next token of each; None where its grammar allows none."""
+    def _choose(self, due: list[tuple[Sequence, int]]) -> list[list[Choice]]:
+        """The next tokens of each: one, and one more for every guess that it confirms. None at
+        all where its grammar allows none."""
         handle = self._context.handle
         if due:  # waits for the computation, which the threads below must not do at once
             self._model.api.llama_get_logits_ith(handle, due[0][1])
 
-        def choose(one: tuple[Sequence, int]) -> Choice | None:
+        def choose(one: tuple[Sequence, int]) -> list[Choice]:
             sequence, output = one
+            chosen: list[Choice] = []
             if sequence.params.max_tokens == 0:
-                return None
-            try:
-                return sequence.sampler.choose(handle, output)
-            except NothingAllowed:
-                return None
+                return chosen
+            with suppress(NothingAllowed):
+                for guess in (*sequence.guesses, None):
+                    chosen.append(sequence.sampler.choose(handle, output + len(chosen)))
+                    if chosen[-1].token != guess or self._model.ends(chosen[-1].token):
+                        break
+            return chosen
 
         if len(due) < 2 or len(due) * self._model.n_vocab < _WORTH_THREADS:
             return [choose(one) for one in due]
@@ -181,25 +220,41 @@ class Generations:
             self._pool = ThreadPoolExecutor(_SAMPLING_THREADS, "sampling")
         return list(self._pool.map(choose, due))
 
-    def _go_on(self, sequence: Sequence, choice: Choice | None) -> None:
-        """Take the token, and end the text if it is the last."""
+    def _go_on(self, sequence: Sequence, chosen: list[Choice]) -> None:
+        """Take the tokens, and end the text where it ends."""
         if sequence.prompt_read is None:
             sequence.prompt_read = time.perf_counter()
         if sequence.params.max_tokens == 0:
             self._end(sequence, "length")
-        elif choice is None:
+            return
+        if not chosen:
             self._fail(sequence, Failed("the grammar allows no token here"))
-        elif self._model.ends(choice.token):
-            self._end(sequence, "eos")
-        else:
-            if piece := sequence.take(choice, self._model.piece):
-                self._send(sequence.id, piece)
-            if sequence.stops.found is not None:
-                self._end(sequence, "stop")
-            elif sequence.read == self._context.n_ctx:
-                self._end(sequence, "context")
-            elif sequence.generated >= sequence.params.max_tokens:
-                self._end(sequence, "length")
+            return
+        guessed = len(sequence.guesses)
+        for number, choice in enumerate(chosen):
+            sequence.read += number > 0  # as the guess that it was
+            if stop := self._take(sequence, choice):
+                self._end(sequence, stop)
+                return
+        right = len(chosen) - 1
+        sequence.drafted += guessed
+        sequence.accepted += right
+        if right < guessed and sequence.slot is not None:
+            self._context.cut(sequence.slot, sequence.read)
+        if sequence.lookup:
+            sequence.lookup.learn(sequence.tokens[-len(chosen) :], guessed)
+
+    def _take(self, sequence: Sequence, choice: Choice) -> Stop | None:
+        """Add a token to the text; why it is the last, if it is."""
+        if self._model.ends(choice.token):
+            return "eos"
+        if piece := sequence.take(choice, self._model.piece):
+            self._send(sequence.id, piece)
+        if sequence.stops.found is not None:
+            return "stop"
+        if sequence.read == self._context.n_ctx:
+            return "context"
+        return "length" if sequence.generated >= sequence.params.max_tokens else None
 
     def _end(self, sequence: Sequence, stop: Stop) -> None:
         if stop != "cancelled" and (rest := sequence.stops.rest()):

@@ -71,6 +71,7 @@ class LlamaContext:
         self.n_threads_batch = settings.n_threads_batch or self.n_threads
         self.n_ctx = settings.n_ctx or min(model.n_ctx_train or _DEFAULT_CONTEXT, _DEFAULT_CONTEXT)
         self.n_seq_max = settings.n_seq_max
+        self.n_draft = settings.n_draft
         self.n_sequences = _MAX_SEQUENCES
         """Sequences that the memory tells apart; those from `n_seq_max` on cannot be computed."""
         self._check_size()

@@ -17,6 +17,7 @@ from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_sampler import GrammarRefused, TokenSampler
 from localq.engine.measuring import measure
 from localq.engine.mode import EngineMode, chosen_mode
+from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import (
     Done,
     Failed,
@@ -136,7 +137,12 @@ class Loaded:
             return Failed(str(error), kind="usage")
         sampler.read(prompt)
         stops = StopStrings(params.stop)
-        return Sequence(id_, len(prompt), list(prompt), params, sampler, cancelled, stops)
+        n_draft = self._settings.n_draft
+        # Where memory cannot be cut back, wrong guesses could not be taken back.
+        lookup = PromptLookup(prompt, n_draft) if n_draft and model.recall == "any" else None
+        return Sequence(
+            id_, len(prompt), list(prompt), params, sampler, cancelled, stops, lookup=lookup
+        )
 
     def _states(self) -> StateStore | None:
         settings = self._settings

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from localq.engine.llama_sampler import Choice, TokenSampler
+from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import Generated, Piece, Stop, TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.engine.stop_strings import StopStrings
@@ -30,6 +31,10 @@ class Sequence:
     cancelled: threading.Event
     stops: StopStrings
     text: TextStream = field(default_factory=TextStream)
+    lookup: PromptLookup | None = None
+    """Guesses what comes next."""
+    guesses: list[int] = field(default_factory=list)
+    """Read together with the latest token in the current batch."""
     slot: int | None = None
     """Its id in llama.cpp's memory, while it has one."""
     read: int = 0

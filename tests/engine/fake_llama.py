@@ -93,7 +93,7 @@ class FakeLlama:
         self.waited = 0
         self.batches: list[list[tuple[int, int]]] = []
         """Sequence and token of each one that was read, batch by batch."""
-        self.choose: Callable[[Sequence[int]], int] = next_token
+        self.choose: Callable[[list[int]], int] = next_token
         self.during: Callable[[], int] = lambda: 0
         """Called in every computation; the status it ends with."""
         self.computing: frozenset[int] = frozenset()
