@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["make_checkpoint"]
+from localq.quantize.imatrix import write_imatrix
+
+__all__ = ["make_checkpoint", "make_imatrix"]
 
 _HIDDEN, _INTERMEDIATE, _HEADS, _KV_HEADS, _VOCABULARY = 2048, 5632, 32, 4, 32000
 _LAYER_PARAMETERS = (
@@ -17,6 +19,7 @@ _LAYER_PARAMETERS = (
     + 3 * _HIDDEN * _INTERMEDIATE
     + 2 * _HIDDEN
 )
+_OF_HIDDEN = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up")
 _CHUNK = 1 << 22
 
 
@@ -55,6 +58,22 @@ def make_checkpoint(root: Path, billions: float, tokenizer: Path) -> int:
                 file.write((values.view(np.uint32) >> 16).astype("<u2").tobytes())
                 left -= count
     return offset // 2
+
+
+def make_imatrix(checkpoint: Path, path: Path) -> Path:
+    """Write a random importance matrix for a checkpoint of `make_checkpoint`; returns `path`."""
+    layers = json.loads((checkpoint / "config.json").read_text())["num_hidden_layers"]
+    random = np.random.default_rng(1)
+    widths = {"output.weight": _HIDDEN}
+    for i in range(layers):
+        widths |= {f"blk.{i}.{name}.weight": _HIDDEN for name in _OF_HIDDEN}
+        widths[f"blk.{i}.ffn_down.weight"] = _INTERMEDIATE
+    sums = {
+        name: (np.exp(2 * random.standard_normal(width, np.float32)), np.ones(1, np.float32))
+        for name, width in widths.items()
+    }
+    write_imatrix(path, sums, datasets=["random"], chunk_count=1, chunk_size=512)
+    return path
 
 
 def _config(layers: int) -> dict[str, object]:

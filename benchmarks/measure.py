@@ -16,9 +16,11 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`anonymous_bytes` is the peak without mapped files; 0 where the system does not tell."""
+    """`processor_seconds` are the process's and the system's for it, of all threads;
+    `anonymous_bytes` is the peak without mapped files. 0 where the system does not tell."""
 
     seconds: float
+    processor_seconds: float
     anonymous_bytes: int
 
 
@@ -27,6 +29,7 @@ def measure(
 ) -> Measured:
     """Run the command to its end; CalledProcessError, with what it said, where it fails."""
     parts = [str(part) for part in command]
+    before = _children()
     began = time.perf_counter()
     process = subprocess.Popen(
         parts,
@@ -45,7 +48,13 @@ def measure(
     seconds = time.perf_counter() - began
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, parts, output)
-    return Measured(seconds, peak)
+    return Measured(seconds, _children() - before, peak)
+
+
+def _children() -> float:
+    """Processor time of all child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _anonymous(status: Path) -> int:

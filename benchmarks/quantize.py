@@ -1,12 +1,15 @@
 """localq's one pass beside llama.cpp's two steps, on the same random checkpoint in the same run.
 
     python -m benchmarks.quantize --llama-cpp TREE --python PYTHON --llama-quantize BIN \\
-        --tokenizer DIR [--billions 1.07] [--types q4_0 q8_0 q4_k_m] [--rounds 3] [--work DIR]
+        --tokenizer DIR [--billions 1.07] [--types q4_0 q8_0 q4_k_m] [--codecs avx512 avx2]
+        [--imatrix] [--rounds 3] [--work DIR]
 
 TREE is an unpacked llama.cpp of the release inside the installed llama-cpp-python, PYTHON an
 interpreter with the packages its converter wants, BIN the llama-quantize built from TREE, DIR a
 folder with Llama 2's tokenizer.model. Each round runs both, one after the other; what is printed
-are medians, and the median of the rounds' ratios. The files must be equal byte for byte.
+are medians, and the median of the rounds' ratios: of the clock, and of processor time, which other
+work on the machine disturbs less. The files must be equal byte for byte. --imatrix has both use a
+random importance matrix; --codecs runs localq with each of these.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.checkpoint import make_checkpoint
+from benchmarks.checkpoint import make_checkpoint, make_imatrix
 from benchmarks.measure import Measured, measure
 
 __all__ = ["main"]
@@ -40,8 +44,9 @@ class _Peer:
             {"HF_HUB_OFFLINE": "1"},
         )
 
-    def quantize(self, source: Path, output: Path, type_: str) -> Measured:
-        return measure([self.llama_quantize, source, output, type_])
+    def quantize(self, source: Path, output: Path, type_: str, imatrix: Path | None) -> Measured:
+        matrix = [] if imatrix is None else ["--imatrix", imatrix]
+        return measure([self.llama_quantize, *matrix, source, output, type_])
 
 
 def main() -> None:
@@ -52,6 +57,8 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", default=["q4_0", "q8_0", "q4_k_m"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--codecs", nargs="+", choices=("avx512", "avx2", "engine"), default=[""])
+    parser.add_argument("--imatrix", action="store_true")
     parser.add_argument("--alone", action="store_true", help="only localq: time over size")
     args = parser.parse_args()
     peer = _Peer(args.llama_cpp, args.python, args.llama_quantize)
@@ -61,48 +68,83 @@ def main() -> None:
             checkpoint = work / "random"
             parameters = make_checkpoint(checkpoint, billions, args.tokenizer)
             print(f"\n{parameters / 1e9:.2f} B parameters, {2 * parameters / 1e9:.2f} GB in bf16")
+            imatrix = make_imatrix(checkpoint, work / "random.imatrix") if args.imatrix else None
+            race = _Race(checkpoint, work, None if args.alone else peer, imatrix)
             for type_ in args.types:
-                _compare(checkpoint, work, type_, args.rounds, None if args.alone else peer)
+                race.run(type_, args.codecs, args.rounds)
             shutil.rmtree(checkpoint)
 
 
-def _compare(checkpoint: Path, work: Path, type_: str, rounds: int, peer: _Peer | None) -> None:
-    ours: list[Measured] = []
-    two_steps: list[float] = []
-    second_step: list[float] = []
-    for _ in range(rounds):
-        _warm(checkpoint)
-        mine, theirs, between = work / "mine.gguf", work / "theirs.gguf", work / "between.gguf"
-        ours.append(_localq(checkpoint, mine, type_))
-        if peer is not None:
-            _warm(checkpoint)
-            first = peer.convert(checkpoint, between)
-            second = peer.quantize(between, theirs, type_)
-            two_steps.append(first.seconds + second.seconds)
-            second_step.append(second.seconds)
-            if not filecmp.cmp(mine, theirs, shallow=False):
-                sys.exit(f"{type_}: the files differ")
-            between.unlink()
-            theirs.unlink()
+@dataclass(frozen=True, slots=True)
+class _Race:
+    checkpoint: Path
+    work: Path
+    peer: _Peer | None
+    imatrix: Path | None
+
+    def run(self, type_: str, codecs: Sequence[str], rounds: int) -> None:
+        ours: dict[str, list[Measured]] = {name: [] for name in codecs}
+        conversions: list[Measured] = []
+        second_steps: list[Measured] = []
+        theirs, between = self.work / "theirs.gguf", self.work / "between.gguf"
+        for _ in range(rounds):
+            if self.peer is not None:
+                _warm(self.checkpoint)
+                conversions.append(self.peer.convert(self.checkpoint, between))
+                second_steps.append(self.peer.quantize(between, theirs, type_, self.imatrix))
+                between.unlink()
+            for name in codecs:
+                ours[name].append(self._localq(type_, name))
+            theirs.unlink(missing_ok=True)
+        for name in codecs:
+            _print(f"{type_} {name}", ours[name], conversions, second_steps)
+
+    def _localq(self, type_: str, codecs: str) -> Measured:
+        _warm(self.checkpoint)
+        mine, theirs = self.work / "mine.gguf", self.work / "theirs.gguf"
+        command: list[str | Path] = [sys.executable, "-m", "localq", "quantize", type_]
+        command += [self.checkpoint, "-o", mine]
+        if self.imatrix is not None:
+            command += ["--imatrix", self.imatrix]
+        measured = measure(command, {"LOCALQ_CODECS": codecs})
+        if self.peer is not None and not filecmp.cmp(mine, theirs, shallow=False):
+            sys.exit(f"{type_} {codecs}: the files differ")
         mine.unlink()
-    seconds = [run.seconds for run in ours]
+        return measured
+
+
+def _print(
+    title: str,
+    ours: Sequence[Measured],
+    conversions: Sequence[Measured],
+    second_steps: Sequence[Measured],
+) -> None:
     memory = max(run.anonymous_bytes for run in ours) / 1e6
-    line = f"{type_:<8} localq {statistics.median(seconds):6.2f} s, {memory:4.0f} MB of its own"
-    if peer is not None:
-        both = statistics.median(a / b for a, b in zip(two_steps, seconds, strict=True))
-        alone = statistics.median(a / b for a, b in zip(second_step, seconds, strict=True))
+    line = f"{title:<15} localq {_median(ours)}, {memory:4.0f} MB of its own"
+    if conversions:
+        both = [
+            Measured(a.seconds + b.seconds, a.processor_seconds + b.processor_seconds, 0)
+            for a, b in zip(conversions, second_steps, strict=True)
+        ]
         line += (
-            f" | two steps {statistics.median(two_steps):6.2f} s: {both:4.1f}x"
-            f" | llama-quantize alone {statistics.median(second_step):6.2f} s: {alone:4.1f}x"
+            f" | two steps {_median(both)}: {_ratios(both, ours)}"
+            f" | llama-quantize alone {_median(second_steps)}: {_ratios(second_steps, ours)}"
             " | files equal"
         )
     print(line, flush=True)
 
 
-def _localq(checkpoint: Path, output: Path, type_: str) -> Measured:
-    command: list[str | Path] = [sys.executable, "-m", "localq", "quantize", type_]
-    command += [checkpoint, "-o", output]
-    return measure(command)
+def _median(runs: Sequence[Measured]) -> str:
+    seconds = statistics.median(run.seconds for run in runs)
+    processor = statistics.median(run.processor_seconds for run in runs)
+    return f"{seconds:6.2f} s ({processor:6.2f} s of processor)"
+
+
+def _ratios(theirs: Sequence[Measured], ours: Sequence[Measured]) -> str:
+    pairs = list(zip(theirs, ours, strict=True))
+    seconds = statistics.median(a.seconds / b.seconds for a, b in pairs)
+    processor = statistics.median(a.processor_seconds / b.processor_seconds for a, b in pairs)
+    return f"{seconds:4.1f}x ({processor:4.1f}x)"
 
 
 def _warm(checkpoint: Path) -> None:
