@@ -416,6 +416,45 @@ def test_killed_at_random_moments_the_library_recovers(
     assert {"local/base", "local/big:Q4_0"} <= {model.name for model in library.models()}
 
 
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("way", ["link", "copy", "move"])
+@pytest.mark.parametrize("already", range(4))
+def test_an_import_killed_between_two_files_goes_on(
+    home: Paths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    already: int,
+    way: str,
+) -> None:
+    folder = checkpoint(tmp_path / "base")
+    names = {path.name for path in folder.iterdir()}
+    request = ImportRequest(paths=(folder,), copy=way == "copy", move=way == "move")
+    admit, left = Library.admit, iter(range(already))
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    def admit_or_die(library: Library, partial: Path, final: Path) -> None:
+        if next(left, None) is None:
+            die()
+        admit(library, partial, final)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Library, "admit", admit_or_die)
+        patched.setattr(Library, "add", die)
+        with pytest.raises(Killed):
+            import_models(Library(), request, ignore, threading.Event())
+    assert look(repair=True).healthy
+    import_models(Library(), request, ignore, threading.Event())
+    (model,) = Library().models()
+    assert {path.name for path in Library().files(model)} == names
+    assert all(path.is_file() for path in Library().files(model))
+    assert look().findings == ()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
 @pytest.mark.parametrize("how", ["its folder is gone", "its folder is empty", "its link dangles"])
 def test_models_of_a_disk_that_is_not_connected_are_kept(

@@ -192,8 +192,8 @@ def _admit(
     }
     try:
         for source, partial in staged.items():
-            _admit_file(library, partial, targets[source], source)
-            admitted.append((partial, targets[source]))
+            if _admit_file(library, partial, targets[source], source):
+                admitted.append((partial, targets[source]))
         return library.add(candidate.model, list(targets.values()), adopted=adopted)
     except LocalqError:
         for partial, target in admitted:
@@ -210,10 +210,11 @@ def _admit(
                     partial.unlink(missing_ok=True)
 
 
-def _admit_file(library: Library, partial: Path, target: Path, source: Path) -> None:
-    """LibraryError where something is there that is not this very file."""
+def _admit_file(library: Library, partial: Path, target: Path, source: Path) -> bool:
+    """Whether it was not there yet; LibraryError where something is there that is not this file."""
     try:
         library.admit(partial, target)
+        return True
     except LibraryError as error:
         # What an import that was killed had put there is welcome.
         if not target.is_file() or not (
@@ -224,6 +225,7 @@ def _admit_file(library: Library, partial: Path, target: Path, source: Path) -> 
             ) from None
         if partial != source:
             partial.unlink(missing_ok=True)
+        return False
 
 
 def _refer(library: Library, candidate: ImportCandidate) -> Model:

@@ -220,8 +220,11 @@ def _held(
         sizes = model.size_bytes == candidate.model.size_bytes
         if sizes and {adoption.source for adoption in adopted} == sources:
             return model  # a reflink or a copy of the same
-        if sizes and _has_content(library, model, candidate):
-            return model  # the same, though nobody noted where it came from
+        held, wanted = set(library.files(model)), set(candidate.targets.values())
+        if held <= wanted and _has_content(candidate, held):
+            # The same, though nobody noted where it came from; or what an import that was killed
+            # had put there, entered by the doctor: that goes on.
+            return model if held == wanted else None
         raise LibraryError(
             msg("{name}: there is another model of that name", name=model.name),
             hint=msg("choose a name with --name ORG/NAME[:QUANT]"),
@@ -229,13 +232,14 @@ def _held(
     return None
 
 
-def _has_content(library: Library, model: Model, candidate: ImportCandidate) -> bool:
-    """Whether the candidate's files would be the model's, byte for byte."""
-    targets = candidate.targets
-    if set(library.files(model)) != set(targets.values()):
-        return False
+def _has_content(candidate: ImportCandidate, places: set[Path]) -> bool:
+    """Whether the candidate's files for these places are what lies there, byte for byte."""
     try:
-        return all(filecmp.cmp(real, to, shallow=False) for real, to in targets.items())
+        return all(
+            filecmp.cmp(real, to, shallow=False)
+            for real, to in candidate.targets.items()
+            if to in places
+        )
     except OSError:
         return False
 
