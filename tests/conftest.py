@@ -16,6 +16,8 @@ from localq.paths import Paths
 from tests.hub_server import HubServer, only_this_hub
 
 os.environ["LOCALQ_LANG"] = "en"  # whatever the language of whoever runs the tests
+# Hundreds of child processes would each compile the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # How long an example takes says nothing of localq on a machine that does other things too.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

@@ -380,6 +380,8 @@ def _value(field: Field) -> bytes:
     head = _U32.pack(field.item_type) + _U64.pack(len(value))
     if field.item_type in _SCALARS:
         items = struct.pack(f"<{len(value)}{_SCALARS[field.item_type].format[1:]}", *value)
+    elif field.item_type is ValueType.STRING:
+        items = b"".join(_string(text) for text in value if isinstance(text, str))
     else:
         items = b"".join(_value(Field(field.item_type, item)) for item in value)
     return head + items

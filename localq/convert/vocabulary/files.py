@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from localq.convert.vocabulary.sentencepiece_model import SentencePieceTraits, read_traits
 from localq.convert.vocabulary.vocab_and_merges import tokenizer_of_files
 from localq.errors import BadFileError
 from localq.formats.json_file import read_json_object
@@ -58,6 +59,11 @@ class TokenizerFiles:
         if is_there(self.tokenizer_json_path):
             return self.read_text(self.tokenizer_json_path)
         return json.dumps(self.tokenizer_json)
+
+    @cached_property
+    def sentencepiece_traits(self) -> SentencePieceTraits:
+        """ValueError where tokenizer.model is no SentencePiece model."""
+        return read_traits(self.sentencepiece_path.read_bytes())
 
     @cached_property
     def special_tokens_map(self) -> dict[str, Any] | None:

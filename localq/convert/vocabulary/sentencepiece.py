@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.convert.vocabulary.sentencepiece_model import SentencePieceTraits, read_traits
+from localq.convert.vocabulary.sentencepiece_model import SentencePieceTraits
 from localq.convert.vocabulary.special import read_special_tokens
 from localq.convert.vocabulary.token import (
     TokenType,
@@ -38,7 +38,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(path.read_bytes())
-        traits = read_traits(path.read_bytes())
+        traits = files.sentencepiece_traits
     except (RuntimeError, ValueError) as error:
         raise BadFileError(path, msg("not a SentencePiece model: {error}", error=error)) from None
 
@@ -110,7 +110,7 @@ def write_sentencepiece(files: TokenizerFiles, fields: FieldBuilder) -> str | No
 
 def adds_space(files: TokenizerFiles) -> bool:
     """Whether the tokenizer puts a space before every text."""
-    return read_traits(files.sentencepiece_path.read_bytes()).adds_space
+    return files.sentencepiece_traits.adds_space
 
 
 def _problem(traits: SentencePieceTraits) -> str | None:

@@ -13,6 +13,7 @@ __all__ = ["SentencePieceTraits", "read_traits"]
 
 _PIECE, _TRAINER, _NORMALIZER = 1, 2, 3
 _PIECE_TYPE, _USER_DEFINED = 3, 4
+_SAYS_USER_DEFINED = bytes([_PIECE_TYPE << 3, _USER_DEFINED])
 _MODEL_TYPE, _BYTE_FALLBACK = 3, 35
 _CHARSMAP, _ADDS_SPACE, _JOINS_SPACES = 2, 3, 4
 _UNIGRAM = 1
@@ -43,7 +44,8 @@ def read_traits(model: bytes) -> SentencePieceTraits:
     pieces = 0
     for number, value in _fields(model):
         if number == _PIECE and isinstance(value, bytes):
-            if (_PIECE_TYPE, _USER_DEFINED) in _fields(value):
+            # Few pieces hold these two bytes at all, and to look for them costs next to nothing.
+            if _SAYS_USER_DEFINED in value and (_PIECE_TYPE, _USER_DEFINED) in _fields(value):
                 user_defined.add(pieces)
             pieces += 1
         elif isinstance(value, bytes) and number in (_TRAINER, _NORMALIZER):
@@ -82,6 +84,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
+    if at < len(message) and message[at] < 0x80:
+        return message[at], at + 1
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
