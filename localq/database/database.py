@@ -80,6 +80,8 @@ class Database:
         `wait`: seconds for other writers to be done; None: as long as deleting a model takes."""
         if not self.exists():
             self._create()
+        else:
+            sweep_partials(self.path.parent)  # of a process killed when it had just made one
         with self._open("rw", _WRITE_SECONDS if wait is None else wait) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection

@@ -22,7 +22,7 @@ from localq.errors import HubError, StorageError, storage_errors
 from localq.hub.source import RemoteFile
 from localq.messages import msg
 
-__all__ = ["partial_folder", "refuse_full_disk", "staging_folder"]
+__all__ = ["drop_empty", "partial_folder", "refuse_full_disk", "staging_folder"]
 
 _LOCK = ".lock"
 _DIGESTS = ".digests.partial"
@@ -77,7 +77,22 @@ def staging_folder(
         yield folder
     finally:
         lock.release()
-        _prune(model, revision)
+        _prune(model, [revision])
+
+
+def drop_empty(root: Path, repo: str) -> None:
+    """Delete the folders, without a file in them, of a download that was killed at its very end."""
+    from filelock import FileLock, Timeout
+
+    model = root / repo
+    if not model.is_dir():
+        return
+    try:
+        with FileLock(model / _LOCK).acquire(blocking=False):
+            commits = [path.name for path in model.iterdir() if path.is_dir()]
+    except (Timeout, OSError):
+        return  # another process has come
+    _prune(model, commits)
 
 
 def refuse_full_disk(folder: Path, needed: int) -> None:
@@ -136,15 +151,16 @@ def _note_digests(folder: Path, digests: Mapping[str, str]) -> None:
         (folder / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
 
 
-def _prune(model: Path, revision: str) -> None:
+def _prune(model: Path, revisions: Iterable[str]) -> None:
     try:
-        folders = [path for path in (model / revision).rglob("*") if path.is_dir()]
-        for folder in sorted(folders, reverse=True):  # those in a folder before it
-            folder.rmdir()
-        if (model / revision).exists():
-            if [*(model / revision).iterdir()] == [model / revision / _DIGESTS]:
-                (model / revision / _DIGESTS).unlink()
-            (model / revision).rmdir()
+        for commit in (model / revision for revision in revisions):
+            folders = [path for path in commit.rglob("*") if path.is_dir()]
+            for folder in sorted(folders, reverse=True):  # those in a folder before it
+                folder.rmdir()
+            if commit.exists():
+                if [*commit.iterdir()] == [commit / _DIGESTS]:
+                    (commit / _DIGESTS).unlink()
+                commit.rmdir()
         (model / _LOCK).unlink(missing_ok=True)
         model.rmdir()
         model.parent.rmdir()

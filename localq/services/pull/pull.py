@@ -13,7 +13,8 @@ from localq.errors import BadFileError, NotFoundError, UnsupportedError, UsageEr
 from localq.events import Emit, Started
 from localq.hub.selection import Selection
 from localq.hub.source import Source
-from localq.hub.staging import staging_folder
+from localq.hub.spec import is_repo
+from localq.hub.staging import drop_empty, staging_folder
 from localq.library import Library, Model
 from localq.messages import msg
 from localq.services.pull.plan import Plan, plan_checkpoint, plan_gguf
@@ -141,5 +142,7 @@ def prepare(
 
 
 def _already_there(library: Library, model: Model, *, compared: bool) -> PullResult:
+    if model.source.repo and is_repo(model.source.repo):
+        drop_empty(library.paths.partial, model.source.repo)
     library.touch(model.name)
     return PullResult(library.find(model.name), 0, already_there=True, compared=compared)

@@ -19,6 +19,7 @@ from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
 from localq.hub.backoff import RetryPolicy
 from localq.hub.spec import ModelSpec, parse_spec
+from localq.hub.staging import drop_empty
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelSource
 from localq.messages import msg
@@ -102,6 +103,7 @@ def pull_as(
             is_plain=request.imatrix is None,
         )
         if made is not None:
+            drop_empty(library.paths.partial, source.repo)
             return PullAsResult(made, 0, True, time.monotonic() - began)
     if checkpoint := _held_checkpoint(library, origin):
         emit(Note(msg("{name} is in the library already; quantizing that", name=checkpoint.name)))
