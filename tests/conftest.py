@@ -28,7 +28,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session", autouse=True)
 def tried_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The engine is tried once, not in every test's new home; with patience, for tests of all
-    kinds run beside each other."""
+    kinds run beside each other. The library of whoever runs the tests is none of their business."""
+    os.environ["LOCALQ_HOME"] = str(tmp_path_factory.getbasetemp() / "nobodys-home")
     if chosen_mode() is None:
         cache = tmp_path_factory.getbasetemp().parent / "engine"
         verdict = engine_verdict(cache, try_seconds=120)

@@ -19,6 +19,7 @@ from localq.formats.gguf import GGUFFile, parse_gguf
 from localq.formats.safetensors import TensorInfo, parse_safetensors_header
 from localq.hub.backoff import Backoff, RetryPolicy
 from localq.hub.source import RemoteFile, Source, TransferInterrupted
+from localq.hub.waiting import aborted_by
 from localq.messages import msg
 
 __all__ = [
@@ -106,7 +107,7 @@ def fetch_range(source: Source, file: RemoteFile, start: int, end: int, backoff:
             raise Cancelled("stopped")
         before = len(have)
         try:
-            _receive(source, file, start, end, have)
+            _receive(source, file, start, end, have, backoff.cancel)
         except (TransferInterrupted, OfflineError) as error:
             if len(have) - before >= _WORTHWHILE:
                 backoff.progressed()
@@ -115,9 +116,16 @@ def fetch_range(source: Source, file: RemoteFile, start: int, end: int, backoff:
     return bytes(have)
 
 
-def _receive(source: Source, file: RemoteFile, start: int, end: int, have: bytearray) -> None:
+def _receive(
+    source: Source,
+    file: RemoteFile,
+    start: int,
+    end: int,
+    have: bytearray,
+    cancel: threading.Event,
+) -> None:
     wanted = start + len(have)
-    with source.open(file, wanted, end) as stream:
+    with source.open(file, wanted, end) as stream, aborted_by(cancel, stream.abort):
         skip = wanted - stream.start
         for chunk in stream.chunks:
             have += chunk[skip : skip + end - start - len(have)]

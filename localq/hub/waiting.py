@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TypeVar
 
 from localq.errors import Cancelled
 from localq.events import Emit, Note
 from localq.messages import msg
 
-__all__ = ["QUIET_SECONDS", "ask"]
+__all__ = ["QUIET_SECONDS", "aborted_by", "ask"]
 
 QUIET_SECONDS = 3.0
 """Silence that the user should be told of."""
@@ -60,3 +61,21 @@ def ask(
                 )
             )
             told = True
+
+
+@contextmanager
+def aborted_by(cancel: threading.Event, abort: Callable[[], None]) -> Iterator[None]:
+    """While the block waits for bytes: another thread calls `abort` as soon as `cancel` is set."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            if cancel.is_set():
+                abort()
+                return
+
+    threading.Thread(target=watch, name="abort", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

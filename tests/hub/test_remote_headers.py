@@ -25,7 +25,7 @@ from localq.hub.repository import HubSource
 from localq.hub.spec import parse_spec
 from localq.paths import Paths
 from tests.checkpoints import RawTensor, write_safetensors
-from tests.hub_server import Cut, HubServer, Refuse, only_this_hub
+from tests.hub_server import Cut, HubServer, Refuse, Slow, only_this_hub
 from tests.streams import eventually
 
 FIRST = 128 << 10
@@ -200,3 +200,24 @@ def test_a_gguf_header_without_end(
     with pytest.raises(BadFileError, match=r"longer than 1\.0 MB"):
         gguf_header(hub, folder)
     assert hub.sent["a.gguf"] <= 1 << 21
+
+
+class _SetLater(threading.Event):
+    """Found to be set at the second look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    def is_set(self) -> bool:
+        self._looks += 1
+        return self._looks > 1
+
+
+def test_a_slow_header_can_be_cancelled(hub: HubServer, folder: Path) -> None:
+    """At the server's speed it would take a day."""
+    write_shard(folder / "model.safetensors", 2)
+    source = resolve(hub, folder)
+    hub.faults.append(Slow("model.safetensors", bytes_per_second=1))
+    with pytest.raises(Cancelled):
+        fetch_range(source, source.files[0], 0, 100_000, Backoff(POLICY, _SetLater(), ignore))

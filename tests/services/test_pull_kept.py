@@ -206,16 +206,22 @@ def run_as(library: Library, cancel: threading.Event | None = None) -> None:
 
 
 def test_a_stopped_pull_as_says_what_is_true(
-    library: Library, hub: HubServer, demo: Path, home: Paths
+    library: Library, hub: HubServer, demo: Path, home: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was kept: nothing is gone on from, and no empty folder is left."""
     cancel = threading.Event()
+    real = arriving.write_as_it_arrives
+
+    def write(*args: Any, **options: Any) -> arriving.Arrived:
+        # The headers have been read.
+        hub.faults += [Slow(name, bytes_per_second=1000) for name in SHARDS]
+        return real(*args, **options)
 
     def stop(event: JobEvent) -> None:
         if isinstance(event, Progress):
             cancel.set()
 
-    hub.faults += [Slow(name, 2, bytes_per_second=1000) for name in SHARDS]
+    monkeypatch.setattr(stream, "write_as_it_arrives", write)
     with pytest.raises(Cancelled) as caught:
         pull_as(library, PullAsRequest("org/demo", QuantType.Q8_0), stop, cancel)
     assert "goes on" not in caught.value.message
