@@ -12,8 +12,8 @@ from localq.errors import Cancelled, LibraryError, LocalqError, StorageError
 from localq.events import Emit, JobEvent, Note, Progress, Started
 from localq.jobs.cancel_event import CancelEvent
 from localq.jobs.job import Draft, JobProgress, JobState
-from localq.jobs.liveness import RunnerLock
 from localq.jobs.store import JobRunning, JobStore
+from localq.liveness import LivenessLock
 from localq.messages import msg
 
 __all__ = ["Recorder"]
@@ -35,7 +35,7 @@ class Recorder:
     def __init__(
         self,
         store: JobStore,
-        job: Draft | tuple[int, RunnerLock],
+        job: Draft | tuple[int, LivenessLock],
         emit: Emit,
         cancel: threading.Event,
     ) -> None:

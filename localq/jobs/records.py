@@ -15,7 +15,7 @@ from localq.database.rows import insert
 from localq.errors import LibraryError, NotFoundError
 from localq.events import Unit
 from localq.jobs.job import Draft, Job, JobProgress, JobState
-from localq.jobs.liveness import RunnerLock, is_held
+from localq.liveness import LivenessLock, is_held
 from localq.messages import msg
 
 __all__ = ["JobRunning", "Records"]
@@ -111,10 +111,10 @@ class Records:
             updated_at=self.clock(),
         )
 
-    def start(self, job_id: int) -> RunnerLock:
+    def start(self, job_id: int) -> LivenessLock:
         """Note that this process runs the job; JobRunning where another does."""
         job = self.get(job_id)
-        lock = RunnerLock(self.lock_path(job_id))
+        lock = LivenessLock(self.lock_path(job_id))
         if not lock.acquire():
             raise JobRunning(job_id, job.title)
         try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from localq.database import Database
 from localq.errors import NotFoundError
 from localq.jobs.job import Draft, Job, JobProgress, JobState
-from localq.jobs.liveness import RunnerLock
 from localq.jobs.records import JobRunning, Records
+from localq.liveness import LivenessLock
 from localq.messages import msg
 from localq.paths import Paths
 
@@ -64,7 +64,7 @@ class JobStore:
             records = self._records(connection)
             records.reset(records.get_idle(job_id).id, detached=True)
 
-    def begin(self, draft: Draft) -> tuple[int, RunnerLock]:
+    def begin(self, draft: Draft) -> tuple[int, LivenessLock]:
         """Record a job that this process runs from now on, until it lets go of the lock.
 
         One that asked for the same and did not finish gives its place. JobRunning if it is being
@@ -80,7 +80,7 @@ class JobStore:
             undo.pop_all()  # whoever reads the record from now on finds its lock held
         return job_id, lock
 
-    def take(self, job_id: int, *, detached: bool) -> tuple[Job, RunnerLock]:
+    def take(self, job_id: int, *, detached: bool) -> tuple[Job, LivenessLock]:
         """Run a recorded job from now on; JobRunning if another process does."""
         with ExitStack() as undo:
             with self._database.write() as connection:

@@ -1,7 +1,7 @@
-"""Whether a job's process lives: it holds a lock of the operating system.
+"""Whether the process behind a record lives: it holds a lock of the operating system.
 
 The system lets go of the lock with the process, however that ends, so a kill, a reboot or another
-process with the same number cannot be taken for a job that runs.
+process with the same number cannot be taken for the one that wrote the record.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from localq.messages import msg
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["RunnerLock", "is_held"]
+__all__ = ["LivenessLock", "is_held"]
 
 _LOOKS = 4
 _SECONDS_BETWEEN_LOOKS = 0.005
 
 
-class RunnerLock:
-    """Held by the process that runs the job with the lock file `path`."""
+class LivenessLock:
+    """Held by the one process that the lock file `path` stands for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,7 +36,7 @@ class RunnerLock:
 
         with storage_errors(self._path, hint=msg("let LOCALQ_HOME name another folder")):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._path)
+            lock = FileLock(self._path, thread_local=False)  # any thread may release it
             for look in range(_LOOKS):
                 if look:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)  # a reader holds it while it looks
@@ -65,7 +65,7 @@ def is_held(path: Path) -> bool:
     """Whether a process holds the lock file `path`; makes nothing."""
     if not path.exists():
         return False
-    lock = RunnerLock(path)
+    lock = LivenessLock(path)
     try:
         if not lock.acquire():
             return True
