@@ -10,6 +10,8 @@
     ├── HubError                1   the Hub could not be reached or said no
     │   └── OfflineError        1   no network, or HF_HUB_OFFLINE is set
     ├── EngineError             1   the model could not be loaded, or its process died
+    │   ├── EngineCrashed       1   its process died by itself
+    │   └── EngineClosed        1   its process was ended while it worked
     └── Cancelled             130   the user asked to stop
 
 An error is raised where it is known and printed in one place (`localq.cli.output`): its message
@@ -29,6 +31,8 @@ from localq.messages import msg
 __all__ = [
     "BadFileError",
     "Cancelled",
+    "EngineClosed",
+    "EngineCrashed",
     "EngineError",
     "HubError",
     "LibraryError",
@@ -97,6 +101,14 @@ class OfflineError(HubError):
 
 
 class EngineError(LocalqError):
+    pass
+
+
+class EngineCrashed(EngineError):
+    pass
+
+
+class EngineClosed(EngineError):
     pass
 
 

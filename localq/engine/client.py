@@ -36,6 +36,7 @@ from localq.engine.sampling import SamplingParams
 from localq.engine.settings import LoadSettings
 from localq.errors import (
     Cancelled,
+    EngineClosed,
     EngineError,
     LocalqError,
     StorageError,
@@ -78,7 +79,8 @@ class Engine:
     the same time, further ones wait; `load`, `logits`, `observe`, `save_activations` and `measure`
     wait until those before them are done.
 
-    A model that is refused, or a process that dies, raises EngineError; `load` then starts anew.
+    A model that is refused raises EngineError, a process that dies EngineCrashed, and one that is
+    closed EngineClosed, all of them EngineErrors; `load` then starts anew.
     `log` is the file for llama.cpp's messages; None: a temporary one, kept only after a crash.
     """
 
@@ -110,6 +112,12 @@ class Engine:
     def pid(self) -> int | None:
         """The engine's process, while there is one."""
         return self._worker.process.pid if self._worker else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process, and it still runs."""
+        worker = self._worker
+        return worker is not None and worker.is_alive
 
     def load(self, settings: LoadSettings, *, cancel: threading.Event | None = None) -> LoadedModel:
         """Load a model, in place of the one there was. Cancelled once `cancel` is set: the engine
@@ -254,13 +262,13 @@ class Engine:
     ) -> _R:
         worker = self._worker
         if worker is None:
-            raise EngineError(msg("no model is loaded"))
+            raise EngineClosed(msg("no model is loaded"))
         try:
             reply = worker.ask(request, cancel, on_piece)
         except Gone:
             with self._lock:
                 if worker.is_closed:  # by close() from another thread
-                    raise EngineError(
+                    raise EngineClosed(
                         msg("the engine was closed while {doing}", doing=doing)
                     ) from None
                 if self._worker is worker:

@@ -29,7 +29,7 @@ from localq.engine.protocol import (
     decode_reply,
     encode,
 )
-from localq.errors import Cancelled, EngineError, StorageError, storage_errors
+from localq.errors import Cancelled, EngineCrashed, EngineError, StorageError, storage_errors
 from localq.messages import msg
 
 __all__ = ["EngineProcess", "Gone"]
@@ -175,13 +175,18 @@ class EngineProcess:
         if len(self._inboxes) == 1:  # nobody else would be hurt
             self.process.kill()
 
-    def crash(self, doing: str) -> EngineError:
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs and speaks."""
+        return not self._gone and self.process.poll() is None
+
+    def crash(self, doing: str) -> EngineCrashed:
         """The error for a process that ended by itself."""
         self._end()
         last_line = _last_line(self.log, self._log_start)
         ends = f"; it ends with: {last_line}" if last_line else ""
         if self._nonsense:
-            return EngineError(
+            return EngineCrashed(
                 msg(
                     "the engine said something that is not its protocol while {doing}: {nonsense}",
                     doing=doing,
@@ -191,7 +196,7 @@ class EngineProcess:
             )
         code = self.process.returncode
         memory = "often memory ran out; " if code == -_SIGKILL else ""
-        return EngineError(
+        return EngineCrashed(
             msg(
                 "the engine stopped unexpectedly ({exit_reason}) while {doing}",
                 exit_reason=_exit_reason(code),
