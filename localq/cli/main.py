@@ -41,6 +41,8 @@ _VERBS: Mapping[str, _Verb] = {
     "show": _Verb("show", "Show all that is known of a model."),
     "path": _Verb("path", "Print the path of a model, for scripts and LangChain."),
     "run": _Verb("run", "Let a model answer one prompt."),
+    "ps": _Verb("ps", "List the models that are loaded now."),
+    "stop": _Verb("stop", "Unload models, and give their memory back."),
     "plan": _Verb("plan", "Show how a model would be loaded on this machine."),
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),

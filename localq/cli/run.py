@@ -70,6 +70,7 @@ def command(
             force=force,
             template=template,
             cancel=cancel,
+            owner="run",
         ) as conversation,
     ):
         if conversation.continues_text and sys.stderr.isatty() and not as_json:

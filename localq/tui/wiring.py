@@ -62,7 +62,9 @@ def services_of(library: Library) -> Services:
     def open_chat(name: str, emit: Emit, cancel: threading.Event) -> Chat:
         from localq.services.chat.conversation import Conversation
 
-        return _ConversationChat(Conversation.open(library, name, emit=emit, cancel=cancel))
+        return _ConversationChat(
+            Conversation.open(library, name, emit=emit, cancel=cancel, owner="app")
+        )
 
     return Services(
         log=library.paths.log / "tui.log",

@@ -27,7 +27,7 @@ from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.paths import Paths
 from localq.services.chat.conversation import Conversation
-from localq.services.hosting.host import HostedModel
+from localq.services.hosting.hosted import HostedModel
 from localq.services.make.quantize import QuantizeRequest, quantize
 from tests.chat.test_chat_template import CHATML
 from tests.engine.test_engine import DEMO, make_gguf, unheard
@@ -455,11 +455,12 @@ def test_the_conversation_outlives_its_engine(story_gguf: Path) -> None:
         said = conversation.messages
         hosted = conversation._engine
         assert isinstance(hosted, HostedModel)
-        engine = hosted._engine
+        life = hosted._seat.life
+        assert life is not None
 
         def kill(_: str) -> None:
-            assert engine.pid
-            os.kill(engine.pid, signal.SIGKILL)
+            assert life.engine.pid
+            os.kill(life.engine.pid, signal.SIGKILL)
 
         with pytest.raises(EngineError, match="stopped unexpectedly"):
             talk(" there was", on_text=kill)

@@ -21,13 +21,13 @@ from localq.messages import msg
 if TYPE_CHECKING:
     from localq.chat.template import ChatTemplate
     from localq.planning.offload_plan import PlanOptions
-    from localq.services.hosting.host import ModelHost
+    from localq.services.hosting.pool import ModelPool
 
 __all__ = ["ChatEngine", "Conversation"]
 
 
 class ChatEngine(Protocol):
-    """What a conversation needs of `localq.services.hosting.host.HostedModel`."""
+    """What a conversation needs of `localq.services.hosting.hosted.HostedModel`."""
 
     def revive(self, *, cancel: threading.Event | None = None) -> bool: ...
 
@@ -63,11 +63,14 @@ class Conversation(Closing):
         emit: Emit = ignore,
         system: str | None = None,
         metadata: Mapping[str, object] | None = None,
+        pool: ModelPool | None = None,
     ) -> None:
+        """`pool` is closed with the conversation."""
         self.model = model
         self._metadata = metadata or {}
         self.loaded = loaded
         self._engine = engine
+        self._pool = pool
         self._template = template
         self._emit = emit
         self._messages = (ChatMessage("system", system),) if system else ()
@@ -86,10 +89,12 @@ class Conversation(Closing):
         system: str | None = None,
         template: str | None = None,
         cancel: threading.Event | None = None,
-        host: ModelHost | None = None,
+        pool: ModelPool | None = None,
+        owner: str = "chat",
     ) -> Conversation:
         """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
-        the one used last. `host` is who else may have it loaded.
+        the one used last. `pool` is where others may have it loaded; without one it is this
+        conversation's own, and `owner` what `localq ps` calls the program.
 
         `plan_options` go before those saved for the model, `n_ctx` (tokens) before both.
         NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
@@ -98,15 +103,22 @@ class Conversation(Closing):
         before the model's own: a file, a name, or "none".
         """
         from localq.planning.offload_plan import PlanOptions
-        from localq.services.hosting.host import ModelHost
-        from localq.services.hosting.prepared import prepare_model
+        from localq.services.hosting.pool import ModelPool
 
         plan_options = plan_options or PlanOptions()
         if n_ctx is not None:
             plan_options = replace(plan_options, n_ctx=n_ctx)
-        prepared = prepare_model(library, model, plan_options, force=force, cancel=cancel)
-        chat_template = _template(prepared.metadata, template)
-        hosted = (host or ModelHost(library)).open(prepared, emit=emit, cancel=cancel)
+        own = None if pool else ModelPool(library, owner=owner)
+        try:
+            used = pool or own
+            assert used
+            prepared = used.prepare(model, plan_options, force=force, cancel=cancel)
+            chat_template = _template(prepared.metadata, template)
+            hosted = used.open(prepared, emit=emit, cancel=cancel)
+        except BaseException:
+            if own:
+                own.close()
+            raise
         loaded = hosted.loaded
         if 0 < loaded.n_ctx_train < loaded.n_ctx:
             emit(
@@ -128,11 +140,14 @@ class Conversation(Closing):
             emit=emit,
             system=system,
             metadata=prepared.metadata,
+            pool=own,
         )
 
     def close(self) -> None:
         """Be done with the model; unless others use it, its memory is given back."""
         self._engine.close()
+        if self._pool:
+            self._pool.close()
 
     @property
     def continues_text(self) -> bool:

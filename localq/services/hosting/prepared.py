@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localq.engine.settings import LoadSettings
 from localq.errors import LibraryError, LocalqError, StorageError, UnsupportedError
 from localq.formats.gguf import read_gguf
+from localq.hardware.profile import HardwareProfile
 from localq.library import Library, Model
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
+from localq.planning.room import Footprint
+from localq.services.hosting.budget import footprint_of
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.plan import (
     check_plan,
     load_settings,
     plan_gguf,
+    planning_profile,
     unplanned_settings,
 )
 
-__all__ = ["PreparedModel", "prepare_model"]
+__all__ = ["PreparedModel", "prepare_found", "prepare_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,17 @@ class PreparedModel:
     settings: LoadSettings
     plan: OffloadPlan | None
     problem: LocalqError | None = None
+    plan_options: PlanOptions = field(default_factory=PlanOptions)
+    """What was asked for, of which the plan was made."""
+    force: bool = False
+    """Whether it is loaded even where it cannot fit."""
+    footprint: Footprint = field(default_factory=dict)
+    """What it will take, by device; nothing where that cannot be told."""
+
+    @property
+    def is_in_library(self) -> bool:
+        """Whether it has a name there; a file given by its path is named after that."""
+        return self.model.name != str(self.model.path)
 
 
 def prepare_model(
@@ -54,24 +69,42 @@ def prepare_model(
     EngineError (it cannot fit), Cancelled. `force` loads what cannot fit or be told.
     """
     found = locate_gguf(library, model)
+    profile = planning_profile(cancel)
+    return prepare_found(library, found, plan_options or PlanOptions(), (profile,), force=force)
+
+
+def prepare_found(
+    library: Library,
+    found: Model,
+    plan_options: PlanOptions,
+    profiles: Sequence[HardwareProfile],
+    *,
+    force: bool = False,
+) -> PreparedModel:
+    """The same for a model that was found, on the first of the `profiles` that it fits; on the
+    last where it fits none, which is an error unless `force` is set."""
     file = read_gguf(found.path)
     check_writes_text(found, file)
-    plan_options = plan_options or PlanOptions()
     problem: LocalqError | None = None
-    try:
+    with_library: Library | None = library
+    for profile in profiles:
         try:
-            planned = plan_gguf(library, found, file, plan_options, cancel=cancel)
-        except (LibraryError, StorageError) as error:
-            problem = error
-            planned = plan_gguf(None, found, file, plan_options, cancel=cancel)
-    except UnsupportedError as error:
-        if not force:
-            hint = error.hint or "--force lets the engine try"
-            raise UnsupportedError(error.message, hint=hint) from None
-        settings = replace(
-            unplanned_settings(found.path, plan_options), state_folder=_states(library)
-        )
-        return PreparedModel(found, file.metadata, settings, None, problem)
+            try:
+                planned = plan_gguf(with_library, found, file, plan_options, profile=profile)
+            except (LibraryError, StorageError) as error:
+                problem, with_library = error, None
+                planned = plan_gguf(None, found, file, plan_options, profile=profile)
+        except UnsupportedError as error:
+            if not force:
+                hint = error.hint or "--force lets the engine try"
+                raise UnsupportedError(error.message, hint=hint) from None
+            settings = unplanned_settings(found.path, plan_options)
+            settings = replace(settings, state_folder=_states(library))
+            return PreparedModel(
+                found, file.metadata, settings, None, problem, plan_options, force=True
+            )
+        if planned.plan.fits:
+            break
     if not force:
         check_plan(planned)
     settings = replace(
@@ -79,7 +112,16 @@ def prepare_model(
         adapt_threads=planned.plan_options.n_threads is None,
         state_folder=_states(library),
     )
-    return PreparedModel(found, file.metadata, settings, planned.plan, problem)
+    return PreparedModel(
+        found,
+        file.metadata,
+        settings,
+        planned.plan,
+        problem,
+        plan_options,
+        force,
+        footprint_of(planned.plan, profile),
+    )
 
 
 def _states(library: Library) -> Path:
