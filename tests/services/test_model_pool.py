@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import random
 import subprocess
 import sys
 import threading
@@ -474,11 +474,15 @@ def test_what_cannot_be_told_loads_only_by_force(
         assert hosted.loaded.n_ctx == 64
 
 
-def pid(hosted: HostedModel) -> int:
+def process_of(hosted: HostedModel) -> subprocess.Popen[bytes]:
     life = hosted._seat.life
     assert life is not None
-    assert life.engine.pid is not None
-    return life.engine.pid
+    assert life.engine._worker is not None
+    return life.engine._worker.process
+
+
+def pid(hosted: HostedModel) -> int:
+    return process_of(hosted).pid
 
 
 def test_real_engines(home: Paths, models: dict[str, str]) -> None:
@@ -498,12 +502,9 @@ def test_real_engines(home: Paths, models: dict[str, str]) -> None:
             assert [event for event in events if isinstance(event, Started)] == [
                 Started(f"loading {models['a']}")
             ]
-            dead = first._seat.life
-            assert dead is not None
-            worker = dead.engine._worker
-            assert worker is not None
-            os.kill(pid(first), getattr(signal, "SIGKILL", signal.SIGTERM))
-            worker.process.wait(60)
+            worker = process_of(first)
+            worker.kill()
+            worker.wait(60)
             assert say(first, "Once upon a time") == alone  # killed while it rested: nobody's fault
             last = pid(first)
         assert len(pool.models()) == 2
@@ -534,6 +535,105 @@ def test_workers_end_with_a_program_that_is_killed(home: Paths, models: dict[str
         program.kill()
         program.wait(60)
         assert loaded_models(home) == ()  # dead at once, even while its worker still ends
-        deadline = time.monotonic() + 60
-        while process_start(worker) == start:
-            assert time.monotonic() < deadline
+        wait_for_end(worker, start)
+
+
+def wait_for_end(number: int, start: str | None) -> None:
+    deadline = time.monotonic() + 60
+    while process_start(number) == start:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_the_budget_holds(
+    home: Paths, models: dict[str, str], size: int, seed: int
+) -> None:
+    """Six threads use, crash, stop and pin three models where two have room."""
+    fakes, events = Fakes(), list[JobEvent]()
+    most = 0
+
+    def count(engine: FakeEngine) -> None:
+        nonlocal most
+        most = max(most, 1 + sum(other.is_alive for other in fakes.engines))
+
+    fakes.on_load = count
+    outcomes: list[str] = []
+    clock = Clock()
+
+    def work(number: int) -> None:
+        chance = random.Random(100 * seed + number)
+        for _ in range(25):
+            path = models[chance.choice("abc")]
+            clock.now += chance.choice((0, 0, 4000))
+            try:
+                match chance.randrange(8):
+                    case 0:
+                        use(pool, path, "crash", wait_seconds=60)
+                    case 1:
+                        pool.stop(path, force=chance.random() < 0.5)
+                    case 2:
+                        pool.keep(path, chance.choice((None, 0.0, 5.0)))
+                    case 3:
+                        with pool.open(pool.prepare(path, SMALL), wait_seconds=60) as model:
+                            outcomes.append(say(model))
+                            outcomes.append(say(model))
+                    case _:
+                        outcomes.append(use(pool, path, wait_seconds=60))
+            except (EngineError, NotFoundError):
+                continue
+
+    with fake_pool(home, fakes, events, room=2 * size, idle=60, clock=clock) as pool:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+            assert not thread.is_alive()
+        assert most <= 2
+        assert len(outcomes) > 30
+        for seat in pool._seats.all():
+            assert (seat.users, seat.queued, seat.holders) == (0, 0, 0)
+            assert seat.life is None or seat.life.in_flight == 0
+            assert not seat.lock.locked()
+            assert not seat.one_by_one.locked()
+    assert not any(engine.is_alive for engine in fakes.engines)
+    assert loaded_models(home) == ()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(home: Paths, models: dict[str, str]) -> None:
+    """Each time one clear line or a reply, the next request works, and nothing is left behind."""
+    chance = random.Random(7)
+    clock = Clock()
+    pids: set[tuple[int, str | None]] = set()
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+    with ModelPool(Library(home), n_seq_max=2, settings=NEVER, clock=clock) as pool:
+        with pool.acquire(models["a"], SMALL) as model:
+            expected = say(model, "Once")
+        before = files(), threading.active_count()
+        for _ in range(40):
+            clock.now += 4000
+            outcomes: list[object] = []
+            with pool.acquire(models["a"], SMALL) as model:
+                worker = process_of(model)
+                killed = worker.pid, process_start(worker.pid)
+                pids.add(killed)
+                killer = threading.Timer(chance.random() / 50, os.kill, (killed[0], 9))
+                with in_thread(lambda model=model: say(model, "Once")) as outcomes:  # type: ignore[misc]
+                    killer.start()
+                    try:
+                        outcomes.append(say(model, "Once"))
+                    except EngineError as error:
+                        outcomes.append(error)
+                killer.join()
+                worker.wait(60)
+                for outcome in outcomes:
+                    assert outcome == expected or isinstance(outcome, EngineCrashed)
+                assert say(model, "Once") == expected
+        assert files() <= before[0] + 2
+        assert threading.active_count() <= before[1] + 1
+    assert all(process_start(number) != start for number, start in pids)
+    assert loaded_models(home) == ()

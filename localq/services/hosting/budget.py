@@ -39,15 +39,20 @@ class Budget:
         if memory is not None and available is not None:
             memory = replace(memory, available=min(available, memory.total))
         devices = tuple(
-            replace(device, free_bytes=free(device.id)) for device in self.profile.devices
+            replace(device, free_bytes=free(device.id)) if device.id in self.everything else device
+            for device in self.profile.devices
         )
         return replace(self.profile, memory=memory, devices=devices)
 
     @property
     def capacity(self) -> dict[str, int | None]:
         """What of it may be planned with."""
-        machine = host_and_devices(self.without_all_but(()))
-        return {each.name: each.usable for each in (machine.host, *machine.devices)}
+        machine = host_and_devices(self.profile)
+        margins = {each.name: each.margin for each in (machine.host, *machine.devices)}
+        return {
+            name: None if whole is None else max(0, whole - margins[name])
+            for name, whole in self.everything.items()
+        }
 
 
 def measure_budget(

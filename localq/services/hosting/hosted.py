@@ -13,7 +13,7 @@ from localq.engine.client import Engine, Generation, LoadedModel
 from localq.engine.protocol import TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.errors import Cancelled, EngineClosed, EngineCrashed, EngineError
-from localq.events import Emit, ignore
+from localq.events import Emit, Note, ignore
 from localq.library import Model
 from localq.messages import msg
 from localq.services.hosting.seat import Life, PooledModel, Seat
@@ -139,6 +139,11 @@ class HostedModel(Closing):
                 finally:
                     self._keeper.leave(life)
                 again = True
+                text = msg(
+                    "the engine of {name} died with other requests in it; this one is done again",
+                    name=self.model.name,
+                )
+                call.emit(Note(text, warning=True))
                 acquire_lock(self._seat.one_by_one, cancel)
                 stack.callback(self._seat.one_by_one.release)
 

@@ -12,7 +12,7 @@ from localq.engine.client import Engine
 from localq.events import Emit, ignore
 from localq.library import Library
 from localq.planning.offload_plan import PlanOptions
-from localq.services.hosting.hosted import HostedModel, LoadCall
+from localq.services.hosting.hosted import HostedModel, LoadCall, acquire_lock
 from localq.services.hosting.prepared import PreparedModel
 from localq.services.hosting.seat import PooledModel, SeatKey
 from localq.services.hosting.seats import Seats
@@ -61,6 +61,7 @@ class ModelPool(Closing):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._library = library
+        self._preparing = threading.Lock()
         self._seats = Seats(
             library,
             settings or hosting_settings(library.paths),
@@ -86,10 +87,14 @@ class ModelPool(Closing):
         """
         found = locate_gguf(self._library, model)
         plan_options = plan_options or PlanOptions()
-        seat = self._seats.get(SeatKey.of(found, plan_options))
-        if seat is not None and seat.life is not None:
-            return seat.prepared
-        return self._seats.loader.prepare(found, plan_options, force=force, cancel=cancel)
+        key = SeatKey.of(found, plan_options)
+        acquire_lock(self._preparing, cancel)  # many may come for the same at once
+        try:
+            if prepared := self._seats.prepared(key):
+                return prepared
+            return self._seats.loader.prepare(found, plan_options, force=force, cancel=cancel)
+        finally:
+            self._preparing.release()
 
     def open(
         self,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ _RECORD = re.compile(r"(?P<owner>[0-9a-f]{8})\.\d{1,9}\.json")
 _MAX_BYTES = 1 << 16
 _MAX_RECORDS = 1 << 12
 _LOCK_SECONDS = 10.0
+_REPLACE_LOOKS, _REPLACE_SECONDS = 5, 0.01
 _HINT = msg("let LOCALQ_HOME name another folder")
 
 
@@ -141,10 +143,7 @@ class WorkerRegistry:
         with storage_errors(self._folder, hint=_HINT):
             if not self._held:
                 self._held = self._alive.acquire()
-            final = self._file(record.id, "json")
-            fresh = final.with_suffix(".new")
-            fresh.write_text(json.dumps(to_json(record)), encoding="utf-8")
-            fresh.replace(final)
+            _write(self._file(record.id, "json"), to_json(record))
 
     def remove(self, id_: str) -> None:
         """Forget a record, and what was asked of it."""
@@ -184,9 +183,7 @@ class WorkerRegistry:
         """Leave word for the program that has the model. StorageError."""
         final = self._file(record.id, "stop")
         with storage_errors(final, hint=_HINT):
-            fresh = final.with_suffix(f".{os.urandom(4).hex()}")
-            fresh.write_text(json.dumps(to_json(request)), encoding="utf-8")
-            fresh.replace(final)
+            _write(final, to_json(request))
 
     def is_asked_to_stop(self, record: WorkerRecord) -> bool:
         """Whether its program has not answered yet."""
@@ -236,6 +233,23 @@ class WorkerRegistry:
 
     def _file(self, id_: str, kind: str) -> Path:
         return self._folder / f"{id_}.{kind}"
+
+
+def _write(final: Path, value: object) -> None:
+    """Whoever reads it sees the old or the new one as a whole. A power cut may take it: all that it
+    tells of is gone then, too."""
+    fresh = final.with_name(f"{final.name}.{os.urandom(4).hex()}")
+    try:
+        fresh.write_text(json.dumps(value), encoding="utf-8")
+        for _ in range(_REPLACE_LOOKS):
+            with suppress(PermissionError):  # on Windows, while somebody reads the old one
+                fresh.replace(final)
+                return
+            time.sleep(_REPLACE_SECONDS)
+        fresh.replace(final)
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def _is_running(record: WorkerRecord) -> bool:

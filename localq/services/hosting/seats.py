@@ -69,9 +69,13 @@ class Seats:
         with self.changed:
             return list(self._seats.values())
 
-    def get(self, key: SeatKey) -> Seat | None:
+    def prepared(self, key: SeatKey) -> PreparedModel | None:
+        """The plan of a model that is loaded, or is about to be."""
         with self.changed:
-            return self._seats.get(key)
+            seat = self._seats.get(key)
+            if seat is None or (seat.life is None and not seat.queued):
+                return None
+            return seat.prepared
 
     def named(self, model: str) -> list[Seat]:
         """Those that are loaded, or set aside, by name or path. NotFoundError."""
@@ -204,6 +208,7 @@ class Seats:
 
     def _load(self, seat: Seat, call: LoadCall) -> None:
         """The seat's lock is held, and it is in use."""
+        self._watch()
         try:
             life = self.loader.load(seat, call)
         except BaseException as error:
@@ -220,7 +225,6 @@ class Seats:
         if closed:  # meanwhile
             self._end(seat, life, "localq")
             raise EngineClosed(msg("no model is loaded"))
-        self._watch()
 
     def unload(self, seat: Seat, by: str, *, force: bool = False) -> bool:
         """End its process, unless it is in use; whether there is none any more."""
