@@ -31,6 +31,7 @@ class Unit(StrEnum):
     FILES = "files"
     TOKENS = "tokens"
     SECONDS = "seconds"
+    TEXTS = "texts"
 
 
 @dataclass(frozen=True, slots=True)

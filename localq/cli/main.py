@@ -43,6 +43,8 @@ _VERBS: Mapping[str, _Verb] = {
     "run": _Verb("run", "Let a model answer one prompt."),
     "ps": _Verb("ps", "List the models that are loaded now."),
     "stop": _Verb("stop", "Unload models, and give their memory back."),
+    "embed": _Verb("embed", "Turn texts into vectors."),
+    "rerank": _Verb("rerank", "Order documents by how well they answer a question."),
     "plan": _Verb("plan", "Show how a model would be loaded on this machine."),
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),

@@ -79,11 +79,11 @@ def padded(label: str, width: int) -> str:
     return shown + " " * (width - width_of(shown))
 
 
-def json_document(value: object) -> None:
-    """The one JSON document of a verb's `--json`."""
+def json_document(value: object, *, indent: int | None = 2) -> None:
+    """The one JSON document of a verb's `--json`; `indent` None: in one line."""
     import json
 
-    click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2).encode(*_UTF8))
+    click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=indent).encode(*_UTF8))
 
 
 # Of a path that is not UTF-8 the odd bytes become \\udcXX, from which a reader can tell them.

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from localq.engine.embedding_requests import Embed, Embedded, Pooling, Rank, Ranked
+from localq.engine.embedding_result import EmbeddedText, Embedding, Input, VectorCollector, batches
 from localq.engine.process import EngineProcess, Gone
 from localq.engine.protocol import (
     Done,
@@ -22,6 +24,7 @@ from localq.engine.protocol import (
     Measured,
     MeasureMemory,
     Observe,
+    Part,
     Piece,
     Request,
     ResidentMemory,
@@ -31,6 +34,7 @@ from localq.engine.protocol import (
     Tokenize,
     TokenLogprob,
     Tokens,
+    Vectors,
 )
 from localq.engine.sampling import SamplingParams
 from localq.engine.settings import LoadSettings
@@ -45,7 +49,7 @@ from localq.errors import (
 )
 from localq.messages import msg
 
-__all__ = ["Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
+__all__ = ["Embedding", "Engine", "Generation", "LoadSettings", "LoadedModel", "SamplingParams"]
 
 _R = TypeVar("_R")
 
@@ -162,7 +166,8 @@ class Engine:
         texts: list[str] = []
         logprobs: list[TokenLogprob] = []
 
-        def take(piece: Piece) -> None:
+        def take(piece: Part) -> None:
+            assert isinstance(piece, Piece)
             if piece.logprobs:
                 logprobs.extend(piece.logprobs)
                 if on_logprobs:
@@ -172,7 +177,7 @@ class Engine:
                 on_text(piece.text)
 
         request = Generate(prompt if isinstance(prompt, str) else tuple(prompt), sampling)
-        done = self._ask(request, Generated, "generating", cancel=cancel, on_piece=take)
+        done = self._ask(request, Generated, "generating", cancel=cancel, on_part=take)
         return Generation(
             text="".join(texts),
             prompt_tokens=done.prompt_tokens,
@@ -187,6 +192,62 @@ class Engine:
             draft_tokens=done.draft_tokens,
             accepted_tokens=done.accepted_tokens,
         )
+
+    def embed(
+        self,
+        inputs: Sequence[Input],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Embedding:
+        """The vectors of texts, or of tokens as they are; the rest is as in `Embed`. `on_progress`
+        gets the number of texts that are done, in the calling thread.
+
+        They are read together, and beside the texts that are generated. UsageError for a text that
+        is empty or too long, and then for none is there a result; Cancelled.
+        """
+        texts: list[EmbeddedText] = []
+        done = Embedded(0, pooling or "mean", ())
+        for some in batches(inputs) if inputs else ():
+            collected = VectorCollector(len(some))
+
+            def take(part: Part, collected: VectorCollector = collected) -> None:
+                assert isinstance(part, Vectors)
+                collected.take(part)
+                if on_progress:
+                    on_progress(len(texts) + part.index + 1)
+
+            request = Embed(
+                tuple(one if isinstance(one, str) else tuple(one) for one in some),
+                pooling,
+                normalize,
+                dimensions,
+                truncate,
+            )
+            done = self._stoppable(request, Embedded, msg("embedding"), cancel, take)
+            texts.extend(collected.texts(done))
+        return Embedding(tuple(texts), done.width, done.pooling)
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        truncate: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> tuple[float, ...]:
+        """How well each document answers the query, as the model says it: the higher the better.
+        UsageError, UnsupportedError for a model that was not made for it, Cancelled."""
+        scores: list[float] = []
+        for some in batches(documents) if documents else ():
+            texts = tuple(one for one in some if isinstance(one, str))
+            request = Rank(query, texts, truncate)
+            scores += self._stoppable(request, Ranked, msg("ranking"), cancel).scores
+        return tuple(scores)
 
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = True
@@ -205,12 +266,7 @@ class Engine:
         """Let the model read a part of a longer text, at most n_ctx tokens, and sum up what its
         weights are multiplied with. The sums grow until the next `load`; after Cancelled, or any
         other error, they are of no use."""
-        try:
-            self._ask(Observe(tuple(tokens)), Done, msg("reading a text"), cancel=cancel)
-        except EngineError:
-            if cancel and cancel.is_set():
-                raise Cancelled from None
-            raise
+        self._stoppable(Observe(tuple(tokens)), Done, msg("reading a text"), cancel)
 
     def save_activations(self, output: Path) -> None:
         """Write what `observe` has summed up to `output`; `engine.activations.load_sums` reads
@@ -229,12 +285,7 @@ class Engine:
         """Time the reading of `n_prompt` random tokens and the generation of `n_generate`, each
         from an empty context, as llama-bench does. Cancelled."""
         request = Measure(n_prompt, n_generate, n_threads, n_threads_batch)
-        try:
-            return self._ask(request, Measured, msg("measuring speed"), cancel=cancel)
-        except EngineError:
-            if cancel and cancel.is_set():
-                raise Cancelled from None
-            raise
+        return self._stoppable(request, Measured, msg("measuring speed"), cancel)
 
     def memory(self) -> ResidentMemory:
         """The physical memory that the engine's process holds now."""
@@ -251,6 +302,22 @@ class Engine:
         if worker:
             worker.close(save=bool(loaded and loaded.state_folder))
 
+    def _stoppable(
+        self,
+        request: Request,
+        expected: type[_R],
+        doing: str,
+        cancel: threading.Event | None,
+        on_part: Callable[[Part], None] | None = None,
+    ) -> _R:
+        """As `_ask`, for requests without a result where they are cancelled: Cancelled."""
+        try:
+            return self._ask(request, expected, doing, cancel=cancel, on_part=on_part)
+        except EngineError:
+            if cancel and cancel.is_set():
+                raise Cancelled from None
+            raise
+
     def _ask(
         self,
         request: Request,
@@ -258,13 +325,13 @@ class Engine:
         doing: str,
         *,
         cancel: threading.Event | None = None,
-        on_piece: Callable[[Piece], None] | None = None,
+        on_part: Callable[[Part], None] | None = None,
     ) -> _R:
         worker = self._worker
         if worker is None:
             raise EngineClosed(msg("no model is loaded"))
         try:
-            reply = worker.ask(request, cancel, on_piece)
+            reply = worker.ask(request, cancel, on_part)
         except Gone:
             with self._lock:
                 if worker.is_closed:  # by close() from another thread

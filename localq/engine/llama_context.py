@@ -54,9 +54,20 @@ class Part:
 
 class LlamaContext:
     """Not for several threads, but for `abort`. LlamaError from any method says why llama.cpp
-    refused."""
+    refused.
 
-    def __init__(self, model: LlamaModel, settings: LoadSettings, log: LogTail) -> None:
+    With `pooling`, one of llama.cpp's LLAMA_POOLING_TYPE_ numbers, it is for vectors: there is an
+    output for every token, and `row` gives its numbers instead of logits.
+    """
+
+    def __init__(
+        self,
+        model: LlamaModel,
+        settings: LoadSettings,
+        log: LogTail,
+        *,
+        pooling: int | None = None,
+    ) -> None:
         self._api = api = model.api
         self._model = model
         self._settings = settings
@@ -66,6 +77,7 @@ class LlamaContext:
         self._memory: Any = None
         self._outputs = 0
         self._observer: Any = None
+        self._pooling = pooling
         self._flag = AbortFlag(api)
         self.n_threads = settings.n_threads or _usable_processors()
         self.n_threads_batch = settings.n_threads_batch or self.n_threads
@@ -75,7 +87,7 @@ class LlamaContext:
         self.n_sequences = _MAX_SEQUENCES
         """Sequences that the memory tells apart; those from `n_seq_max` on cannot be computed."""
         self._check_size()
-        self._open(self.generation_outputs)
+        self._open(self.generation_outputs if pooling is None else self.n_batch)
 
     def _check_size(self) -> None:
         """LlamaError for a context that no memory here could hold: the system may end the process
@@ -102,6 +114,9 @@ class LlamaContext:
         params = context_params(self._api, self._settings, self.n_ctx, threads, outputs)
         params.abort_callback = self._flag.callback
         params.abort_callback_data = self._flag.data
+        if self._pooling is not None:
+            params.embeddings = True
+            params.pooling_type = self._pooling
         if self._observer:
             params.cb_eval = self._observer
         self._log.clear()
@@ -120,6 +135,11 @@ class LlamaContext:
         if self.handle:
             self._api.llama_free(self.handle)
         self.handle = self._memory = None
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it remembers what was read; an encoder's does not."""
+        return bool(self._memory)
 
     @property
     def n_batch(self) -> int:

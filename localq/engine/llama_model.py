@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from localq.engine.llama_log import LogTail
-from localq.engine.llama_options import model_params
+from localq.engine.llama_options import metadata_text, model_params
 from localq.engine.memory_report import BufferMemory, buffer_memory, offloaded_layers
 from localq.engine.settings import LoadSettings
 from localq.engine.space_prefix import SpacePrefix
@@ -101,10 +101,21 @@ class LlamaModel:
         """Whether any layer looks at earlier tokens themselves."""
         return not self.api.llama_model_is_recurrent(self.handle)
 
+    @cached_property
+    def looks_ahead(self) -> bool:
+        """Whether each token sees those behind it too, as in models made for vectors."""
+        return self.metadata("attention.causal") == "false"
+
+    def metadata(self, key: str) -> str:
+        """A value of the file, by its key without the architecture; "" where it is not there."""
+        architecture = metadata_text(self.api, self.handle, "general.architecture")
+        return metadata_text(self.api, self.handle, f"{architecture}.{key}")
+
     def check_generates(self) -> None:
         """LlamaError if this is a model of another kind, such as an encoder."""
         api = self.api
-        if api.llama_model_has_encoder(self.handle) or not api.llama_model_has_decoder(self.handle):
+        encodes = api.llama_model_has_encoder(self.handle) or self.looks_ahead
+        if encodes or not api.llama_model_has_decoder(self.handle):
             raise LlamaError("an encoder model does not continue text", unsupported=True)
         if api.llama_model_is_diffusion(self.handle):
             raise LlamaError(
@@ -117,12 +128,15 @@ class LlamaModel:
             wrong = next(token for token in tokens if not 0 <= token < self.n_vocab)
             raise LlamaError(f"invalid token {wrong}: the vocabulary has {self.n_vocab:,}")
 
-    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+    def tokenize(
+        self, text: str, *, add_special: bool, parse_special: bool, whole: bool = False
+    ) -> list[int]:
         """The tokens of `text`. `add_special` adds what the model wants in front of a text (BOS),
-        but never an end-of-text token behind it: a prompt is there to be continued."""
+        but no end-of-text token behind it, as a prompt is there to be continued; unless the text
+        is `whole`."""
         text = self._space_prefix.of(text, lambda part: self._ids(part, False, parse_special))
         tokens = self._ids(text, add_special, parse_special)
-        if add_special and self.api.llama_vocab_get_add_eos(self.vocab):
+        if add_special and not whole and self.api.llama_vocab_get_add_eos(self.vocab):
             eos = self.api.llama_vocab_eos(self.vocab)
             if len(tokens) > 1 and tokens[-1] == eos:
                 tokens.pop()

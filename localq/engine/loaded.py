@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from localq.engine.embedding_inputs import EmbeddingInputs
+from localq.engine.embedding_job import EmbeddingJob
+from localq.engine.embeddings import Embeddings
 from localq.engine.generations import Generations
 from localq.engine.grammar import gbnf
 from localq.engine.llama_context import Interrupted, LlamaContext
@@ -20,12 +23,14 @@ from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import (
     Done,
+    Embed,
     Failed,
     Generate,
     LoadedModel,
     Logits,
     Measure,
     Observe,
+    Rank,
     Reply,
     SaveActivations,
     SaveStates,
@@ -48,9 +53,9 @@ Alone: TypeAlias = Logits | Measure | Observe | SaveActivations | SaveStates
 
 
 class Loaded:
-    """A model, its context, and the texts that it is at work on. LlamaError from any method.
+    """A model, its contexts, and the texts that it is at work on. LlamaError from any method.
 
-    `tokenize` and `prepare` may be called from another thread than the rest.
+    `tokenize`, `prepare` and `prepare_embedding` may be called from another thread than the rest.
     """
 
     def __init__(
@@ -62,33 +67,79 @@ class Loaded:
     ) -> None:
         self._settings = settings
         self._observation: Observation | None = None
-        self.model = LlamaModel(api, settings, log)
+        self.model = model = LlamaModel(api, settings, log)
+        self._inputs = EmbeddingInputs(model, settings.path, settings.n_ctx)
+        self._embeddings = Embeddings(model, settings, log, self._inputs.limit, send)
+        self._generations: Generations | None = None
         try:
-            self._context = LlamaContext(self.model, settings, log)
+            self._context = self._open(log)
         except LlamaError:
-            self.model.close()
+            model.close()
             raise
-        self.generations = Generations(
-            self.model,
-            self._context,
-            send,
-            adapt=settings.adapt_threads,
-            checkpoint_bytes=settings.checkpoint_bytes,
-            states=self._states(),
-        )
+        if self._context is not self._embeddings.context:
+            self._generations = Generations(
+                model,
+                self._context,
+                send,
+                adapt=settings.adapt_threads,
+                checkpoint_bytes=settings.checkpoint_bytes,
+                states=self._states(),
+            )
+
+    def _open(self, log: LogTail) -> LlamaContext:
+        """A context that generates; where the model or its user does not want that, that of the
+        vectors."""
+        model, settings = self.model, self._settings
+        if settings.purpose == "text" and not model.looks_ahead:
+            context = LlamaContext(model, settings, log)
+            if context.has_memory:
+                return context
+            context.close()
+        return self._embeddings.open()
 
     def close(self) -> None:
         """Give the memory back. The object is of no use afterwards."""
-        self.generations.close()
-        self._context.close()
+        if self._generations:
+            self._generations.close()
+            self._context.close()
+        self._embeddings.close()
         self.model.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something for `step` to do."""
+        generations = self._generations
+        return self._embeddings.busy or (generations is not None and generations.busy)
+
+    def add(self, one: Sequence | EmbeddingJob) -> None:
+        """Begin with what was prepared."""
+        if isinstance(one, EmbeddingJob):
+            self._embeddings.add(one)
+        else:
+            self._generating.add(one)
+
+    def step(self) -> None:
+        """One batch of the texts that grow, and one of those to embed: neither waits long for the
+        other."""
+        if self._generations and self._generations.busy:
+            self._generations.step()
+        if self._embeddings.busy:
+            self._embeddings.step()
+
+    def hurry(self, id_: int, *, alone: bool) -> None:
+        """Request `id_` was cancelled; `alone`: `answer` is at it. From any thread."""
+        if alone:
+            self._context.abort()
+        if self._generations:
+            self._generations.hurry(id_)
+        self._embeddings.hurry(id_)
 
     def describe(self, seconds: float) -> LoadedModel:
         """What was loaded, which took so long."""
         model, context, settings = self.model, self._context, self._settings
         resident = resident_memory()
         return LoadedModel(
-            n_ctx=context.n_ctx,
+            n_ctx=context.n_ctx if self._generations else self._inputs.limit,
             n_ctx_train=model.n_ctx_train,
             n_vocab=model.n_vocab,
             n_threads=context.n_threads,
@@ -114,10 +165,25 @@ class Loaded:
         )
         return Tokens(tuple(tokens))
 
+    @property
+    def _generating(self) -> Generations:
+        self.model.check_generates()
+        if self._generations is None:
+            raise LlamaError("the model was loaded for vectors and writes no text")
+        return self._generations
+
+    def prepare_embedding(
+        self, id_: int, request: Embed | Rank, cancelled: threading.Event
+    ) -> EmbeddingJob | Failed:
+        """The texts of a request, ready to be added."""
+        if isinstance(request, Rank):
+            return self._inputs.rank(id_, request, cancelled)
+        return self._inputs.embed(id_, request, cancelled)
+
     def prepare(self, id_: int, request: Generate, cancelled: threading.Event) -> Sequence | Failed:
-        """The text to be, ready to be added to `generations`; UsageError for a wrong grammar."""
+        """The text to be, ready to be added; UsageError for a wrong grammar."""
         model, params = self.model, request.sampling
-        model.check_generates()
+        assert self._generating
         prompt = request.prompt
         if isinstance(prompt, str):
             prompt = tuple(model.tokenize(prompt, add_special=True, parse_special=True))
@@ -158,10 +224,11 @@ class Loaded:
 
     def answer(self, request: Alone, cancelled: Callable[[], bool]) -> Reply:
         """For when no text is at work. What had been read is forgotten."""
-        memory = self.generations.memory
         if isinstance(request, SaveStates):
-            memory.save_states()
+            if self._generations:
+                self._generations.memory.save_states()
             return Done()
+        memory = self._generating.memory
         memory.forget_all()
         try:
             match request:
@@ -187,10 +254,6 @@ class Loaded:
             return Failed("cancelled")
         finally:
             memory.forget_all()
-
-    def hurry(self) -> None:
-        """The request that `answer` is at was cancelled. From any thread."""
-        self._context.abort()
 
     def _logits(
         self, tokens: tuple[int, ...], output: Path, cancelled: Callable[[], bool]

@@ -20,7 +20,7 @@ from localq.engine.protocol import (
     MAX_LINE,
     Cancel,
     Load,
-    Piece,
+    Part,
     ProtocolError,
     Reply,
     Request,
@@ -125,13 +125,13 @@ class EngineProcess:
         self,
         request: Request,
         cancel: threading.Event | None,
-        on_piece: Callable[[Piece], None] | None,
+        on_part: Callable[[Part], None] | None,
     ) -> Reply:
         """Send a request and wait for its final reply. From any thread. Raises Gone."""
         inbox: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         id_ = self._send(request, inbox)
         try:
-            return self._wait(id_, inbox, request, cancel, on_piece)
+            return self._wait(id_, inbox, request, cancel, on_part)
         finally:
             self._inboxes.pop(id_, None)
 
@@ -141,7 +141,7 @@ class EngineProcess:
         inbox: queue.SimpleQueue[Reply | None],
         request: Request,
         cancel: threading.Event | None,
-        on_piece: Callable[[Piece], None] | None,
+        on_part: Callable[[Part], None] | None,
     ) -> Reply:
         cancelled = False
         try:
@@ -152,14 +152,14 @@ class EngineProcess:
                     self._send(Cancel(id_))
                     cancelled = True
                 reply = _receive(inbox, _POLL_SECONDS)
-                if isinstance(reply, Piece):
-                    if on_piece and not (cancel and cancel.is_set()):
-                        on_piece(reply)
+                if isinstance(reply, Part):
+                    if on_part and not (cancel and cancel.is_set()):
+                        on_part(reply)
                 elif reply:
                     return reply
         except Gone:
             raise
-        except BaseException:  # on_piece failed, or Ctrl-C: the engine is to be idle again
+        except BaseException:  # on_part failed, or Ctrl-C: the engine is to be idle again
             if not isinstance(request, Load):  # which nothing but the end of the process stops
                 self._abandon(id_, inbox)
             raise
@@ -168,7 +168,7 @@ class EngineProcess:
         try:
             self._send(Cancel(id_))
             while reply := _receive(inbox, _PATIENCE_SECONDS):
-                if not isinstance(reply, Piece):
+                if not isinstance(reply, Part):
                     return
         except Gone:
             return

@@ -1,12 +1,14 @@
 """What the engine's process and its client say to each other: one JSON object per line.
 
 A request is `{"id": 3, "op": "generate", ...fields of Generate}`. Every reply carries the id of
-its request: any number of `{"id": 3, "reply": "piece", "text": "..."}`, then exactly one of the
-other replies. `failed` with id null answers a line that had no readable id.
+its request: any number of `{"id": 3, "reply": "piece", "text": "..."}`, or of `vectors` where texts
+are embedded, then exactly one of the other replies. `failed` with id null answers a line that had
+no readable id.
 
-Any number of `generate` requests are done at the same time, and `tokenize`, `measure_memory` and
-`cancel` beside them; the other requests wait until those before them are done, and those after
-them wait for them. `load` names the version of all this, and is refused where the two differ.
+Any number of `generate`, `embed` and `rank` requests are done at the same time, and `tokenize`,
+`measure_memory` and `cancel` beside them; the other requests wait until those before them are done,
+and those after them wait for them. `load` names the version of all this, and is refused where the
+two differ.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from localq.engine.embedding_requests import Embed, Embedded, Rank, Ranked, Vectors
 from localq.engine.memory_report import BufferMemory
 from localq.engine.resident import ResidentMemory
 from localq.engine.sampling import SamplingParams
@@ -31,6 +34,8 @@ __all__ = [
     "BufferMemory",
     "Cancel",
     "Done",
+    "Embed",
+    "Embedded",
     "Failed",
     "Generate",
     "Generated",
@@ -41,8 +46,11 @@ __all__ = [
     "MeasureMemory",
     "Measured",
     "Observe",
+    "Part",
     "Piece",
     "ProtocolError",
+    "Rank",
+    "Ranked",
     "Reply",
     "Request",
     "ResidentMemory",
@@ -53,6 +61,7 @@ __all__ = [
     "TokenLogprob",
     "Tokenize",
     "Tokens",
+    "Vectors",
     "decode_reply",
     "decode_request",
     "encode",
@@ -61,7 +70,7 @@ __all__ = [
 MAX_LINE = 64 << 20
 """Bytes in a line, its newline included; a longer one is refused."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of what this module describes."""
 
 Stop: TypeAlias = Literal["eos", "length", "context", "cancelled", "stop"]
@@ -260,6 +269,8 @@ class Failed:
 Request: TypeAlias = (
     Load
     | Generate
+    | Embed
+    | Rank
     | Tokenize
     | Logits
     | Observe
@@ -270,13 +281,26 @@ Request: TypeAlias = (
     | Cancel
     | Shutdown
 )
+Part: TypeAlias = Piece | Vectors
+"""Replies that come before the one that ends a request."""
 Reply: TypeAlias = (
-    Piece | LoadedModel | Generated | Measured | Tokens | ResidentMemory | Done | Failed
+    Part
+    | LoadedModel
+    | Generated
+    | Embedded
+    | Ranked
+    | Measured
+    | Tokens
+    | ResidentMemory
+    | Done
+    | Failed
 )
 
 _REQUESTS: Mapping[str, type[Any]] = {
     "load": Load,
     "generate": Generate,
+    "embed": Embed,
+    "rank": Rank,
     "tokenize": Tokenize,
     "logits": Logits,
     "observe": Observe,
@@ -289,8 +313,11 @@ _REQUESTS: Mapping[str, type[Any]] = {
 }
 _REPLIES: Mapping[str, type[Any]] = {
     "piece": Piece,
+    "vectors": Vectors,
     "loaded": LoadedModel,
     "generated": Generated,
+    "embedded": Embedded,
+    "ranked": Ranked,
     "measured": Measured,
     "tokens": Tokens,
     "resident": ResidentMemory,

@@ -11,9 +11,11 @@ from localq.errors import UsageError
 from localq.formats.types import TensorType
 from localq.messages import msg
 
-__all__ = ["KV_TYPES", "MAX_CONTEXT", "MAX_THREADS", "FlashAttention", "LoadSettings"]
+__all__ = ["KV_TYPES", "MAX_CONTEXT", "MAX_THREADS", "FlashAttention", "LoadSettings", "Purpose"]
 
 FlashAttention: TypeAlias = Literal["auto", "on", "off"]
+
+Purpose: TypeAlias = Literal["text", "vectors"]
 
 KV_TYPES: Mapping[str, TensorType] = {
     type_.name.lower(): type_
@@ -85,6 +87,10 @@ class LoadSettings:
     """Where what texts had in memory is kept when the engine is closed; None: nowhere."""
     state_bytes: int | None = None
     """The most that all states there take; None: 4 GB, or a tenth of what is free."""
+
+    purpose: Purpose = "text"
+    """vectors: nothing is kept for generating, which is then refused. A model that writes no text
+    is loaded so in any case."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

@@ -18,9 +18,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 from localq.engine.bindings import library_folder, llama_cpp
+from localq.engine.embedding_job import EmbeddingJob
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import LlamaError
 from localq.engine.loaded import Alone, Loaded
@@ -30,12 +31,14 @@ from localq.engine.protocol import (
     PROTOCOL,
     Cancel,
     Done,
+    Embed,
     Failed,
     Generate,
     Load,
     MeasureMemory,
-    Piece,
+    Part,
     ProtocolError,
+    Rank,
     Reply,
     Request,
     Shutdown,
@@ -50,6 +53,9 @@ from localq.engine.variants import load_backends
 from localq.errors import LocalqError, UsageError
 
 __all__ = ["Worker", "main"]
+
+_Together: TypeAlias = Sequence | EmbeddingJob
+"""What is done at the same time as others of its kind."""
 
 _SPINS = "30000"
 """How often a thread of GNU OpenMP looks whether the others are done before it sleeps. The usual
@@ -76,7 +82,7 @@ class Worker:
         self._replies = replies
         self._write_lock = threading.Lock()
         self._arrived: queue.SimpleQueue[tuple[int, Request]] = queue.SimpleQueue()
-        self._prepared: queue.SimpleQueue[Sequence | _Alone] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[_Together | _Alone] = queue.SimpleQueue()
         self._cancels: dict[int, threading.Event] = {}
         self._alone: int | None = None
         """The request that has everything to itself."""
@@ -88,24 +94,20 @@ class Worker:
         """Serve until the client shuts the engine down or vanishes."""
         for work in (self._listen, self._prepare):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
-        waiting: deque[Sequence | _Alone] = deque()
+        waiting: deque[_Together | _Alone] = deque()
         while True:
-            generations = self._loaded.generations if self._loaded else None
-            busy = generations is not None and generations.busy
-            if not busy and not waiting:
+            loaded = self._loaded
+            if not waiting and not (loaded and loaded.busy):
                 waiting.append(self._prepared.get())
             while not self._prepared.empty():
                 waiting.append(self._prepared.get())
-            while waiting and isinstance(waiting[0], Sequence):
-                self._start(waiting.popleft())  # type: ignore[arg-type]
-            if generations and generations.busy:
-                self._step(generations.step)
-            elif waiting and isinstance(waiting[0], _Alone):
+            while waiting and not isinstance(waiting[0], _Alone):
+                assert loaded
+                loaded.add(waiting.popleft())  # type: ignore[arg-type]
+            if loaded and loaded.busy:
+                self._step(loaded.step)
+            elif waiting:
                 self._do_alone(waiting.popleft())  # type: ignore[arg-type]
-
-    def _start(self, sequence: Sequence) -> None:
-        assert self._loaded
-        self._loaded.generations.add(sequence)
 
     def _step(self, step: Callable[[], None]) -> None:
         try:
@@ -191,9 +193,7 @@ class Worker:
         if event := self._cancels.get(target):
             event.set()
             if loaded := self._loaded:
-                if self._alone == target:
-                    loaded.hurry()
-                loaded.generations.hurry(target)
+                loaded.hurry(target, alone=self._alone == target)
 
     def _prepare(self) -> NoReturn:
         """Do what needs no computation, and make the rest ready for it, in the order of arrival."""
@@ -206,15 +206,19 @@ class Worker:
         match request:
             case MeasureMemory():
                 return resident_memory()
-            case Tokenize() | Generate():
+            case Tokenize() | Generate() | Embed() | Rank():
                 if self._loaded is None:
                     return Failed("no model is loaded")
                 if isinstance(request, Tokenize):
                     return self._loaded.tokenize(request)
-                sequence = self._loaded.prepare(id_, request, cancelled)
-                if isinstance(sequence, Failed):
-                    return sequence
-                self._prepared.put(sequence)
+                prepared: _Together | Failed
+                if isinstance(request, Generate):
+                    prepared = self._loaded.prepare(id_, request, cancelled)
+                else:
+                    prepared = self._loaded.prepare_embedding(id_, request, cancelled)
+                if isinstance(prepared, Failed):
+                    return prepared
+                self._prepared.put(prepared)
             case Cancel() | Shutdown():
                 return Failed(f"{type(request).__name__} is not for this thread", kind="protocol")
             case _:
@@ -260,8 +264,8 @@ class Worker:
         return loaded.describe(time.perf_counter() - started)
 
     def _reply(self, id_: int, reply: Reply) -> None:
-        """A reply of a text that is being generated."""
-        if isinstance(reply, Piece):
+        """A reply of a text that is being generated or embedded."""
+        if isinstance(reply, Part):
             self._send(id_, reply)
         else:
             self._finish(id_, reply)

@@ -6,6 +6,7 @@ too many, too few or of somebody else shows in every token that follows.
 
 from __future__ import annotations
 
+import ctypes
 import zlib
 from array import array
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ _ANSWERS: dict[str, Any] = {
     "llama_model_is_diffusion": False,
     "llama_model_get_vocab": 1,
     "llama_vocab_n_tokens": N_VOCAB,
-    "llama_get_memory": 1,
+    "llama_model_n_embd_out": 2,
     "llama_vocab_get_add_bos": True,
     "llama_vocab_bos": 5,
     "llama_vocab_get_suppress_tokens": None,
@@ -81,6 +82,8 @@ class FakeLlama:
         self.recurrent = False
         """Whether the memory of a sequence can only be continued or forgotten."""
         self.window = 0
+        self.encoder = False
+        """Whether it has no memory, and reads each text at once."""
         self.status = 0
         self.n_ctx_train = 32
         self.opened: list[Any] = []
@@ -151,6 +154,17 @@ class FakeLlama:
         self.cells = []
         return len(self.opened) if self.status != -100 else 0
 
+    def llama_get_memory(self, _: int) -> int:
+        return int(not self.encoder)
+
+    def llama_get_embeddings_ith(self, _: int, output: int) -> Any:
+        """Two numbers for each token: how many there are, and the sum of all."""
+        tokens = self._rows[output]
+        return (ctypes.c_float * 2)(len(tokens), sum(tokens))
+
+    def llama_get_embeddings_seq(self, _: int, sequence: int) -> list[float]:
+        return [float(sum(self.tokens(sequence)))]
+
     def llama_set_n_threads(self, _: int, threads: int, batch: int) -> None:
         self.threads.append((threads, batch))
 
@@ -177,6 +191,9 @@ class FakeLlama:
 
     def llama_decode(self, _: int, batch: Any) -> int:
         count = batch.n_tokens
+        if self.encoder:
+            self.cells = []
+            assert count <= self.opened[-1].n_ubatch
         sequences = [batch.seq_id[i][0] for i in range(count)]
         assert all(0 <= s < self.opened[-1].n_seq_max for s in sequences)
         for s in set(sequences):  # what llama.cpp insists on

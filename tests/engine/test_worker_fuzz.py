@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from tests.engine.test_engine import DEMO, make_gguf
 from tests.engine.test_engine_process import RawWorker, raw_worker
 
-FINAL_REPLIES = {"loaded", "generated", "measured", "tokens", "resident", "done", "failed"}
+FINAL_REPLIES = {
+    *("loaded", "generated", "embedded", "ranked", "measured", "tokens", "resident", "done"),
+    "failed",
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,7 @@ SAMPLING = st.fixed_dictionaries(
         "seed": st.one_of(st.integers(0, 9), VALUES),
     },
 )
+INPUT = st.one_of(st.text(max_size=60), st.lists(st.integers(-1, 520), max_size=140))
 REQUESTS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -80,6 +84,19 @@ REQUESTS = st.one_of(
     ),
     st.fixed_dictionaries(
         {"op": st.just("tokenize"), "text": VALUES}, optional={"add_special": VALUES}
+    ),
+    st.fixed_dictionaries(
+        {"op": st.just("embed"), "inputs": st.one_of(st.lists(INPUT, max_size=5), VALUES)},
+        optional={
+            "pooling": st.one_of(st.sampled_from(["mean", "cls", "last", "none", "rank"]), VALUES),
+            "normalize": st.one_of(st.booleans(), VALUES),
+            "dimensions": st.one_of(st.integers(-1, 80), VALUES),
+            "truncate": st.one_of(st.booleans(), VALUES),
+        },
+    ),
+    st.fixed_dictionaries(
+        {"op": st.just("rank"), "query": st.text(max_size=9), "documents": VALUES},
+        optional={"truncate": VALUES},
     ),
     st.fixed_dictionaries({"op": st.just("cancel"), "target": st.integers(2, 40)}),
     st.fixed_dictionaries({"op": st.sampled_from(["measure_memory", "observe", "load", "x"])}),
@@ -110,7 +127,7 @@ def test_every_request_gets_one_final_reply(
             waiting.remove(reply["id"])
             assert "defect" not in reply.get("message", "")
         else:
-            assert reply["reply"] == "piece"
+            assert reply["reply"] in ("piece", "vectors")
     worker.send({"id": 1, "op": "tokenize", "text": "Once upon a time"})
     assert len(worker.receive()["tokens"]) == 5
 

@@ -28,5 +28,5 @@ def check_writes_text(model: Model, file: GGUFFile) -> None:
                 name=model.name,
                 architecture=architecture,
             ),
-            hint=msg("programs that embed take its file: localq path {name}", name=model.name),
+            hint=msg('localq embed {name} "a text"', name=model.name),
         )

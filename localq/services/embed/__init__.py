@@ -1,0 +1,1 @@
+"""Texts as vectors, and texts ranked by how well they answer a query."""
