@@ -37,12 +37,6 @@ def tried_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
             os.environ[MODE_VARIABLE] = str(verdict.mode)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests without a home of their own must not meet the models of whoever runs them."""
-    os.environ["LOCALQ_HOME"] = str(tmp_path_factory.mktemp("nobody"))
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A localq home of the test's own, with nothing in it."""
