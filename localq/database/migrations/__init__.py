@@ -3,7 +3,14 @@
 A released module never changes; a new one comes after the last, and into `ALL`.
 """
 
-from localq.database.migrations import m1_models, m2_library, m3_jobs, m4_memory, m5_tuning
+from localq.database.migrations import (
+    m1_models,
+    m2_library,
+    m3_jobs,
+    m4_memory,
+    m5_tuning,
+    m6_sessions,
+)
 
 __all__ = ["ALL"]
 
@@ -13,4 +20,5 @@ ALL: tuple[tuple[str, ...], ...] = (
     m3_jobs.STATEMENTS,
     m4_memory.STATEMENTS,
     m5_tuning.STATEMENTS,
+    m6_sessions.STATEMENTS,
 )

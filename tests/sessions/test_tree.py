@@ -1,0 +1,81 @@
+"""The tree of messages, against what a tree must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localq.sessions.tree import MessageTree
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    id: int
+    parent_id: int | None
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> list[Node]:
+    nodes: list[Node] = []
+    for number in range(1, draw(st.integers(0, 25)) + 1):
+        earlier = [node.id for node in nodes]
+        parent = draw(st.sampled_from([None, *earlier]))
+        nodes.append(Node(number * 3, parent))
+    return draw(st.permutations(nodes))
+
+
+@given(trees())
+def test_every_message_is_on_the_path_to_a_leaf(nodes: list[Node]) -> None:
+    tree = MessageTree(nodes)
+    assert len(tree) == len(nodes)
+    assert [node.id for node in tree] == sorted(node.id for node in nodes)
+    reached = {node.id for leaf in tree.leaves() for node in tree.path(leaf)}
+    assert reached == {node.id for node in nodes}
+
+
+@given(trees())
+def test_a_path_goes_from_parent_to_child(nodes: list[Node]) -> None:
+    tree = MessageTree(nodes)
+    for node in nodes:
+        path = tree.path(node.id)
+        assert path[0].parent_id is None
+        assert path[-1] is tree[node.id]
+        for before, after in pairwise(path):
+            assert after.parent_id == before.id
+            assert after.id in tree.children(before.id)
+
+
+@given(trees())
+def test_siblings_are_walked_from_the_first_to_the_last(nodes: list[Node]) -> None:
+    tree = MessageTree(nodes)
+    for node in nodes:
+        siblings = tree.children(node.parent_id)
+        place = tree.place(node.id)
+        assert siblings[place.number - 1] == node.id
+        assert place.count == len(siblings)
+        walked = [siblings[0]]
+        while (following := tree.place(walked[-1]).next_id) is not None:
+            assert tree.place(following).previous_id == walked[-1]
+            walked.append(following)
+        assert tuple(walked) == siblings
+
+
+@given(trees())
+def test_the_newest_leaf_is_where_was_spoken_last(nodes: list[Node]) -> None:
+    tree = MessageTree(nodes)
+    assert tree.newest_leaf() == max((node.id for node in nodes), default=None)
+    for node in nodes:
+        below = [leaf for leaf in tree.leaves() if node in tree.path(leaf)]
+        assert tree.newest_leaf(node.id) == max(below)
+
+
+@given(trees(), st.data())
+def test_of_a_damaged_tree_nothing_is_out_of_reach(nodes: list[Node], data: st.DataObject) -> None:
+    lost = data.draw(st.sets(st.sampled_from([node.id for node in nodes]))) if nodes else set()
+    left = [node for node in nodes if node.id not in lost]
+    tree = MessageTree(left)
+    reached = {node.id for leaf in tree.leaves() for node in tree.path(leaf)}
+    assert reached == {node.id for node in left}
