@@ -26,6 +26,7 @@ from localq.events import JobEvent, Note, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.paths import Paths
+from localq.services.chat.chat_model import ChatModel
 from localq.services.chat.conversation import Conversation
 from localq.services.hosting.hosted import HostedModel
 from localq.services.make.quantize import QuantizeRequest, quantize
@@ -99,14 +100,14 @@ class Talk:
         model = Model("m", ModelFormat.GGUF, "Q4_0", "llama", 1, 1, path, source, 0, 0)
         self.engine = FakeEngine(replies)
         self.events: list[JobEvent] = []
-        self.conversation = Conversation(
+        chat = ChatModel(
             self.engine,
             model,
             LoadedModel(n_ctx, n_ctx, 10, 1, "", 0),
             ChatTemplate(template, bos, "$") if template else None,
             emit=self.events.append,
-            system=system,
         )
+        self.conversation = Conversation(chat, emit=self.events.append, system=system)
 
     def say(self, text: str, cancel: bool = False, max_tokens: int = 20) -> Generation:
         event = threading.Event()
@@ -453,7 +454,7 @@ def test_the_conversation_outlives_its_engine(story_gguf: Path) -> None:
         talk = partial(conversation.reply, sampling=GREEDY, cancel=threading.Event())
         first = talk("Once upon a time", on_text=unheard)
         said = conversation.messages
-        hosted = conversation._engine
+        hosted = conversation._chat.engine
         assert isinstance(hosted, HostedModel)
         life = hosted._seat.life
         assert life is not None

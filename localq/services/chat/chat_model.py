@@ -1,0 +1,216 @@
+"""A loaded model that is talked to: messages become tokens, tokens a reply."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from localq.chat.message import ChatMessage
+from localq.chat.prompt import join_text
+from localq.closing import Closing
+from localq.engine.client import Generation, LoadedModel
+from localq.engine.sampling import SamplingParams
+from localq.engine.sampling_defaults import sampling_for
+from localq.errors import UnsupportedError
+from localq.events import Emit, Note, ignore
+from localq.library import Library, Model
+from localq.messages import msg
+from localq.services.chat.reading import ReplyReader, WholeText
+
+if TYPE_CHECKING:
+    from localq.chat.template import ChatTemplate
+    from localq.planning.offload_plan import PlanOptions
+    from localq.services.hosting.pool import ModelPool
+
+__all__ = ["ChatEngine", "ChatModel", "Prompt"]
+
+
+class ChatEngine(Protocol):
+    """What a conversation needs of `localq.services.hosting.hosted.HostedModel`."""
+
+    def revive(self, *, cancel: threading.Event | None = None) -> bool: ...
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]: ...
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None],
+    ) -> Generation: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads, as a text and as tokens."""
+
+    text: str
+    tokens: list[int]
+
+
+class ChatModel(Closing):
+    """A loaded model and its chat template; a model without one continues the text of all
+    messages. It is given back at the end: leave it by `with` or `close`, which works from any
+    thread; the rest is not for several threads at once."""
+
+    def __init__(
+        self,
+        engine: ChatEngine,
+        model: Model,
+        loaded: LoadedModel,
+        template: ChatTemplate | None,
+        *,
+        emit: Emit = ignore,
+        metadata: Mapping[str, object] | None = None,
+        pool: ModelPool | None = None,
+    ) -> None:
+        """`pool` is closed with the model."""
+        self.model = model
+        self.loaded = loaded
+        self.template = template
+        self.engine = engine
+        self._metadata = metadata or {}
+        self._emit = emit
+        self._pool = pool
+
+    @classmethod
+    def open(
+        cls,
+        library: Library,
+        model: str | None,
+        *,
+        emit: Emit = ignore,
+        n_ctx: int | None = None,
+        plan_options: PlanOptions | None = None,
+        force: bool = False,
+        template: str | None = None,
+        cancel: threading.Event | None = None,
+        pool: ModelPool | None = None,
+        owner: str = "chat",
+    ) -> ChatModel:
+        """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
+        the one used last. `pool` is where others may have it loaded; without one it is this
+        model's own, and `owner` what `localq ps` calls the program.
+
+        `plan_options` go before those saved for the model, `n_ctx` (tokens) before both.
+        NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
+        template does not work, or what it takes cannot be told), EngineError, Cancelled while it
+        loads. `force` loads also what cannot fit, or what nothing can be told of. `template` goes
+        before the model's own: a file, a name, or "none".
+        """
+        from localq.planning.offload_plan import PlanOptions
+        from localq.services.hosting.pool import ModelPool
+
+        plan_options = plan_options or PlanOptions()
+        if n_ctx is not None:
+            plan_options = replace(plan_options, n_ctx=n_ctx)
+        own = None if pool else ModelPool(library, owner=owner)
+        try:
+            used = pool or own
+            assert used
+            prepared = used.prepare(model, plan_options, force=force, cancel=cancel)
+            chat_template = _template(prepared.metadata, template)
+            hosted = used.open(prepared, emit=emit, cancel=cancel)
+        except BaseException:
+            if own:
+                own.close()
+            raise
+        loaded = hosted.loaded
+        if 0 < loaded.n_ctx_train < loaded.n_ctx:
+            emit(
+                Note(
+                    msg(
+                        "a context of {n_ctx:,} tokens is more than the {n_ctx_train:,} the model"
+                        " was trained with",
+                        n_ctx=loaded.n_ctx,
+                        n_ctx_train=loaded.n_ctx_train,
+                    ),
+                    warning=True,
+                )
+            )
+        return cls(
+            hosted,
+            hosted.model,
+            loaded,
+            chat_template,
+            emit=emit,
+            metadata=prepared.metadata,
+            pool=own,
+        )
+
+    def close(self) -> None:
+        """Be done with the model; unless others use it, its memory is given back."""
+        self.engine.close()
+        if self._pool:
+            self._pool.close()
+
+    @property
+    def continues_text(self) -> bool:
+        """Whether the model has no chat template, so that a reply goes on where the text ends."""
+        return self.template is None
+
+    def sampling(self, **given: Any) -> SamplingParams:
+        """Settings of a reply: what is given and not None, else what the model's makers recommend,
+        else localq's own. UsageError."""
+        return sampling_for(self._metadata, given)
+
+    def prompt(self, messages: Sequence[ChatMessage]) -> Prompt:
+        """What the model reads of the messages. UnsupportedError from the template."""
+        if self.template is None:
+            text = join_text(messages)
+            return Prompt(text, self.engine.tokenize(text))
+        text = self.template.render(messages)
+        bos = self.template.bos_token
+        has_bos = bool(bos) and text.startswith(bos)
+        return Prompt(text, self.engine.tokenize(text, add_special=not has_bos))
+
+    def count(self, text: str) -> int:
+        """How many tokens a text takes."""
+        return len(self.engine.tokenize(text, add_special=False, parse_special=False))
+
+    def reader(self, prompt: Prompt) -> ReplyReader:
+        """What tells the parts of a reply to `prompt` from one another."""
+        return WholeText()
+
+    def revive(self, cancel: threading.Event) -> None:
+        """Load the model again where its process has died."""
+        if self.engine.revive(cancel=cancel):
+            self._emit(Note(msg("{name} was loaded again", name=self.model.name)))
+
+
+def _template(metadata: Mapping[str, object], choice: str | None) -> ChatTemplate | None:
+    source = metadata.get("tokenizer.chat_template")
+    if choice is not None:
+        from localq.chat.named_templates import read_template
+
+        source = read_template(choice)
+    if not isinstance(source, str) or not source.strip():
+        return None
+    from localq.chat.template import ChatTemplate
+
+    try:
+        return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
+    except UnsupportedError as error:
+        if choice is not None:
+            raise UnsupportedError(
+                msg("{choice}: {message}", choice=choice, message=error.message), hint=error.hint
+            ) from None
+        hint = error.hint or "run it with another: --template chatml, or a file's, or none"
+        raise UnsupportedError(error.message, hint=hint) from None
+
+
+def _special(metadata: Mapping[str, object], which: str) -> str:
+    """The text of the BOS or EOS token; "" where the model has none."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    id_ = metadata.get(f"tokenizer.ggml.{which}_token_id")
+    if isinstance(tokens, list) and isinstance(id_, int) and 0 <= id_ < len(tokens):
+        return str(tokens[id_])
+    return ""
