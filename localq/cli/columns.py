@@ -9,7 +9,7 @@ from localq.messages import translate
 
 __all__ = ["NUMERIC", "lay_out", "width_of"]
 
-NUMERIC = frozenset(["SIZE", "PARAMETERS", "BYTES"])
+NUMERIC = frozenset(["SIZE", "PARAMETERS", "BYTES", "MESSAGES"])
 """Headings of columns that go to the right."""
 _TYPED = frozenset(["NAME", "JOB", "WHAT", "FILE"])
 """Headings of columns with what a user may want to type."""

@@ -45,6 +45,8 @@ _VERBS: Mapping[str, _Verb] = {
     "stop": _Verb("stop", "Unload models, and give their memory back."),
     "embed": _Verb("embed", "Turn texts into vectors."),
     "rerank": _Verb("rerank", "Order documents by how well they answer a question."),
+    "sessions": _Verb("sessions", "Conversations that are kept: list, search, export them."),
+    "presets": _Verb("presets", "System prompts and sampling under a name."),
     "plan": _Verb("plan", "Show how a model would be loaded on this machine."),
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),

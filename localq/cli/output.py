@@ -45,6 +45,27 @@ def stream(text: str) -> None:
     click.echo(printable_lines(text), nl=False)
 
 
+def document(text: str) -> None:
+    """A whole text of many lines, byte for byte: another program may read it."""
+    click.echo(text.encode(*_UTF8), nl=False)
+
+
+def text(value: str) -> None:
+    """Lines that somebody else wrote, as a part of the result."""
+    click.echo(printable_lines(value))
+
+
+def dim(value: str) -> None:
+    """The same, of less weight."""
+    click.echo(click.style(printable_lines(value), dim=True))
+
+
+def heading(label: str, notes: str = "") -> None:
+    """What begins a part of the result, and what is to be said of it."""
+    behind = f"  {click.style(notes, dim=True)}" if notes else ""
+    click.echo(click.style(printable(label), bold=True) + behind)
+
+
 def prompt(text: str) -> None:
     """The beginning of a text that the reply goes on with, for who looks at the terminal."""
     click.echo(click.style(printable_lines(text), dim=True), err=True, nl=False)
