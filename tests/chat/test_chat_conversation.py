@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
@@ -19,68 +19,25 @@ import pytest
 
 from localq.chat.message import ChatMessage
 from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
-from localq.chat.template import ChatTemplate
-from localq.engine.client import Generation, LoadedModel, SamplingParams
+from localq.engine.client import Generation, SamplingParams
 from localq.errors import BadFileError, Cancelled, EngineError, NotFoundError, UnsupportedError
 from localq.events import JobEvent, Note, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.paths import Paths
-from localq.services.chat.chat_model import ChatModel
 from localq.services.chat.conversation import Conversation
 from localq.services.hosting.hosted import HostedModel
 from localq.services.make.quantize import QuantizeRequest, quantize
+from tests.chat.fake_engine import FakeEngine, fake_chat_model
 from tests.chat.test_chat_template import CHATML
 from tests.engine.test_engine import DEMO, make_gguf, unheard
 
-BOS = 1
 GREEDY = SamplingParams(max_tokens=20, temperature=0)
 
 
 @pytest.fixture(scope="module")
 def story_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_gguf(DEMO, tmp_path_factory.mktemp("story"))
-
-
-class FakeEngine:
-    """One token per character, BOS in front; answers from a list."""
-
-    def __init__(self, replies: Sequence[str | Exception]) -> None:
-        self.replies = list(replies)
-        self.prompts: list[str] = []
-        self.doubled_bos = False
-        self.closed = False
-
-    def revive(self, *, cancel: threading.Event | None = None) -> bool:
-        return False
-
-    def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
-    ) -> list[int]:
-        tokens = [BOS if c == "^" else 1000 + ord(c) for c in text]
-        return [BOS, *tokens] if add_special else tokens
-
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        sampling: SamplingParams,
-        *,
-        cancel: threading.Event | None = None,
-        on_text: Callable[[str], None],
-    ) -> Generation:
-        assert not isinstance(prompt, str)
-        assert list(prompt[:2]) != [BOS, BOS]
-        self.prompts.append("".join("^" if t == BOS else chr(t - 1000) for t in prompt))
-        reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        if cancel and cancel.is_set():
-            return Generation(reply[:1], len(prompt), 1, 0, 0, "cancelled")
-        on_text(reply)
-        return Generation(reply, len(prompt), len(reply), 0, 0, "eos")
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class Talk:
@@ -95,18 +52,9 @@ class Talk:
         system: str | None = None,
         bos: str = "^",
     ) -> None:
-        path = Path("model.gguf")
-        source = ModelSource(None, None)
-        model = Model("m", ModelFormat.GGUF, "Q4_0", "llama", 1, 1, path, source, 0, 0)
         self.engine = FakeEngine(replies)
         self.events: list[JobEvent] = []
-        chat = ChatModel(
-            self.engine,
-            model,
-            LoadedModel(n_ctx, n_ctx, 10, 1, "", 0),
-            ChatTemplate(template, bos, "$") if template else None,
-            emit=self.events.append,
-        )
+        chat = fake_chat_model(self.engine, template=template, n_ctx=n_ctx, bos=bos)
         self.conversation = Conversation(chat, emit=self.events.append, system=system)
 
     def say(self, text: str, cancel: bool = False, max_tokens: int = 20) -> Generation:
