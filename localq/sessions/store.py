@@ -12,9 +12,9 @@ from pathlib import Path
 from localq.database import Database
 from localq.errors import LibraryError, NotFoundError, UsageError
 from localq.json_codec import to_json
+from localq.liveness import LivenessLock, is_held
 from localq.messages import msg
 from localq.paths import Paths
-from localq.process_lock import ProcessLock, is_held
 from localq.sessions.message import MessageState, NewMessage, SessionMessage, copy_of
 from localq.sessions.preset import DEFAULT, Preset
 from localq.sessions.records import Records, no_such_session
@@ -256,7 +256,7 @@ class SessionStore:
     def writing(self, session_id: int) -> Iterator[None]:
         """The only program that replies in the session until the block ends. What a program that
         was killed left is settled first. SessionBusy."""
-        lock = ProcessLock(self._lock(session_id))
+        lock = LivenessLock(self._lock(session_id))
         if not lock.acquire():
             raise SessionBusy(
                 msg("another program is writing a reply in session {id}", id=session_id),

@@ -36,7 +36,7 @@ from localq.sessions.words import well_formed
 
 if TYPE_CHECKING:
     from localq.planning.offload_plan import PlanOptions
-    from localq.services.hosting.host import ModelHost
+    from localq.services.hosting.pool import ModelPool
 
 __all__ = ["ContextMeter", "SessionChat", "SummaryMade"]
 
@@ -99,7 +99,7 @@ class SessionChat(SessionView, Closing):
         force: bool = False,
         emit: Emit = ignore,
         cancel: threading.Event | None = None,
-        host: ModelHost | None = None,
+        pool: ModelPool | None = None,
     ) -> SessionChat:
         """Load a model and go on with a session, or begin one; without `model` the session's, else
         the one used last. What is given goes before what the session was held with, and stays with
@@ -124,7 +124,7 @@ class SessionChat(SessionView, Closing):
             force=force,
             template=kept_template if isinstance(kept_template, str) else None,
             cancel=cancel,
-            host=host,
+            pool=pool,
         )
         try:
             hashed = model_hash(library, chat.model)
