@@ -14,7 +14,7 @@ from localq.errors import UnsupportedError
 from localq.formats.gguf import Field, TensorLayout, ValueType, align, encode_header
 from localq.formats.rows import TensorSource
 from localq.formats.types import QuantType, TensorType
-from localq.quantize.layout import FileLayout, lay_out, lay_out_quantization
+from localq.quantize.layout import FileLayout, kept_type, lay_out, lay_out_quantization
 from localq.quantize.mixture import choose_types
 from localq.quantize.options import QuantOptions
 from localq.quantize.tensor_roles import ModelTraits, TensorShape
@@ -103,17 +103,15 @@ def _mixed(
 
 
 def _rung(
-    type_: QuantType, base: _Base, types: Sequence[TensorType], *, needs_imatrix: bool = False
+    quant: QuantType, base: _Base, types: Sequence[TensorType], *, needs_imatrix: bool = False
 ) -> Rung:
-    tensors = tuple(
-        TypedTensor(source.name, chosen, source.shape)
+    made = [
+        (source, kept_type(source) or chosen)
         for source, chosen in zip(base.sources, types, strict=True)
-    )
-    data = sum(
-        align(chosen.row_bytes(source.columns) * source.rows)
-        for source, chosen in zip(base.sources, types, strict=True)
-    )
-    return Rung(type_, base.header_bytes + data, tensors, needs_imatrix)
+    ]
+    tensors = tuple(TypedTensor(source.name, type_, source.shape) for source, type_ in made)
+    data = sum(align(type_.row_bytes(source.columns) * source.rows) for source, type_ in made)
+    return Rung(quant, base.header_bytes + data, tensors, needs_imatrix)
 
 
 def _base(layout: FileLayout, long_bytes: int) -> _Base:

@@ -22,7 +22,7 @@ from localq.quantize.tensor_roles import ModelTraits, TensorShape
 if TYPE_CHECKING:
     from localq.quantize.imatrix import Imatrix
 
-__all__ = ["FileLayout", "PlacedTensor", "lay_out", "lay_out_quantization", "split"]
+__all__ = ["FileLayout", "PlacedTensor", "kept_type", "lay_out", "lay_out_quantization", "split"]
 
 _FLOATS = (QuantType.F32, QuantType.F16, QuantType.BF16)
 _VERSION_KEY = "general.quantization_version"
@@ -77,7 +77,7 @@ def _conversion(
 ) -> FileLayout:
     """F32, F16 or BF16 as llama.cpp's converter writes them."""
     types = [
-        _kept(source) or (TensorType.F32 if source.always_f32 else quant.default)
+        kept_type(source) or (TensorType.F32 if source.always_f32 else quant.default)
         for source in sources
     ]
     if _TYPE_KEY in fields:  # the converter leaves it out for a few families
@@ -86,7 +86,7 @@ def _conversion(
     return _place(fields, sources, types)
 
 
-def _kept(source: TensorSource) -> TensorType | None:
+def kept_type(source: TensorSource) -> TensorType | None:
     """The type of what comes quantized in a checkpoint: it stays as it is, for it would lose again
     in any other."""
     stored = TensorType[source.lossless]
@@ -110,7 +110,7 @@ def lay_out_quantization(
     traits = ModelTraits.from_metadata({key: field.value for key, field in fields.items()})
     weighed = None if imatrix is None else imatrix.entries.keys()
     chosen = choose_types(options, shapes, traits, weighed)
-    types = [_kept(source) or type_ for source, type_ in zip(ordered, chosen, strict=True)]
+    types = [kept_type(source) or type_ for source, type_ in zip(ordered, chosen, strict=True)]
     # llama-quantize sets these anew, which moves them to the end.
     about = imatrix.fields() if imatrix else {}
     moved = {_VERSION_KEY, _TYPE_KEY, *_SPLIT_KEYS, *about}

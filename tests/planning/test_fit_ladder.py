@@ -52,18 +52,8 @@ def test_every_type_of_a_family(material: Path, tmp_path: Path, family: str) -> 
     assert sizes(folder) == expected(folder)
 
 
-# Before a download fit does not know that gpt-oss's experts stay MXFP4 in every type.
-_NOT_EXACT = pytest.mark.xfail(reason="fit's sizes of gpt-oss are up to 1 % too large")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(path.stem, marks=_NOT_EXACT if path.stem == "gpt-oss" else ())
-        for path in sorted(FAMILIES.glob("*.json"))
-    ],
-)
+@pytest.mark.parametrize("family", sorted(path.stem for path in FAMILIES.glob("*.json")))
 def test_every_type_of_every_family(material: Path, tmp_path: Path, family: str) -> None:
     folder = write_family(tmp_path / "tiny", family, material)
     assert sizes(folder) == expected(folder)

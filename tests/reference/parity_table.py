@@ -80,7 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
     wanted = parser.parse_args().case
-    known = {line.split(" | ")[0][2:]: line for line in _OUT.read_text("utf-8").splitlines()}
+    measured = _OUT.read_text("utf-8").partition("\n## ")[0]
+    known = {line.split(" | ")[0][2:]: line for line in measured.splitlines()}
     material = Path(os.environ.get("LOCALQ_MATERIAL", _ROOT.parent / "shared" / "material"))
     texts = make_texts(material)
     ids: dict[str, str] = {}
