@@ -47,7 +47,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
 
 QUICK_IN_EVERY_TYPE = ("stories260K", "smollm2-tiny")
 WEIGHED_QUICKLY = (QuantType.Q2_K_S, QuantType.Q4_0, QuantType.Q4_K_M)
-USUAL_TYPES = ("f32", "bf16", "f16", "Q8_0", "Q4_0", "Q5_1", "Q4_K_M")
+USUAL_TYPES = ("f16", "Q4_0", "Q4_K_M")
 
 
 def reference(case: str) -> dict[str, Any]:

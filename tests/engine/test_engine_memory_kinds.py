@@ -44,7 +44,7 @@ def generate(engine: Engine, prompt: list[int]) -> Generation:
     return engine.generate(prompt, sampling, on_text=unheard)
 
 
-@pytest.mark.parametrize("n_seq_max", [1, 3])
+@pytest.mark.parametrize("n_seq_max", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_going_back_is_as_good_as_reading_anew(gguf: Path, n_seq_max: int) -> None:
     exact = {"n_threads": 1, "type_k": "f32", "type_v": "f32"}
     settings = LoadSettings(gguf, n_ctx=4096, n_seq_max=n_seq_max, **exact)  # type: ignore[arg-type]

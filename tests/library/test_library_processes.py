@@ -139,13 +139,16 @@ print(step)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("closely", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("act", "stride"), [("create", 29), ("add", 37), ("remove", 61), ("restore", 67), ("empty", 41)]
+    ("act", "stride"),
+    [("create", 97), ("add", 139), ("remove", 211), ("restore", 227), ("empty", 127)],
 )
 def test_killed_at_any_line_the_library_lists_whole_models(
-    tmp_path: Path, act: str, stride: int
+    tmp_path: Path, act: str, stride: int, closely: bool
 ) -> None:
     root = Path(__file__).parents[2]
+    stride = stride // 5 if closely else stride
     done = subprocess.run(
         [sys.executable, "-c", _DYING, str(tmp_path), act, str(stride)],
         cwd=root,
