@@ -84,6 +84,36 @@ class Bounds(NodeTransformer):
         node.iter = _filter(node.iter, BOUNDED_LOOP)
         return node
 
+    def visit_Assign(self, node: nodes.Assign) -> nodes.Node | list[nodes.Node]:  # noqa: N802
+        """A namespace's list that grows or shrinks (`set _ = ns.ids.append(x)`) becomes another
+        list in its place: no value changes, so none outgrows what it was weighed at."""
+        self.generic_visit(node)
+        match node.node:
+            case nodes.Call(
+                node=nodes.Getattr(
+                    node=nodes.Getattr(node=nodes.Name(name=owner), attr=name) as values,
+                    attr=method,
+                ),
+                args=[argument],
+                kwargs=[],
+                dyn_args=None,
+                dyn_kwargs=None,
+            ):
+                line = node.lineno
+                place = nodes.NSRef(owner, name, lineno=line)
+                if method == "append":
+                    more = nodes.List([argument], lineno=line)
+                    return nodes.Assign(place, nodes.Add(values, more, lineno=line), lineno=line)
+                if method == "pop" and isinstance(argument, nodes.Const) and argument.value == 0:
+                    first = nodes.Getitem(values, argument, "load", lineno=line)
+                    second = nodes.Slice(nodes.Const(1), None, None, lineno=line)
+                    rest = nodes.Getitem(values, second, "load", lineno=line)
+                    return [
+                        nodes.Assign(node.target, first, lineno=line),
+                        nodes.Assign(place, _filter(rest, BOUNDED_SLICE), lineno=line),
+                    ]
+        return node
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
         self.generic_visit(node)
         return _filter(nodes.List(node.nodes, lineno=node.lineno), BOUNDED_CONCAT)

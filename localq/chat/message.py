@@ -5,10 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ChatMessage"]
+__all__ = ["ChatMessage", "Role", "ToolCall"]
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called."""
+
+    name: str
+    arguments: str
+    """The text of a JSON object, as OpenAI's API has it."""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
+    reasoning: str = ""
+    """What an assistant thought before it answered."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    """The call that a tool's message answers."""
+    name: str = ""
+    """The function that a tool's message comes from; else found by `tool_call_id`."""

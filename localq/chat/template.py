@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from textwrap import shorten
+from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2.meta import find_undeclared_variables
 
-from localq.chat.dialect import RefusedError, strftime_now
+from localq.chat.dialect import RefusedError, strftime_now, tojson
 from localq.chat.limits import MAX_SIZE, LimitError, RenderBudget, too_large
 from localq.chat.message import ChatMessage
+from localq.chat.plain_tools import (
+    describe_documents,
+    describe_tools,
+    in_system_message,
+    write_calls,
+)
 from localq.chat.sandbox import BoundedEnvironment
+from localq.chat.template_messages import PROBE, PROBED, forms
 from localq.errors import UnsupportedError
 from localq.messages import msg
 
@@ -19,6 +30,7 @@ __all__ = ["ChatTemplate"]
 
 _FILENAME = "<chat template>"
 _MAX_SOURCE = 1 << 20
+_NOTHING = {"tools": None, "documents": None, "bos_token": "", "eos_token": ""}
 
 
 class ChatTemplate:
@@ -33,6 +45,7 @@ class ChatTemplate:
             raise UnsupportedError(
                 msg("the model's chat template has {source:,} characters", source=len(source))
             )
+        self.source = source
         self.bos_token = bos_token
         self.eos_token = eos_token
         self._lock = threading.Lock()
@@ -42,32 +55,99 @@ class ChatTemplate:
             self._template = environment.template_class.from_code(
                 environment, code, environment.make_globals(None)
             )
+            self.variables = frozenset(find_undeclared_variables(environment.parse(source)))
+            """Names that it reads: messages, tools, enable_thinking, ... (and some that it sets)"""
         except Exception as error:  # a stranger's code: whatever it does, it is unsupported
             raise _unsupported(error) from error
 
-    def render(self, messages: Sequence[ChatMessage], add_generation_prompt: bool = True) -> str:
-        """The conversation as one text, ready for the model's reply by default."""
-        variables = {
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it says itself which tools there are."""
+        return not self.variables.isdisjoint(("tools", "custom_tools", "functions"))
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        add_generation_prompt: bool = True,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        documents: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The conversation as one text, ready for the model's reply by default.
+
+        `tools` in the form of OpenAI's API, `documents` with title and text. `variables` are what
+        the template makes of them (enable_thinking, reasoning_effort, ...). A template that has no
+        place for tools or documents finds them in the system message.
+        """
+        messages = self._with_described(messages, tools, documents)
+        given = {
+            **(variables or {}),
             "add_generation_prompt": add_generation_prompt,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
+            "tools": list(tools) or None,
+            "documents": list(documents) or None,
         }
+        if tools and "functions" in self.variables:
+            given["functions"] = tojson([tool.get("function", tool) for tool in tools], indent=4)
         with self._lock:
-            try:
-                return self._render({**variables, "tools": None, "documents": None})
-            except (RefusedError, LimitError) as error:
-                raise _unsupported(error) from error
-            except Exception as error:
-                # Some templates are written for tool calls only, and need something to list.
-                nothing = {"tools": [], "documents": [], "functions": "[]"}
-                today = strftime_now("%Y-%m-%d")
-                try:
-                    return self._render({**variables, **nothing, "datetime": today})
-                except Exception:
-                    raise _unsupported(error) from error
+            alone = any(m.tool_calls for m in messages) and self._calls_alone
+            return self._render_messages(messages, given, calls_alone=alone)
 
-    def _render(self, variables: dict[str, object]) -> str:
+    @cached_property
+    def _calls_alone(self) -> bool:
+        """Whether calls are written only where nothing is said beside them."""
+        written = {}
+        for alone in (False, True):
+            with suppress(UnsupportedError):
+                written[alone] = PROBED in self._render_messages(PROBE, {}, calls_alone=alone)
+        return written.get(True, False) and not written.get(False, False)
+
+    def _render_messages(
+        self, messages: Sequence[ChatMessage], given: Mapping[str, Any], *, calls_alone: bool
+    ) -> str:
+        first: Exception | None = None
+        for form in forms(self.source, messages, calls_alone=calls_alone):
+            try:
+                return self._render_form({**_NOTHING, **given, "messages": form.write(messages)})
+            except LimitError as error:
+                raise _unsupported(first or error) from error
+            except Exception as error:
+                first = first or error
+        assert first is not None
+        raise _unsupported(first) from first
+
+    def _with_described(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Mapping[str, Any]],
+        documents: Sequence[Mapping[str, Any]],
+    ) -> Sequence[ChatMessage]:
+        """The messages with what the template has no place for."""
+        taught = self.takes_tools
+        if "tool_calls" not in self.source:
+            messages = write_calls(messages, self.source, results=not taught)
+        if tools and not taught:
+            messages = in_system_message(messages, describe_tools(tools))
+        if documents and "documents" not in self.variables:
+            messages = in_system_message(messages, describe_documents(documents))
+        return messages
+
+    def _render_form(self, variables: dict[str, Any]) -> str:
+        try:
+            return self._render(variables)
+        except (RefusedError, LimitError):
+            raise
+        except Exception:
+            # Some templates are written for tool calls only, and need something to list.
+            listed = {key: variables[key] or [] for key in ("tools", "documents")}
+            today = {"functions": "[]", "datetime": strftime_now("%Y-%m-%d")}
+            with suppress(Exception):
+                return self._render({**today, **variables, **listed})
+            raise
+
+    def _render(self, variables: Mapping[str, Any]) -> str:
         self._environment.budget = budget = RenderBudget()
         parts: list[str] = []
         size = 0
