@@ -429,6 +429,18 @@ def test_two_programs_share_one_budget(
             fakes.engines[0].released.set()
 
 
+def test_one_that_writes_text_gives_vectors_too(
+    home: Paths, models: dict[str, str], fakes: Fakes, events: list[JobEvent]
+) -> None:
+    with fake_pool(home, fakes, events) as pool:
+        use(pool, models["a"])
+        with pool.acquire(models["a"], SMALL, purpose="vectors") as model:
+            assert model.status.state == "busy"
+        with pool.acquire(models["b"], SMALL, purpose="vectors"):
+            use(pool, models["b"])  # but not the other way round
+    assert fakes.loads == ["a", "b", "b"]
+
+
 def test_a_cancelled_or_failed_load_leaves_nothing(
     home: Paths, models: dict[str, str], fakes: Fakes, events: list[JobEvent]
 ) -> None:
@@ -591,11 +603,11 @@ def test_whatever_happens_the_budget_holds(
             assert not thread.is_alive()
         assert most <= 2
         assert len(outcomes) > 30
-        for seat in pool._seats.all():
-            assert (seat.users, seat.queued, seat.holders) == (0, 0, 0)
-            assert seat.life is None or seat.life.in_flight == 0
-            assert not seat.lock.locked()
-            assert not seat.one_by_one.locked()
+        seats = pool._seats.all()
+    for seat in seats:
+        assert (seat.users, seat.queued, seat.holders, seat.life) == (0, 0, 0, None)
+        assert not seat.lock.locked()
+        assert not seat.one_by_one.locked()
     assert not any(engine.is_alive for engine in fakes.engines)
     assert loaded_models(home) == ()
 

@@ -59,7 +59,7 @@ def embed(
     ) as loaded:
         count = len(request.texts)
         emit(Started(msg("embedding with {name}", name=loaded.model.name)))
-        embedding = loaded.engine.embed(
+        embedding = loaded.embed(
             request.texts,
             pooling=request.pooling,
             normalize=request.normalize,

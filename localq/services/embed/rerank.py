@@ -63,7 +63,7 @@ def rerank(
         library, request.model, request.plan_options, emit, cancel, force=request.force
     ) as loaded:
         emit(Started(msg("ranking with {name}", name=loaded.model.name)))
-        scores = loaded.engine.rank(
+        scores = loaded.rank(
             request.query, request.documents, truncate=request.truncate, cancel=cancel
         )
         if _tells_texts_apart(loaded.metadata):

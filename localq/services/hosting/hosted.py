@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from localq.closing import Closing
 from localq.engine.client import Engine, Generation, LoadedModel
+from localq.engine.embedding_requests import Pooling
+from localq.engine.embedding_result import Embedding, Input
 from localq.engine.protocol import TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.errors import Cancelled, EngineClosed, EngineCrashed, EngineError
@@ -83,9 +85,9 @@ class HostedModel(Closing):
         return loaded
 
     @property
-    def metadata(self) -> dict[str, object]:
+    def metadata(self) -> Mapping[str, object]:
         """Its file's."""
-        return dict(self._seat.prepared.metadata)
+        return self._seat.prepared.metadata
 
     @property
     def status(self) -> PooledModel:
@@ -186,6 +188,45 @@ class HostedModel(Closing):
             ),
             cancel=cancel,
             streamed=lambda: streamed,
+        )
+
+    def embed(
+        self,
+        inputs: Sequence[Input],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Embedding:
+        """As `Engine.embed`; done again from the beginning where the engine died."""
+        return self.request(
+            lambda engine: engine.embed(
+                inputs,
+                pooling=pooling,
+                normalize=normalize,
+                dimensions=dimensions,
+                truncate=truncate,
+                cancel=cancel,
+                on_progress=on_progress,
+            ),
+            cancel=cancel,
+        )
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        truncate: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> tuple[float, ...]:
+        """As `Engine.rank`."""
+        return self.request(
+            lambda engine: engine.rank(query, documents, truncate=truncate, cancel=cancel),
+            cancel=cancel,
         )
 
     def close(self) -> None:

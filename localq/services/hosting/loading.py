@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from localq.display import byte_size
 from localq.engine.client import Engine
+from localq.engine.settings import Purpose
 from localq.errors import (
     Cancelled,
     EngineClosed,
@@ -82,6 +83,7 @@ class Loader:
         model: Model,
         plan_options: PlanOptions,
         *,
+        purpose: Purpose,
         force: bool,
         cancel: threading.Event | None,
         besides: Seat | None = None,
@@ -97,7 +99,9 @@ class Loader:
         profiles = [budget.without_all_but(staying)]
         if staying:
             profiles.append(budget.without_all_but(()))
-        prepared = prepare_found(self._library, model, plan_options, profiles, force=force)
+        prepared = prepare_found(
+            self._library, model, plan_options, profiles, purpose=purpose, force=force
+        )
         settings = replace(prepared.settings, n_seq_max=self._n_seq_max)
         return replace(prepared, settings=settings)
 
@@ -208,7 +212,12 @@ class Loader:
         if seat.loaded is not None:
             options = replace(options, n_ctx=seat.loaded.n_ctx)
         again = self.prepare(
-            prepared.model, options, force=prepared.force, cancel=call.cancel, besides=seat
+            prepared.model,
+            options,
+            purpose=prepared.settings.purpose,
+            force=prepared.force,
+            cancel=call.cancel,
+            besides=seat,
         )
         with self._changed:
             seat.prepared = replace(again, plan_options=prepared.plan_options)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from localq.closing import Closing
 from localq.engine.client import Engine
+from localq.engine.settings import Purpose
 from localq.events import Emit, ignore
 from localq.library import Library
 from localq.planning.offload_plan import PlanOptions
@@ -33,8 +34,9 @@ class ModelPool(Closing):
                 model.generate(tokens, sampling, cancel=gone, on_text=send)
 
     Inside that block the model is busy: it is neither unloaded for others nor for being idle. For a
-    conversation, which rests between its requests, there is `open`: what it returns may be unloaded
-    meanwhile, and is loaded again with the next request.
+    conversation, which rests between its requests, there is `open`: what that returns may be
+    unloaded meanwhile, and is loaded again with the next request. Models for `embed` and `rank` are
+    asked for with `purpose="vectors"`; one that is loaded for text serves them too.
 
     The budget is the memory of each device, shared with every other localq of the same home. What
     never fits is refused with the reason. What fits only in place of others sends away the least
@@ -77,22 +79,26 @@ class ModelPool(Closing):
         model: str | None,
         plan_options: PlanOptions | None = None,
         *,
+        purpose: Purpose = "text",
         force: bool = False,
         cancel: threading.Event | None = None,
     ) -> PreparedModel:
         """Find a model of the library, or a .gguf file, and plan it for the memory there is, unless
-        the pool has it so already; None: the model used last.
+        the pool has it so already; None: the model used last. `purpose` "vectors" also takes one
+        that writes no text, for `HostedModel.embed` and `rank`.
 
         Errors are those of `localq.services.hosting.prepared.prepare_model`.
         """
         found = locate_gguf(self._library, model)
         plan_options = plan_options or PlanOptions()
-        key = SeatKey.of(found, plan_options)
+        key = SeatKey.of(found, plan_options, purpose)
         acquire_lock(self._preparing, cancel)  # many may come for the same at once
         try:
             if prepared := self._seats.prepared(key):
                 return prepared
-            return self._seats.loader.prepare(found, plan_options, force=force, cancel=cancel)
+            return self._seats.loader.prepare(
+                found, plan_options, purpose=purpose, force=force, cancel=cancel
+            )
         finally:
             self._preparing.release()
 
@@ -123,6 +129,7 @@ class ModelPool(Closing):
         model: str | None,
         plan_options: PlanOptions | None = None,
         *,
+        purpose: Purpose = "text",
         force: bool = False,
         emit: Emit = ignore,
         cancel: threading.Event | None = None,
@@ -130,7 +137,7 @@ class ModelPool(Closing):
     ) -> Iterator[HostedModel]:
         """A model that is loaded and stays so during the block. Errors as `prepare`'s and `open`'s;
         what the block raises comes out."""
-        prepared = self.prepare(model, plan_options, force=force, cancel=cancel)
+        prepared = self.prepare(model, plan_options, purpose=purpose, force=force, cancel=cancel)
         with (
             self._seats.hosted(prepared, LoadCall(emit, cancel, wait_seconds)) as hosted,
             hosted.in_use(),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from localq.engine.settings import LoadSettings
+from localq.engine.settings import LoadSettings, Purpose
 from localq.errors import LibraryError, LocalqError, StorageError, UnsupportedError
 from localq.formats.gguf import read_gguf
 from localq.hardware.profile import HardwareProfile
@@ -79,12 +78,16 @@ def prepare_found(
     plan_options: PlanOptions,
     profiles: Sequence[HardwareProfile],
     *,
+    purpose: Purpose = "text",
     force: bool = False,
 ) -> PreparedModel:
     """The same for a model that was found, on the first of the `profiles` that it fits; on the
-    last where it fits none, which is an error unless `force` is set."""
+    last where it fits none, which is an error unless `force` is set. What texts had in memory is
+    kept on disk, so that they go on after a restart."""
     file = read_gguf(found.path)
-    check_writes_text(found, file)
+    if purpose == "text":
+        check_writes_text(found, file)
+    states = library.paths.cache / "states" if purpose == "text" else None
     problem: LocalqError | None = None
     with_library: Library | None = library
     for profile in profiles:
@@ -99,7 +102,7 @@ def prepare_found(
                 hint = error.hint or "--force lets the engine try"
                 raise UnsupportedError(error.message, hint=hint) from None
             settings = unplanned_settings(found.path, plan_options)
-            settings = replace(settings, state_folder=_states(library))
+            settings = replace(settings, purpose=purpose, state_folder=states)
             return PreparedModel(
                 found, file.metadata, settings, None, problem, plan_options, force=True
             )
@@ -109,8 +112,9 @@ def prepare_found(
         check_plan(planned)
     settings = replace(
         load_settings(found.path, planned.plan),
-        adapt_threads=planned.plan_options.n_threads is None,
-        state_folder=_states(library),
+        purpose=purpose,
+        adapt_threads=purpose == "text" and planned.plan_options.n_threads is None,
+        state_folder=states,
     )
     return PreparedModel(
         found,
@@ -122,8 +126,3 @@ def prepare_found(
         force,
         footprint_of(planned.plan, profile),
     )
-
-
-def _states(library: Library) -> Path:
-    """What conversations had in memory, so that they go on after a restart."""
-    return library.paths.cache / "states"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from localq.engine.client import Engine, LoadedModel
+from localq.engine.settings import Purpose
 from localq.library import Model
 from localq.planning.offload_plan import PlanOptions
 from localq.services.hosting.budget import mapped_by
@@ -27,15 +28,16 @@ class SeatKey:
     version: tuple[int, int]
     """Its size and its time of change: another file of the same name is another model."""
     plan_options: PlanOptions
+    purpose: Purpose = "text"
 
     @classmethod
-    def of(cls, model: Model, plan_options: PlanOptions) -> SeatKey:
+    def of(cls, model: Model, plan_options: PlanOptions, purpose: Purpose) -> SeatKey:
         try:
             stat = model.path.stat()
             version = (stat.st_size, stat.st_mtime_ns)
         except OSError:
             version = (0, 0)  # loading it will say why
-        return cls(str(model.path), version, plan_options)
+        return cls(str(model.path), version, plan_options, purpose)
 
 
 @dataclass(eq=False, slots=True)

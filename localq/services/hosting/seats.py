@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from localq.engine.client import Engine
 from localq.errors import EngineClosed, EngineCrashed, EngineError, NotFoundError
@@ -70,12 +71,14 @@ class Seats:
             return list(self._seats.values())
 
     def prepared(self, key: SeatKey) -> PreparedModel | None:
-        """The plan of a model that is loaded, or is about to be."""
+        """The plan of a model that is loaded, or is about to be. One that writes text gives vectors
+        too."""
         with self.changed:
-            seat = self._seats.get(key)
-            if seat is None or (seat.life is None and not seat.queued):
-                return None
-            return seat.prepared
+            for one in (key, replace(key, purpose="text")):
+                seat = self._seats.get(one)
+                if seat is not None and (seat.life is not None or seat.queued):
+                    return seat.prepared
+        return None
 
     def named(self, model: str) -> list[Seat]:
         """Those that are loaded, or set aside, by name or path. NotFoundError."""
@@ -173,7 +176,7 @@ class Seats:
 
     def hosted(self, prepared: PreparedModel, call: LoadCall) -> HostedModel:
         """One more has the model, in a place that is made for it where there is none."""
-        key = SeatKey.of(prepared.model, prepared.plan_options)
+        key = SeatKey.of(prepared.model, prepared.plan_options, prepared.settings.purpose)
         with self.changed:
             seat = self._seats.get(key)
             if seat is None:
