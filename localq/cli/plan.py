@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from localq.library import Library
 from localq.messages import msg
 
 if TYPE_CHECKING:
+    from localq.formats.adapter import Adapter
     from localq.planning.offload_plan import OffloadPlan
     from localq.services.machine.plan import PlannedModel
 
@@ -113,9 +115,9 @@ def _show(planned: PlannedModel, explain: bool) -> None:
         for reason in plan.reasons:
             output.line(reason)
         saved = [
-            f"{name} {getattr(planned.saved, name)}"
+            f"{name} {_adapters(value) if name == 'adapters' else value}"
             for name in planned.saved.__slots__
-            if getattr(planned.saved, name) is not None
+            if (value := getattr(planned.saved, name)) is not None
         ]
         if saved:
             output.line(msg("kept for this model: {saved}", saved=", ".join(saved)))
@@ -136,6 +138,7 @@ def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
         n_threads_batch=plan.n_threads_batch,
     )
     files = "mapped" if plan.use_mmap else "read"
+    adapters = [("adapters", _adapters(plan.adapters))] if plan.adapters else []
     return [
         ("context", f"{plan.n_ctx:,} tokens"),
         ("layers", layers),
@@ -143,7 +146,12 @@ def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
         ("keys, values", kv),
         ("batch", f"{plan.n_batch} tokens, {plan.n_ubatch} at a time"),
         ("file", files + (", locked in memory" if plan.use_mlock else "")),
+        *adapters,
     ]
+
+
+def _adapters(adapters: Sequence[Adapter]) -> str:
+    return ", ".join(f"{one.path.name} at {one.scale:g}" for one in adapters)
 
 
 def _shell(planned: PlannedModel) -> str:

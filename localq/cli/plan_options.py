@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +13,7 @@ from localq.errors import UsageError
 from localq.messages import msg
 
 if TYPE_CHECKING:
+    from localq.formats.adapter import Adapter
     from localq.planning.offload_plan import PlanOptions
 
 __all__ = ["plan_options", "plan_options_from"]
@@ -39,6 +42,13 @@ _OPTIONS = (
     click.option(
         "--batch", "n_batch", type=click.IntRange(1, 1 << 20), help="Prompt tokens read at a time."
     ),
+    click.option(
+        "--lora",
+        "lora",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="Add a GGUF adapter, at SCALE (1); several are added up.",
+    ),
     click.option("--no-mmap", is_flag=True, help="Read the file instead of mapping it."),
     click.option("--mlock", is_flag=True, help="Keep the model from being swapped out."),
 )
@@ -61,6 +71,7 @@ def plan_options_from(
     n_gpu_layers: int | None,
     kv: str | None,
     n_batch: int | None,
+    lora: Sequence[str],
     no_mmap: bool,
     mlock: bool,
 ) -> PlanOptions:
@@ -77,11 +88,26 @@ def plan_options_from(
         type_k=type_k,
         type_v=type_v,
         n_batch=n_batch,
+        adapters=tuple(map(_adapter, lora)) or None,
         use_mmap=False if no_mmap else None,
         use_mlock=True if mlock else None,
     )
     check_plan_options(plan_options)
     return plan_options
+
+
+def _adapter(text: str) -> Adapter:
+    from localq.formats.adapter import Adapter
+
+    file, colon, scale = text.rpartition(":")
+    try:
+        chosen = float(scale) if colon else 1.0
+    except ValueError:  # the colon is one of the file's name
+        file, chosen = text, 1.0
+    if not file:
+        file, chosen = text, 1.0
+    path = Path(os.path.expanduser(file)).absolute()  # noqa: PTH111 - Path refuses "~nobody"
+    return Adapter(path, chosen)
 
 
 def _types(kv: str | None) -> tuple[str | None, str | None]:

@@ -125,10 +125,20 @@ class LlamaContext:
         if not self.handle:
             reason = self._log.reason(msg("llama.cpp gave no reason"))
             raise LlamaError(f"no context of {self.n_ctx} tokens: {reason}")
+        self._add_adapters()
         self._memory = self._api.llama_get_memory(self.handle)
         self._outputs = outputs
         self.n_ubatch = int(params.n_ubatch)
         self._batch = _Batch(self._api, self.n_batch)
+
+    def _add_adapters(self) -> None:
+        if not (adapters := self._model.adapters):
+            return
+        count = len(adapters)
+        handles = (self._api.llama_adapter_lora_p_ctypes * count)(*(one for one, _ in adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        if self._api.llama_set_adapters_lora(self.handle, handles, count, scales):
+            raise LlamaError("the adapters cannot be used together")
 
     def close(self) -> None:
         """Give the memory back."""

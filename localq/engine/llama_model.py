@@ -17,6 +17,8 @@ from localq.engine.llama_options import metadata_text, model_params
 from localq.engine.memory_report import BufferMemory, buffer_memory, offloaded_layers
 from localq.engine.settings import LoadSettings
 from localq.engine.space_prefix import SpacePrefix
+from localq.errors import LocalqError
+from localq.formats.adapter import Adapter, read_adapter
 from localq.messages import msg
 
 __all__ = ["LlamaError", "LlamaModel", "Recall"]
@@ -52,10 +54,34 @@ class LlamaModel:
             self.handle = api.llama_model_load_from_file(os.fsencode(settings.path), params)
         if not self.handle:
             raise LlamaError(log.reason(msg("llama.cpp gave no reason")))
+        self.adapters = self._load_adapters(settings.adapters, log)
         self.vocab = api.llama_model_get_vocab(self.handle)
         self._space_prefix = SpacePrefix(api, self.handle, self.vocab)
         self.n_vocab = int(api.llama_vocab_n_tokens(self.vocab))
         self.n_ctx_train = max(0, int(api.llama_model_n_ctx_train(self.handle)))
+
+    def _load_adapters(
+        self, adapters: Sequence[Adapter], log: LogTail
+    ) -> tuple[tuple[Any, float], ...]:
+        """Each with its scale; they are freed with the model."""
+        architecture = metadata_text(self.api, self.handle, "general.architecture")
+        loaded = []
+        for adapter in adapters:
+            log.clear()
+            handle, reason = None, ""
+            try:
+                read_adapter(adapter.path, architecture)
+                path = os.fsencode(adapter.path)
+                handle = self.api.llama_adapter_lora_init(self.handle, path)
+            except LocalqError as error:
+                reason = str(error)
+            if not handle:
+                self.close()
+                raise LlamaError(
+                    reason or f"{adapter.path}: {log.reason(msg('llama.cpp gave no reason'))}"
+                )
+            loaded.append((handle, adapter.scale))
+        return tuple(loaded)
 
     def close(self) -> None:
         """Give the memory back. The object is of no use afterwards."""

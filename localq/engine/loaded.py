@@ -216,10 +216,11 @@ class Loaded:
             return None
         try:
             file = file_fingerprint(settings.path)
+            adapters = [(file_fingerprint(one.path), one.scale) for one in settings.adapters]
         except OSError:
             return None
         cache = settings.type_k, settings.type_v, self._context.flash_attn
-        key = "\n".join(map(str, (file, self.model.description, _build(), *cache)))
+        key = "\n".join(map(str, (file, self.model.description, _build(), *cache, *adapters)))
         return StateStore(settings.state_folder, key, settings.state_bytes)
 
     def answer(self, request: Alone, cancelled: Callable[[], bool]) -> Reply:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from localq.errors import UsageError
+from localq.formats.adapter import MAX_ADAPTERS, Adapter
 from localq.formats.types import TensorType
 from localq.messages import msg
 
@@ -83,6 +84,9 @@ class LoadSettings:
     checkpoint_bytes: int = 128 << 20
     """Of host memory, for going back in texts where recurrent layers or sliding windows cannot."""
 
+    adapters: tuple[Adapter, ...] = ()
+    """What the model learnt later: added to its weights while it computes."""
+
     state_folder: Path | None = None
     """Where what texts had in memory is kept when the engine is closed; None: nowhere."""
     state_bytes: int | None = None
@@ -125,6 +129,14 @@ class LoadSettings:
             raise UsageError(
                 msg("values of type {type_v} need flash attention", type_v=self.type_v),
                 hint=msg("leave flash attention on, or keep values as f16"),
+            )
+        if len(self.adapters) > MAX_ADAPTERS:
+            raise UsageError(
+                msg(
+                    "{count} adapters; at most {most}",
+                    count=len(self.adapters),
+                    most=MAX_ADAPTERS,
+                )
             )
         self._check_split()
 

@@ -28,19 +28,20 @@ class HostAndDevices:
     """Which devices use the machine's own memory: what they take, the host has not."""
 
 
-def host_and_devices(profile: HardwareProfile) -> HostAndDevices:
-    """What may be used of this machine's memory and of its devices'."""
+def host_and_devices(profile: HardwareProfile, *, beside: int = 0) -> HostAndDevices:
+    """What may be used of this machine's memory and of its devices'. `beside`: bytes that each
+    must have free for what is loaded with the model."""
     memory = profile.memory
     if memory is None:
-        host = DeviceBudget("host", None, _HOST_MARGIN)
+        host = DeviceBudget("host", None, _HOST_MARGIN + beside)
     else:
         # A sixteenth of a small machine's memory is enough for it to stay alive.
         margin = min(_HOST_MARGIN, max(_LEAST_HOST_MARGIN, memory.total // 16))
-        host = DeviceBudget("host", memory.available, margin)
+        host = DeviceBudget("host", memory.available, margin + beside)
     devices = _used_by_llama(profile.devices)
     return HostAndDevices(
         host,
-        tuple(_budget(device) for device in devices),
+        tuple(_budget(device, beside) for device in devices),
         tuple(device.unified for device in devices),
     )
 
@@ -53,7 +54,8 @@ def _used_by_llama(devices: tuple[Device, ...]) -> tuple[Device, ...]:
     return (*remote, *own, *integrated)[:_MAX_DEVICES]
 
 
-def _budget(device: Device) -> DeviceBudget:
+def _budget(device: Device, beside: int) -> DeviceBudget:
     total = device.total_bytes or device.free_bytes or 0
     # A device that does not say how much it has gets nothing, as in llama.cpp's own fitting.
-    return DeviceBudget(device.id, device.free_bytes or 0, min(_DEVICE_MARGIN, total // 4))
+    margin = min(_DEVICE_MARGIN, total // 4) + beside
+    return DeviceBudget(device.id, device.free_bytes or 0, margin)

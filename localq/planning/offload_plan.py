@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localq.formats.adapter import Adapter
 from localq.planning.estimate import MemoryEstimate
 
 __all__ = ["DeviceBudget", "OffloadPlan", "Tuned", "PlanOptions"]
@@ -26,6 +27,7 @@ class PlanOptions:
     use_mmap: bool | None = None
     use_mlock: bool | None = None
     flash_attn: str | None = None
+    adapters: tuple[Adapter, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class OffloadPlan:
     """Why it cannot run so; None: it can."""
     suggestions: tuple[str, ...] = ()
     """What smaller thing would run, likeliest first."""
+    adapters: tuple[Adapter, ...] = ()
+    """Added to the model as it is loaded."""
 
     @property
     def fits(self) -> bool:

@@ -62,11 +62,12 @@ def make_plan(
     plan_options: PlanOptions | None = None,
     *,
     tuned: Tuned | None = None,
+    adapter_bytes: int = 0,
 ) -> OffloadPlan:
-    """The plan for a model on a machine. It is one even where the model cannot run: `problem`
-    then says why, and `suggestions` what could."""
+    """The plan for a model on a machine, with `adapter_bytes` of adapters. It is one even where the
+    model cannot run: `problem` then says why, and `suggestions` what could."""
     plan_options = plan_options or PlanOptions()
-    machine = host_and_devices(profile)
+    machine = host_and_devices(profile, beside=adapter_bytes)
     solution = _as_measured(
         machine, shape, plan_options, tuned, solve(machine, shape, plan_options, tuned)
     )
@@ -114,6 +115,7 @@ def make_plan(
         ),
         problem=problem,
         suggestions=advice,
+        adapters=plan_options.adapters or (),
     )
 
 

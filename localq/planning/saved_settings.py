@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localq.database import Database
 from localq.json_codec import fitting_fields, to_json
@@ -31,10 +31,11 @@ class SavedPlanOptions:
 
     def save(self, model: str, plan_options: PlanOptions) -> None:
         """Keep these in place of those there were."""
+        given = json.dumps(to_json(plan_options, defaults=False), sort_keys=True)
         with self.database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO saved_wishes (model, wishes, saved_at) VALUES (?, ?, ?)",
-                (model.casefold(), json.dumps(_given(plan_options), sort_keys=True), time.time()),
+                (model.casefold(), given, time.time()),
             )
 
     def forget(self, model: str) -> bool:
@@ -50,12 +51,8 @@ class SavedPlanOptions:
 
 def merged(first: PlanOptions, second: PlanOptions) -> PlanOptions:
     """`first` where it has an option, else `second`."""
-    return PlanOptions(**{**_given(second), **_given(first)})  # type: ignore[arg-type]
-
-
-def _given(plan_options: PlanOptions) -> dict[str, object]:
-    given: dict[str, object] = to_json(plan_options, defaults=False)
-    return given
+    given = {name: value for name in first.__slots__ if (value := getattr(first, name)) is not None}
+    return replace(second, **given)
 
 
 def _decoded(text: object) -> PlanOptions:

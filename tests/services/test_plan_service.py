@@ -161,6 +161,7 @@ def test_options_that_make_no_sense(demo: str, arguments: list[str], capsys: Cap
     assert capsys.readouterr().err.startswith("error:")
 
 
+@pytest.mark.usefixtures("home")
 def test_keys_and_values_of_a_call(large: Path, capsys: Capture) -> None:
     for given, kept in (("Q8_0", ["q8_0", "q8_0"]), ("f16, q4_0", ["f16", "q4_0"])):
         assert main(["plan", str(large), "--kv", given, "--json"]) == 0
@@ -174,6 +175,7 @@ def test_keys_and_values_of_a_call(large: Path, capsys: Capture) -> None:
     assert "q3_k" not in error
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("verb", [["plan"], ["fit"], ["run", "-p", "hello"]])
 def test_a_header_that_lies_is_one_line_with_the_models_name(
     verb: list[str], tmp_path: Path, capsys: Capture

@@ -11,12 +11,12 @@ from localq.database import Database
 from localq.engine.rpc import rpc_servers
 from localq.engine.settings import FlashAttention, LoadSettings
 from localq.errors import EngineError, UsageError
+from localq.formats.adapter import read_adapter
 from localq.formats.gguf import GGUFFile, read_gguf
 from localq.formats.gguf_split import read_shards
 from localq.hardware.detect import detect
 from localq.hardware.machine import LocalMachine
 from localq.hardware.profile import HardwareProfile
-from localq.json_codec import to_json
 from localq.library import Library, Model
 from localq.messages import msg
 from localq.planning.model_shape import ModelShape, read_shape
@@ -64,7 +64,7 @@ def plan_model(
     """Plan a model of the library, or a .gguf file; None: the one used last.
 
     `plan_options` go before those saved for the model. NotFoundError, BadFileError, UsageError,
-    UnsupportedError where the file is no language model, Cancelled.
+    UnsupportedError where the file is no language model or an adapter is none for it, Cancelled.
     """
     found = locate_gguf(library, model)
     return plan_gguf(
@@ -94,7 +94,9 @@ def plan_gguf(
     shape = read_shape(file.metadata, tensors, name=model.name)
     machine = profile or planning_profile(cancel)
     tuned = tuned_for(library.paths, file, machine) if library else None
-    plan = make_plan(machine, shape, whole, tuned=tuned)
+    adapters = [read_adapter(one.path, file.architecture) for one in whole.adapters or ()]
+    adapter_bytes = sum(adapter.size_bytes for adapter in adapters)
+    plan = make_plan(machine, shape, whole, tuned=tuned, adapter_bytes=adapter_bytes)
     return PlannedModel(model, shape, plan, whole, saved)
 
 
@@ -127,7 +129,8 @@ def check_plan_options(plan_options: PlanOptions) -> None:
 
 def unplanned_settings(path: Path, plan_options: PlanOptions) -> LoadSettings:
     """The options as the engine takes them, and its own choice for the rest. UsageError."""
-    return LoadSettings(path, **to_json(plan_options, defaults=False))
+    given = {name: getattr(plan_options, name) for name in plan_options.__slots__}
+    return LoadSettings(path, **{name: one for name, one in given.items() if one is not None})
 
 
 def check_plan(planned: PlannedModel) -> None:
@@ -161,6 +164,7 @@ def load_settings(path: Path, plan: OffloadPlan) -> LoadSettings:
         flash_attn=cast(FlashAttention, plan.flash_attn),
         use_mmap=plan.use_mmap,
         use_mlock=plan.use_mlock,
+        adapters=plan.adapters,
     )
 
 

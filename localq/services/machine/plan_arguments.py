@@ -29,6 +29,8 @@ def llama_cpp_flags(path: Path, plan: OffloadPlan) -> list[str]:
     flags += ["-ctk", plan.type_k, "-ctv", plan.type_v, "-fa", plan.flash_attn]
     if mode := _LOAD_MODES.get((plan.use_mmap, plan.use_mlock)):
         flags += ["--load-mode", mode]
+    if plan.adapters:
+        flags += ["--lora-scaled", ",".join(f"{one.path}:{one.scale:g}" for one in plan.adapters)]
     return [*flags, "--fit", "off"]
 
 
@@ -36,7 +38,7 @@ def langchain_arguments(path: Path, plan: OffloadPlan) -> dict[str, object]:
     """Keyword arguments of `langchain_community.llms.LlamaCpp`.
 
     What it has no parameter for goes through its `model_kwargs` to llama-cpp-python. Experts in
-    host memory cannot be asked for there: `n_cpu_moe` is left out.
+    host memory and several adapters cannot be asked for there: they are left out.
     """
     from localq.engine.settings import KV_TYPES
 
@@ -47,6 +49,9 @@ def langchain_arguments(path: Path, plan: OffloadPlan) -> dict[str, object]:
         "type_v": KV_TYPES[plan.type_v].ggml_id,
         "flash_attn": plan.flash_attn != "off",
     }
+    if len(plan.adapters) == 1:
+        more["lora_path"] = str(plan.adapters[0].path)
+        more["lora_scale"] = plan.adapters[0].scale
     if plan.tensor_split:
         more["tensor_split"] = list(plan.tensor_split)
     return {
