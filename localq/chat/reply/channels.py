@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from localq.chat.reply.call_forms import form_of
 from localq.chat.reply.format import ReplyFormat
 from localq.chat.reply.made import call
 from localq.chat.reply.pieces import ReplyPieces
@@ -113,7 +114,10 @@ def _functionary_call(stream: ReplyStream, pieces: ReplyPieces, name: str) -> Re
 HARMONY = ReplyFormat(
     "harmony",
     _read_harmony,
+    form_of("harmony"),
     needs=("<|channel|>analysis", _MESSAGE),
     control=(_START, _CHANNEL, _CONSTRAIN, _MESSAGE, *_ENDS),
 )
-FUNCTIONARY = ReplyFormat("functionary", _read_functionary, needs=(">>>${recipient}",))
+FUNCTIONARY = ReplyFormat(
+    "functionary", _read_functionary, form_of("functionary"), needs=(">>>${recipient}",)
+)

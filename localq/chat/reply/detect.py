@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from localq.chat.reply.call_forms import form_of
 from localq.chat.reply.call_rules import CALL_RULES, HERMES
 from localq.chat.reply.channels import FUNCTIONARY, HARMONY
 from localq.chat.reply.format import ReplyFormat
@@ -50,6 +51,7 @@ def reply_format(template: str) -> ReplyFormat:
     return ReplyFormat(
         f"{name}+thinking" if thinking else name,
         read_tagged,
+        form_of(rule.name, template),
         thinking=(thinking,) if thinking else (),
         calls=rule.calls,
         wrappers=tuple(pair for pair in _WRAPPERS if pair[0] in template),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from localq.chat.message import ChatMessage
+from localq.chat.reply.call_forms import CallForm, form_of
 from localq.chat.reply.events import Event
 from localq.chat.reply.json_calls import CallReader
 from localq.chat.reply.pieces import ReplyPieces
+from localq.chat.reply.required import call_grammar
 from localq.chat.reply.stream import Reading, ReplyStream
 from localq.chat.reply.tools import Tools
 
@@ -35,6 +37,8 @@ class ReplyFormat:
     name: str
     reader: ReplyReader
     """Reads a reply by the markers below, or in a way of its own."""
+    form: CallForm = field(default_factory=lambda: form_of("hermes"))
+    """How calls are written where they have to be."""
     thinking: tuple[tuple[str, str], ...] = ()
     """What begins and ends thinking."""
     calls: tuple[CallSyntax, ...] = ()
@@ -55,6 +59,20 @@ class ReplyFormat:
         return frozenset(
             (*(m for pair in pairs for m in pair), *opens, *self.silent, *self.control)
         )
+
+    def call_grammar(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        prompt: str = "",
+        name: str | None = None,
+    ) -> str:
+        """A grammar (GBNF) by which the reply to `prompt` is a call of one of the tools, or of the
+        one named so, with thinking before it if the model thinks. NotFoundError for an unknown
+        name."""
+        chosen = Tools(tools)
+        if name is not None:
+            chosen = chosen.only(name)
+        return call_grammar(self.form, chosen, next(iter(self.thinking), None), prompt)
 
     def parser(self, prompt: str = "", tools: Sequence[Mapping[str, Any]] = ()) -> ReplyParser:
         """For one reply to `prompt`, as the template rendered it; its end says whether the reply

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localq.chat.reply.stream import MalformedError
+from localq.errors import NotFoundError
+from localq.messages import msg
 
-__all__ = ["Tools", "json_value", "literal", "node_value"]
+__all__ = ["Tools", "json_value", "literal", "may_be_text", "node_value"]
 
 _MAX_LITERAL = 1 << 20
 _ANY_OF = ("anyOf", "oneOf", "allOf")
@@ -31,6 +33,12 @@ class Tools:
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions
+
+    def only(self, name: str) -> Tools:
+        """The one tool of this name. NotFoundError."""
+        if name not in self:
+            raise NotFoundError(msg("there is no tool named {name!r}", name=name))
+        return Tools([self._functions[name]])
 
     def schema(self, name: str) -> dict[str, Any]:
         """The JSON schema of a function's arguments; {} where nothing is known."""
@@ -56,6 +64,11 @@ class Tools:
             return literal(text.strip())  # as Python prints it: some templates do
         except MalformedError:
             return text
+
+
+def may_be_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema allows strings and says so."""
+    return "string" in _kinds(schema)
 
 
 def json_value(text: str) -> Any:
