@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import pairwise
+from math import log
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -308,12 +309,15 @@ def _random_weights(
     Only the raw words of PCG64 are used: numpy promises that stream, but not the normal
     distribution built on it, and the C library's logarithm may differ between systems.
     """
+    if name.endswith(".A_log") and len(shape) == 2:  # as Mamba begins, and hardly leaves
+        steps = np.array([log(i + 1) for i in range(shape[1])], np.float32)
+        return np.broadcast_to(steps, shape).copy()
     digest = sha256(f"{seed}:{name}".encode()).digest()
     count = int(np.prod(shape, dtype=np.int64))
     words = np.random.PCG64(int.from_bytes(digest, "little")).random_raw(count).astype("<u8")
     sums = words.view("<u2").reshape(count, 4).sum(axis=1, dtype=np.int32)
     bell: FloatArray = (sums - 2 * 65535).astype(np.float32).reshape(shape) / np.float32(37837)
-    if len(shape) == 1 and name.endswith(".weight"):  # a norm
+    if len(shape) == 1 and name.endswith((".weight", "scale", ".layer_scalar")):  # a norm
         return np.float32(1) + np.float32(0.1) * bell
     is_outlier = (words % 997 == 0).reshape(shape)
     usual, outlying = spread(shape)

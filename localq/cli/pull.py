@@ -11,7 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.display import byte_size, short_count
+from localq.display import byte_size
 from localq.errors import UsageError
 from localq.library import Library
 from localq.messages import msg
@@ -227,11 +227,7 @@ def _choose(library: Library) -> str | None:
     output.narrate(msg("models that fit this machine:"))
     for i, choice in enumerate(offered, 1):
         mark = "*" if i == default else " "
-        size = byte_size(choice.download_bytes)
-        output.narrate(
-            f" {mark}{i:>2}  {choice.repo:<42} {short_count(choice.parameters):>5} "
-            f"{size:>8}  {choice.why}"
-        )
+        output.narrate(f" {mark}{i:>2}  {choice.repo:<34}  {choice.why}")
     picked: int = click.prompt(
         msg("which one"), default=default, type=click.IntRange(1, len(offered)), err=True
     )

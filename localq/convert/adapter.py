@@ -23,6 +23,7 @@ from localq.convert.families import family_of
 from localq.convert.families.tensor_names import unwrapped
 from localq.convert.fields import FieldBuilder
 from localq.convert.model import ConvertedModel
+from localq.convert.small_tensor import as_floats
 from localq.convert.source_tensor import SourceTensor
 from localq.errors import BadFileError, NotFoundError, UnsupportedError
 from localq.formats.json_file import read_json_object
@@ -39,7 +40,6 @@ _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _PART = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 _MAX_ELEMENTS = 1 << 28
-_FLOATS = {"F32": "<f4", "F16": "<f2"}
 
 Floats = npt.NDArray[np.float32]
 
@@ -245,14 +245,11 @@ def _floats(base: Checkpoint, tensor: TensorSource) -> Floats:
     width = 4 if piece.dtype == "F32" else 2
     count = piece.file_rows * piece.file_columns
     data = base.read(piece.path, piece.offset, count * width)
-    if piece.dtype == "BF16":
-        values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-    elif piece.dtype in _FLOATS:
-        values = np.frombuffer(data, _FLOATS[piece.dtype])
-    else:
+    values = as_floats(data, piece.dtype)
+    if values is None:
         raise UnsupportedError(
             msg("{path}: an adapter in {dtype}", path=piece.path, dtype=piece.dtype)
         )
-    matrix = values.astype(np.float32).reshape(piece.file_rows, piece.file_columns)
+    matrix = values.reshape(piece.file_rows, piece.file_columns)
     matrix = matrix.T if piece.transposed else matrix
     return np.ascontiguousarray(matrix if piece.order is None else matrix[piece.order])

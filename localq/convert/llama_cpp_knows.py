@@ -9,17 +9,18 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LISTED_RELEASE", "knows_architecture"]
+__all__ = ["LISTED_RELEASE", "knows_architecture", "listed_architectures"]
 
 LISTED_RELEASE = "0.3.36"
 
 
 def knows_architecture(name: str) -> bool:
     """Whether `name`, as config.json has it, is one of them."""
-    return name in _names()
+    return name in listed_architectures()
 
 
 @cache
-def _names() -> frozenset[str]:
+def listed_architectures() -> frozenset[str]:
+    """All of them."""
     listed = Path(__file__).with_name("llama_cpp_architectures.txt")
     return frozenset(listed.read_text("ascii").split())

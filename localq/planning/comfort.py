@@ -7,31 +7,17 @@ own figures are measured by.
 
 from __future__ import annotations
 
-__all__ = ["fits_comfortably", "is_tight", "memory_of", "parameters_in"]
+__all__ = ["is_tight", "parameters_in"]
 
 _BALANCED_BITS = 4.9
 """Of a parameter in Q4_K_M, with the tables and the higher types that such a file mixes in."""
-_OVERHEAD = 1_000_000_000
-"""Bytes for the context, the compute buffers and the program itself."""
-_COMFORTABLE = 0.25
-"""The share of all memory that a model may take that nobody asked for by its name."""
 _TIGHT = 0.75
 """The share of the memory that is free beyond which weights leave other programs too little."""
-
-
-def memory_of(parameters: int) -> float:
-    """About the bytes that a model of so many parameters takes as Q4_K_M."""
-    return parameters * _BALANCED_BITS / 8 + _OVERHEAD
 
 
 def parameters_in(room_bytes: int) -> float:
     """How many parameters' weights take that room as Q4_K_M."""
     return room_bytes * 8 / _BALANCED_BITS
-
-
-def fits_comfortably(needed_bytes: float, total_memory: int) -> bool:
-    """Whether a model that needs so much can be proposed to who did not ask for it."""
-    return needed_bytes <= _COMFORTABLE * total_memory
 
 
 def is_tight(weights: int, usable_memory: int) -> bool:

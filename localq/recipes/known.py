@@ -15,7 +15,7 @@ _SOURCE_TREE = Path(__file__).parents[2] / "recipes"
 
 
 def known_models() -> list[KnownModel]:
-    """The models of localq's own recipes, by parameters, smallest first."""
+    """The models of localq's own recipes, by the memory that they are meant for."""
     folder = _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
     models: list[KnownModel] = []
     for path in sorted(folder.glob("*.toml")):
@@ -29,4 +29,4 @@ def known_models() -> list[KnownModel]:
         raise NotFoundError(
             msg("{folder}: no recipes in it", folder=folder), hint=msg("reinstall localq")
         )
-    return sorted(models, key=lambda model: (model.parameters, model.repo))
+    return sorted(models, key=lambda model: (model.memory_gb, model.repo))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,18 +29,30 @@ from localq.errors import BadFileError, NotFoundError, UsageError
 from localq.formats.types import QuantType, TensorType
 from localq.messages import msg
 
-__all__ = ["RECIPE_FILE", "KnownModel", "QuantizeRecipe", "Recipe", "load_recipe"]
+__all__ = ["RECIPE_FILE", "KnownModel", "QuantizeRecipe", "Recipe", "Role", "load_recipe"]
 
 RECIPE_FILE = "localq.toml"
 """What a recipe is called in a folder of the user's."""
 
 _MAX_BYTES = 1 << 20
 _TABLES = ("model", "quantize")
-_ABOUT = ("title", "parameters", "download_bytes", "license", "context", "languages")
+_ABOUT = (
+    *("title", "architecture", "license", "context", "languages"),
+    *("offered", "memory_gb", "role", "reason"),
+)
 _MODEL_KEYS = ("repo", "revision", *_ABOUT)
 _QUANTIZE_KEYS = ("type", "imatrix", "output_type", "embedding_type", "pure", "tensor_types")
 
 T = TypeVar("T")
+
+
+class Role(StrEnum):
+    """What a known model is taken for."""
+
+    GENERAL = "general"
+    SMALL = "small"
+    CODING = "coding"
+    CHINESE = "chinese"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +61,21 @@ class KnownModel:
 
     repo: str
     title: str
-    parameters: int
-    download_bytes: int
-    """Of the weights in BF16."""
+    architecture: str
+    """As its config.json names it."""
     license: str
     """As the Hub writes it: "apache-2.0"."""
     context: int
     """Tokens it was trained to see."""
     languages: tuple[str, ...]
     """ISO 639-1 codes."""
+    offered: bool
+    """Whether it is proposed to who asks for no certain model."""
+    memory_gb: int
+    """The memory of the machines that it is meant for."""
+    role: Role
+    reason: str
+    """Why this one and no other, in English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +178,26 @@ def _about(model: _Table, repo: str) -> KnownModel:
     return KnownModel(
         repo=repo,
         title=model.text("title"),
-        parameters=model.natural("parameters"),
-        download_bytes=model.natural("download_bytes"),
+        architecture=model.text("architecture"),
         license=model.text("license"),
         context=model.natural("context"),
         languages=model.texts("languages"),
+        offered=model.flag("offered"),
+        memory_gb=model.natural("memory_gb"),
+        role=_role(model),
+        reason=model.text("reason"),
     )
+
+
+def _role(model: _Table) -> Role:
+    text = model.text("role")
+    if text not in list(Role):
+        raise BadFileError(
+            model.path,
+            msg("model.role is {text!r}", text=text[:80]),
+            hint=msg("known here: {known}", known=", ".join(Role)),
+        )
+    return Role(text)
 
 
 def _quant(quantize: _Table) -> QuantizeRecipe | None:

@@ -36,11 +36,23 @@ WITHOUT_LOGITS: dict[str, str] = {
     "gpt-oss": "transformers reads MXFP4 with the package accelerate only",
     "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
     **dict.fromkeys(
-        ("bge-tiny", "distilbert-tiny", "nomic-tiny", "reranker-tiny", "roberta-tiny"),
+        (
+            *("bge-tiny", "distilbert-tiny", "embedding-gemma", "nomic-tiny"),
+            *("reranker-tiny", "roberta-tiny"),
+        ),
         "an encoder has none",
     ),
+    "gemma3n-tiny": "llama.cpp computes this random model otherwise than transformers",
+    "llama4-tiny": "transformers' class that also sees takes no text alone",
+    "phimoe-tiny": "llama.cpp weighs the experts by a softmax, transformers by a mixer of its own",
     "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",
-    "internlm2-tiny": "transformers has the model only as code in the checkpoint",
+    **dict.fromkeys(
+        (
+            *("baichuan-tiny", "internlm2-tiny", "ling-tiny", "ling2-tiny"),
+            *("minicpm3-tiny", "minicpm4-tiny"),
+        ),
+        "transformers has the model only as code in the checkpoint",
+    ),
 }
 """Case -> why its logits are not compared."""
 

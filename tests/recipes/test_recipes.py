@@ -6,11 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from localq.convert.families import ARCHITECTURES
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.types import QuantType
 from localq.hub import parse_spec
-from localq.recipes import known_models, load_recipe
+from localq.recipes import Role, known_models, load_recipe
 from localq.recipes.recipe import QuantizeRecipe, Recipe
+
+_ABOUT = """[model]
+repo = "a/b"
+title = "T"
+architecture = "A"
+license = "mit"
+context = 2048
+languages = ["en"]
+memory_gb = 8
+role = "coding"
+reason = "it is good"
+"""
 
 
 def load(tmp_path: Path, text: str) -> Recipe:
@@ -54,9 +67,10 @@ def test_a_recipe_says_revision_and_type(tmp_path: Path) -> None:
             '[model]\nrepo = "a/b"\n[quantize]\ntype = "q4_0"\ntensor_types = {x = "q77"}',
             "quantize.tensor_types.x: unknown tensor type",
         ),
-        ('[model]\nrepo = "a/b"\ntitle = "T"', "model.parameters is missing"),
-        ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = -1', "must be a number above 0"),
-        ('[model]\nrepo = "a/b"\ntitle = "T"\nparameters = true', "must be a number above 0"),
+        ('[model]\nrepo = "a/b"\ntitle = "T"', "model.architecture is missing"),
+        (_ABOUT.replace("= 8", "= -1"), "must be a number above 0"),
+        (_ABOUT.replace("= 8", "= true"), "must be a number above 0"),
+        (_ABOUT.replace("coding", "poems"), "model.role is 'poems'"),
         ("[model\nrepo", "not a recipe"),
     ],
 )
@@ -80,11 +94,16 @@ def test_what_is_no_recipe_at_all(tmp_path: Path) -> None:
 
 def test_the_recipes_that_localq_carries() -> None:
     models = known_models()
-    assert len(models) >= 7
-    assert [model.parameters for model in models] == sorted(model.parameters for model in models)
     assert len({model.repo for model in models}) == len(models)
     for model in models:
         assert parse_spec(model.repo).repo == model.repo
-        # Two bytes a parameter, and a header.
-        assert 0 < model.download_bytes - 2 * model.parameters < 1_000_000
         assert all(len(language) == 2 for language in model.languages)
+        assert ("zh" in model.languages) or model.role is not Role.CHINESE
+
+
+def test_each_class_of_machines_is_offered_one_of_each_kind_and_all_are_native() -> None:
+    offered = [model for model in known_models() if model.offered]
+    kinds = {(model.memory_gb, model.role) for model in offered}
+    assert kinds == {(gb, role) for gb in (8, 16, 32) for role in Role}
+    assert len(offered) == len(kinds)
+    assert {model.architecture for model in offered} <= ARCHITECTURES.keys()

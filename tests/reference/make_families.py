@@ -23,6 +23,9 @@ from tests.reference.family_cases_b import FAMILY_CASES_B
 from tests.reference.family_cases_c import FAMILY_CASES_C
 from tests.reference.family_cases_d import FAMILY_CASES_D
 from tests.reference.family_cases_e import FAMILY_CASES_E
+from tests.reference.family_cases_f import FAMILY_CASES_F
+from tests.reference.family_cases_g import FAMILY_CASES_G
+from tests.reference.family_cases_h import FAMILY_CASES_H
 
 __all__ = ["FAMILY_CASES", "main"]
 
@@ -32,6 +35,9 @@ FAMILY_CASES: tuple[FamilyCase, ...] = (
     *FAMILY_CASES_C,
     *FAMILY_CASES_D,
     *FAMILY_CASES_E,
+    *FAMILY_CASES_F,
+    *FAMILY_CASES_G,
+    *FAMILY_CASES_H,
 )
 
 
@@ -72,7 +78,11 @@ def _record(case: FamilyCase) -> dict[str, Any]:
 
 def _ask_transformers(case: FamilyCase) -> dict[str, list[int]]:
     import transformers
-    from transformers.modeling_utils import no_init_weights
+
+    try:
+        from transformers.initialization import no_init_weights
+    except ImportError:  # transformers 4
+        from transformers.modeling_utils import no_init_weights
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -32,6 +32,10 @@ _GATING_KEYS = (
     *("moe_router_activation_func", "expert_selection_fn"),
 )
 _SPEAKERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_CONTEXT_KEYS = (
+    *("max_position_embeddings", "n_ctx", "n_positions"),
+    *("max_length", "max_sequence_length", "model_max_length"),
+)
 _LAYER_NORM_KEYS = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
 
 
@@ -62,9 +66,9 @@ class Decoder(TensorMapping):
         """Write the `<architecture>.*` fields and the file type."""
         config = self.config
         self.u32("block_count", self.layers)
-        self._u32_from("context_length", "max_position_embeddings", "n_positions")
+        self._u32_from("context_length", *_CONTEXT_KEYS)
         self._u32_from("embedding_length", "hidden_size", "n_embd")
-        self._u32_from("feed_forward_length", "intermediate_size", "n_inner")
+        self._feed_forward_length()
         self._u32_from("attention.head_count", "num_attention_heads", "n_head")
         self._u32_from("attention.head_count_kv", "num_key_value_heads")
         if config.get("is_causal") is False:
@@ -72,8 +76,8 @@ class Decoder(TensorMapping):
         self.rope()
         self._f32_from("attention.layer_norm_rms_epsilon", "rms_norm_eps", "norm_eps")
         self._f32_from("attention.layer_norm_epsilon", *_LAYER_NORM_KEYS)
-        self._u32_from("expert_count", *EXPERT_KEYS)
-        self._u32_from(
+        self._count_from("expert_count", *EXPERT_KEYS)
+        self._count_from(
             "expert_used_count", "num_experts_per_tok", "num_experts_per_token", "top_k_experts"
         )
         self._u32_from("expert_group_count", "n_group")
@@ -83,6 +87,20 @@ class Decoder(TensorMapping):
             self.u32("attention.key_length", self.integer("head_dim"))
             self.u32("attention.value_length", self.integer("head_dim"))
         self.file_type()
+
+    def _feed_forward_length(self) -> None:
+        """A number, or one for each layer."""
+        widths = self.config.get("intermediate_size")
+        if not isinstance(widths, list):
+            self._u32_from("feed_forward_length", "intermediate_size", "n_inner")
+            return
+        if len(widths) != self.layers or not all(
+            type(width) is int and 0 <= width < 1 << 31 for width in widths
+        ):
+            raise self.bad_config(
+                msg("{key} is no list of {layers}", key="intermediate_size", layers=self.layers)
+            )
+        self.i32s("feed_forward_length", widths)
 
     def _gating(self) -> None:
         """How a router's numbers become the experts' shares, where the config says it."""

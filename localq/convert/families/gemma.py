@@ -1,4 +1,4 @@
-"""Gemma 1, 2 and 3 (of the latter what reads text).
+"""Gemma 1, 2 and 3 (of the latter what reads text), and EmbeddingGemma.
 
 References: llama.cpp `conversion/gemma.py`; transformers `models/gemma`, `models/gemma2`,
 `models/gemma3`.
@@ -7,13 +7,16 @@ References: llama.cpp `conversion/gemma.py`; transformers `models/gemma`, `model
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from localq.convert.families.decoder import Decoder, TensorNames
+from localq.convert.families.dense_modules import DenseModule, dense_modules
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.families.pooling import pooling_type
 from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
@@ -21,7 +24,7 @@ from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource, Transform
 from localq.messages import msg
 
-__all__ = ["Gemma", "Gemma2", "Gemma3", "one_more"]
+__all__ = ["Gemma", "Gemma2", "Gemma3", "GemmaEmbedding", "one_more"]
 
 _END_OF_TURN = 107
 _FOUR_NORMS: TensorNames = {
@@ -175,7 +178,46 @@ class Gemma3(Gemma2):
         if self.config.get("sliding_window_pattern") != 1:
             self._u32_from("attention.sliding_window", "sliding_window")
 
+    def refuse_other_sharing(self, windows: list[bool], shared: int) -> None:
+        """llama.cpp lets the last layers share the keys of the two before them, of which the first
+        sees a window."""
+        own = windows[: self.layers - shared]
+        if shared and own[-2:] != [True, False]:
+            raise UnsupportedError(
+                msg(
+                    "{root}: llama.cpp cannot share keys between the layers of this model",
+                    root=self.checkpoint.root,
+                ),
+                hint=msg("take another model"),
+            )
+
     def vocabulary(self, files: TokenizerFiles) -> None:
         self._warn(write_vocabulary(files, self.fields, prefix=False))
         if files.sentencepiece_path.is_file():
             self.fields.boolean("tokenizer.ggml.add_space_prefix", False)
+
+
+class GemmaEmbedding(Gemma3):
+    """A vector for a text, made by the layers and two matrices behind them."""
+
+    architecture = "gemma-embedding"
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        for dense in self.dense:
+            self.u32(f"{dense.name}_feat_in", dense.width_in)
+            self.u32(f"{dense.name}_feat_out", dense.width_out)
+        if (pooling := pooling_type(self.checkpoint.root)) is not None:
+            self.u32("pooling_type", pooling)
+
+    @cached_property
+    def dense(self) -> tuple[DenseModule, ...]:
+        return dense_modules(self.checkpoint.root)
+
+    def extra_tensors(self) -> Iterator[TensorSource]:
+        for dense in self.dense:
+            yield self.source_of(
+                f"{dense.name}.weight",
+                dense.weight.info.shape,
+                [self.piece(dense.weight.info.name, dense.weight)],
+            )

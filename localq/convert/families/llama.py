@@ -5,24 +5,22 @@ Reference: llama.cpp `conversion/llama.py`; transformers `models/llama`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import pi
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from localq.convert.families.decoder import Decoder, TensorNames
+from localq.convert.families.decoder import TensorNames
+from localq.convert.families.llama3_rope import Llama3Rope
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
-from localq.formats.rows import TensorSource
-from localq.messages import msg
 
 __all__ = ["Llama"]
 
 
-class Llama(Decoder):
+class Llama(Llama3Rope):
     architecture = "llama"
     names: ClassVar[TensorNames] = {
         **EMBEDDINGS,
@@ -60,37 +58,6 @@ class Llama(Decoder):
         else:
             return None
         return self.rotary_rows(name, rows, heads)
-
-    def extra_tensors(self) -> Iterator[TensorSource]:
-        rope = self.rope_parameters()
-        if str(rope.get("rope_type")).lower() == "llama3":
-            yield self.computed("rope_freqs.weight", self._llama3_factors(rope))
-
-    def _llama3_factors(self, rope: dict[str, object]) -> npt.NDArray[np.float32]:
-        """By how much each rotary frequency is slowed (Llama 3.1's long-context scaling)."""
-        base = self.number(rope, "rope_theta", 10000.0)
-        factor = self.number(rope, "factor", 8.0)
-        low = self.number(rope, "low_freq_factor", 1.0)
-        high = self.number(rope, "high_freq_factor", 4.0)
-        context = self.number(rope, "original_max_position_embeddings", 8192)
-        if min(base, factor, low, context) <= 0 or low >= high:
-            raise self.bad_config(msg("impossible llama3 rope_scaling"))
-        # In float32 as torch computes them, so that the last bit agrees too: it rounds the power
-        # alone, and divides by multiplying with the reciprocal. The float64 power does not depend
-        # on the processor, as numpy's float32 one does.
-        one, turn = np.float32(1), np.float32(2 * pi)
-        dim = self.head_dim
-        exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
-        powers = np.power(np.float64(np.float32(base)), exponents.astype(np.float64))
-        wavelengths = one / (one / powers.astype(np.float32)) * turn
-        turns = one / wavelengths * np.float32(context)
-        smooth = (turns - np.float32(low)) / np.float32(high - low)
-        between = one / ((one - smooth) / np.float32(factor) + smooth)
-        return np.where(
-            wavelengths < np.float32(context / high),
-            np.float32(1),
-            np.where(wavelengths > np.float32(context / low), np.float32(factor), between),
-        ).astype(np.float32)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
         prefix = (files.tokenizer_config or {}).get("add_prefix_space")

@@ -305,6 +305,29 @@ class TensorMapping(RopeSettings):
             for i in range(count)
         ]
 
+    def turned_stacks(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
+        """A stack whose matrices are turned; of gate and up in one, which are named as the gate,
+        either half is a stack of its own."""
+        pieces = self.turned(name, source)
+        experts, rows, columns = len(pieces), pieces[0].rows, pieces[0].columns
+        made = self.gguf_name(name, source)
+        if "gate_up" not in name:
+            yield self.source_of(made, (experts, rows, columns), pieces)
+            return
+        if rows % 2:
+            raise BadFileError(
+                source.path,
+                msg(
+                    "tensor {name!r} has shape {list}",
+                    name=name[:200],
+                    list=list(source.info.shape),
+                ),
+            )
+        for kind, order in zip(("gate", "up"), np.arange(rows).reshape(2, -1), strict=True):
+            parts = [replace(piece, order=order) for piece in pieces]
+            to = made.replace("ffn_gate", f"ffn_{kind}")
+            yield self.source_of(to, (experts, rows // 2, columns), parts)
+
     def rotary_rows(self, name: str, rows: int, heads: int) -> npt.NDArray[np.intp]:
         """Undo the halves-first rotary layout of transformers: llama.cpp rotates neighbours."""
         if rows % (2 * heads):

@@ -1,6 +1,7 @@
-"""Phi-2, Phi-3, Phi-3.5 and Phi-4.
+"""Phi-2, Phi-3, Phi-3.5 (with and without experts) and Phi-4.
 
-References: llama.cpp `conversion/phi.py`; transformers `models/phi`, `models/phi3`.
+References: llama.cpp `conversion/phi.py`; transformers `models/phi`, `models/phi3`,
+`models/phimoe`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from localq.errors import UnsupportedError
 from localq.formats.rows import TensorSource
 from localq.messages import msg
 
-__all__ = ["Phi2", "Phi3"]
+__all__ = ["Phi2", "Phi3", "PhiMoe"]
 
 _TOKEN_KEYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.scores", "tokenizer.ggml.token_type")
 _ADDED_SCORE = -1000.0
@@ -197,3 +198,34 @@ class Phi3(_Phi):
     def _list(self, key: str) -> list[Any]:
         value = self.fields.get(key)
         return list(value) if isinstance(value, list) else []
+
+
+class PhiMoe(Phi3):
+    """Experts in every layer; queries, keys and values each for themselves, biases everywhere."""
+
+    architecture = "phimoe"
+    names: ClassVar[TensorNames] = {
+        **EMBEDDINGS,
+        **ATTENTION,
+        **NORMS,
+        "model.layers.{i}.block_sparse_moe.gate": "blk.{i}.ffn_gate_inp",
+    }
+    experts: ClassVar[TensorNames] = {
+        f"model.layers.{{i}}.block_sparse_moe.experts.{{e}}.{wide}": f"blk.{{i}}.ffn_{kind}_exps"
+        for wide, kind in (("w1", "gate"), ("w2", "down"), ("w3", "up"))
+    }
+    config_defaults: ClassVar[Mapping[str, Any]] = {
+        **Phi3.config_defaults,
+        "hidden_size": 4096,
+        "intermediate_size": 6400,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 4096 * 32,
+        "rope_theta": 1e6,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 16,
+    }
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        self.u32("expert_used_count", self.integer("num_experts_per_tok"))
+        self.u32("expert_count", self.expert_count)

@@ -7,10 +7,7 @@ References: llama.cpp `conversion/qwen.py`; transformers `models/qwen2`, `models
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
-
-import numpy as np
 
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
@@ -203,18 +200,7 @@ class Qwen3VlMoe(_Deepstack, Qwen3Moe):
     }
 
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
-        if not name.endswith((".experts.down_proj", ".experts.gate_up_proj")):
+        if name.endswith((".experts.down_proj", ".experts.gate_up_proj")):
+            yield from self.turned_stacks(name, source)
+        else:
             yield from super().tensors_of(name, source)
-            return
-        pieces = self.turned(name, source)
-        experts, rows, columns = len(pieces), pieces[0].rows, pieces[0].columns
-        if name.endswith(".down_proj"):
-            made = self.gguf_name(name, source)
-            yield self.source_of(made, (experts, rows, columns), pieces)
-            return
-        layer = name.split(".")[2]
-        half = np.arange(rows, dtype=np.intp).reshape(2, -1)
-        for kind, order in zip(("gate", "up"), half, strict=True):
-            parts = [replace(piece, order=order) for piece in pieces]
-            made = f"blk.{layer}.ffn_{kind}_exps.weight"
-            yield self.source_of(made, (experts, rows // 2, columns), parts)

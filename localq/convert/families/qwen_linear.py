@@ -18,6 +18,7 @@ from localq.convert.families.decoder import TensorNames
 from localq.convert.families.gemma import one_more
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP
 from localq.convert.families.qwen import QUERY_KEY_NORMS, Qwen2Moe
+from localq.convert.families.state_space import negative_exponential
 from localq.convert.source_tensor import SourceTensor
 from localq.formats.rows import TensorSource, Transform
 from localq.messages import msg
@@ -53,10 +54,6 @@ _MTP_NAMES: Mapping[str, str] = {
     "norm": "shared_head.norm",
 }
 _DEFAULT_SECTIONS = (11, 11, 10, 0)
-
-
-def _negative_exponential(first: int, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return -np.exp(rows.astype(np.float64)).astype(np.float32)
 
 
 class _LinearAttention(Qwen2Moe):
@@ -127,7 +124,7 @@ class _LinearAttention(Qwen2Moe):
 
     def transform(self, name: str, dtype: str) -> Transform | None:
         if name.endswith(".A_log"):
-            return _negative_exponential
+            return negative_exponential
         if name.endswith("norm.weight") and not name.endswith("linear_attn.norm.weight"):
             return one_more(dtype)
         return None

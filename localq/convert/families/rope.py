@@ -52,7 +52,7 @@ class RopeSettings(Settings):
                 self._yarn(rope)
             case "longrope" | "su":
                 self.text("rope.scaling.type", "longrope")
-            case None | "default" | "dynamic" | "llama3" | "mrope":
+            case None | "default" | "dynamic" | "llama3" | "mrope" | "proportional":
                 pass
             case other:
                 self._warn(

@@ -24,7 +24,7 @@ _MAX_EXPERTS = 1 << 16
 class Settings:
     """The config, every value checked as it is asked for, and the fields made of it so far."""
 
-    architecture: ClassVar[str]
+    architecture: str
     config_defaults: ClassVar[Mapping[str, Any]] = {}
     """What transformers' config class assumes where config.json is silent."""
 
@@ -118,6 +118,13 @@ class Settings:
     def _u32_from(self, key: str, *config_keys: str) -> None:
         if any(self.config.get(k) is not None for k in config_keys):
             self.u32(key, self.integer(*config_keys))
+
+    def _count_from(self, key: str, *config_keys: str) -> None:
+        """As `_u32_from`, of a number that may be 0."""
+        for config_key in config_keys:
+            if self.config.get(config_key) is not None:
+                self.u32(key, self.count(config_key))
+                return
 
     def _f32_from(self, key: str, *config_keys: str) -> None:
         for config_key in config_keys:

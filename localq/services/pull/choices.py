@@ -1,84 +1,78 @@
-"""Which of the known models a machine can run, and which one to begin with."""
+"""Which of the known models a machine is offered, and which one to begin with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from localq.display import byte_size
 from localq.messages import msg
-from localq.planning.comfort import fits_comfortably, memory_of
-from localq.recipes import KnownModel
+from localq.recipes import KnownModel, Role
 
 __all__ = ["Choice", "models_that_fit"]
 
-_SHORT_DOWNLOAD = 8_000_000_000
-"""Bytes of download that nobody minds who did not ask for a certain model."""
+_GB = 1_000_000_000
+_NOMINAL = 0.9
+"""Of what a machine is sold with, a program sees this much at least."""
+_FREE = 0.25
+"""The share of the memory that a model is meant for that must be free."""
+_ORDER = (Role.GENERAL, Role.CHINESE, Role.CODING, Role.SMALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model for this machine; `why` is one phrase to show beside it."""
+    """A model for this machine; `why` is one phrase to show beside it. Its sizes are those that
+    its files' headers say, None where nobody has asked."""
 
     repo: str
-    parameters: int
-    download_bytes: int
+    parameters: int | None
+    download_bytes: int | None
     why: str
     recommended: bool
 
 
 def models_that_fit(
-    models: Iterable[KnownModel],
-    *,
-    total_memory: int | None,
-    available_memory: int | None,
-    free_disk: int,
+    models: Iterable[KnownModel], *, total_memory: int | None, available_memory: int | None
 ) -> list[Choice]:
-    """The models that fit into these bytes: the recommended one, then the others by size.
+    """The models that are offered on a machine with these bytes: the recommended one, then those
+    for the most memory first.
 
-    Recommended is the largest that fits comfortably and downloads soon, else the smallest. Where
-    the memory is not known (None) nothing is ruled out for it, and the smallest is recommended.
+    Recommended is the general model for the least memory, which is soon there, or the small one
+    where the memory is less, or not known (None).
     """
+    offered = [model for model in models if model.offered]
+    if not offered:
+        return []
+    least = min(model.memory_gb for model in offered)
     fitting = [
         model
-        for model in sorted(models, key=lambda model: model.parameters, reverse=True)
-        if model.download_bytes <= free_disk
-        and (available_memory is None or memory_of(model.parameters) < available_memory)
+        for model in offered
+        if total_memory is None
+        or _fits(model, total_memory, available_memory)
+        or (model.memory_gb, model.role) == (least, Role.SMALL)
     ]
-    if not fitting:
-        return []
-    comfortable = [
-        model
-        for model in fitting
-        if total_memory
-        and fits_comfortably(memory_of(model.parameters), total_memory)
-        and model.download_bytes <= _SHORT_DOWNLOAD
-    ]
-    best = comfortable[0] if comfortable else fitting[-1]
+    wanted = Role.SMALL if total_memory is None else Role.GENERAL
+    fitting.sort(key=lambda model: (-model.memory_gb, _ORDER.index(model.role)))
+    best = next(
+        (model for model in fitting if (model.memory_gb, model.role) == (least, wanted)),
+        fitting[-1],
+    )
     ordered = [best, *(model for model in fitting if model is not best)]
-    return [_choice(model, best, comfortable, total_memory) for model in ordered]
+    return [Choice(model.repo, None, None, _why(model), model is best) for model in ordered]
 
 
-def _choice(
-    model: KnownModel, best: KnownModel, comfortable: list[KnownModel], total_memory: int | None
-) -> Choice:
-    if total_memory is None:
-        why = msg("the smallest; this machine's memory is not known") if model is best else ""
-    elif model is best:
-        why = (
-            msg(
-                "runs comfortably in {total_memory} of memory", total_memory=byte_size(total_memory)
-            )
-            if comfortable
-            else msg(
-                "the smallest, for {total_memory} of memory", total_memory=byte_size(total_memory)
-            )
-        )
-    else:
-        needed = memory_of(model.parameters)
-        why = msg("needs about {needed} of memory", needed=byte_size(needed))
-        if model.parameters > best.parameters:
-            # Larger than the recommended one, and offered all the same: what speaks against it.
-            comfort = fits_comfortably(needed, total_memory)
-            why += ", a long download" if comfort else ", and leaves less to other programs"
-    return Choice(model.repo, model.parameters, model.download_bytes, why, model is best)
+def _fits(model: KnownModel, total: int, available: int | None) -> bool:
+    meant = model.memory_gb * _GB
+    return total >= _NOMINAL * meant and (available is None or available >= _FREE * meant)
+
+
+def _why(model: KnownModel) -> str:
+    gb = model.memory_gb
+    match model.role:
+        case Role.GENERAL:
+            return msg("for everything, with {gb} GB of memory", gb=gb)
+        case Role.CHINESE:
+            return msg("strong in Chinese, with {gb} GB of memory", gb=gb)
+        case Role.CODING:
+            return msg("writes code, with {gb} GB of memory", gb=gb)
+        case Role.SMALL:
+            return msg("small and quick, with {gb} GB of memory", gb=gb)

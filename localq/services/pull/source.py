@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from localq.hub.spec import ModelSpec, parse_spec
 from localq.library import Library, Model
 from localq.messages import msg
 from localq.recipes import RECIPE_FILE, known_models, load_recipe
-from localq.services.make.destination import existing_folder
 from localq.services.pull.choices import Choice, models_that_fit
 from localq.services.pull.plan import size_of
 
@@ -61,7 +59,7 @@ def find_source(
 
 
 def choices(library: Library) -> list[Choice]:
-    """The known models that fit this machine's memory and disk, the recommended one first."""
+    """The known models that fit this machine's memory, the recommended one first."""
     from localq.hardware import memory
 
     found = memory()
@@ -69,7 +67,6 @@ def choices(library: Library) -> list[Choice]:
         known_models(),
         total_memory=found.total if found else None,
         available_memory=found.available if found else None,
-        free_disk=shutil.disk_usage(existing_folder(library.paths.models)).free,
     )
 
 

@@ -15,10 +15,10 @@ __all__ = ["choice_summary"]
 
 
 def choice_summary(choice: Choice) -> Text:
-    """ "1.1B · 2.2 GB · why"."""
+    """ "1.1B · 2.2 GB · why", without what is not known."""
     parts = [
-        short_count(choice.parameters),
-        byte_size(choice.download_bytes),
+        "" if choice.parameters is None else short_count(choice.parameters),
+        "" if choice.download_bytes is None else byte_size(choice.download_bytes),
         printable(choice.why),
     ]
     return Text(" · ".join(part for part in parts if part), style="dim")
