@@ -171,6 +171,8 @@ _INPUT_OF_EACH_LAYER: Mapping[str, Rule] = {
     "proj": lambda s: (s.layer_input, s.embd),
     "post_norm": lambda s: (s.embd,),
 }
+_LAUREL_RANK = 64
+"""No metadata says it; llama.cpp knows it."""
 _STREAMS: Mapping[str, Rule] = {
     **_INPUT_OF_EACH_LAYER,
     "altup_proj": lambda s: (s.embd, s.embd, s.streams - 1),
@@ -180,6 +182,8 @@ _STREAMS: Mapping[str, Rule] = {
     "altup_predict_coef": lambda s: (s.streams, s.streams * s.streams),
     "altup_router": lambda s: (s.embd, s.streams),
     "altup_router_norm": lambda s: (s.embd,),
+    "laurel_l": lambda s: (s.embd, _LAUREL_RANK),
+    "laurel_r": lambda s: (_LAUREL_RANK, s.embd),
     "laurel_post_norm": lambda s: (s.embd,),
 }
 _HEADS_OF_WINDOWS: Mapping[str, Rule] = {
@@ -194,6 +198,9 @@ _HEADS_OF_WINDOWS: Mapping[str, Rule] = {
     "pre_ffw_norm_2": lambda s: (s.embd,),
     "post_ffw_norm_1": lambda s: (s.embd,),
     "post_ffw_norm_2": lambda s: (s.embd,),
+    "layer_output_scale": lambda s: (1,),
+    "ffn_gate_inp.scale": lambda s: (s.embd,),
+    "ffn_down_exps.scale": lambda s: (s.experts,),
     "ffn_gate_up_exps": lambda s: (s.embd, 2 * s.ff_exp, s.experts),
 }
 """Layers that see a window have heads of another width."""

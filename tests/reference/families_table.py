@@ -21,8 +21,8 @@ _HEAD = f"""# Model families
 Made by `python -m tests.reference.families_table`. An architecture is what a checkpoint's
 config.json names. **Native** ones localq converts by itself: in one pass, without torch, byte for
 byte as llama.cpp's converter does ([parity.md](parity.md) has the measurements). What else the
-converter of llama-cpp-python {LISTED_RELEASE} knows goes **through llama.cpp** (`--with llama.cpp`):
-localq sets it up in an environment of its own. What is in neither list, **neither** knows; a GGUF
+converter of llama-cpp-python {LISTED_RELEASE} knows goes **through llama.cpp**, which `--with
+llama.cpp` sets up in an environment of its own. What is in neither list, **neither** knows; a GGUF
 of it may run all the same, if somebody made one.
 
 ## Native
