@@ -4,8 +4,8 @@
     python packaging/translations.py --update  add new texts to every localq.po, drop those that
                                                are gone, and compile localq.mo
 
-The texts are found in the source: the first argument of every `msg(...)`, of `_(...)` in the
-terminal app's strings, the help of every verb and option, and the words of click itself.
+The texts are found in the source: the first argument of every `msg(...)` and, in the terminal
+app, `tr(...)`, the help of every verb and option, and the words of click itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ROOT / "localq" / "locale"
-_WRAPPERS = frozenset({"msg", "_"})
+_WRAPPERS = frozenset({"msg", "tr"})
 _CLICK = re.compile(r'\b_\(\s*"((?:[^"\\]|\\.)*)"')
 
 

@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import queue
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+from localq.jobs.liveness import RunnerLock
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
 
 from localq.engine.client import Generation, LoadedModel
-from localq.errors import Cancelled
+from localq.errors import Cancelled, UnsupportedError
 from localq.events import Emit
 from localq.formats.types import QuantType
+from localq.jobs import Draft, Job, JobState, JobStore
+from localq.library import Library
 from localq.library.model import Model, ModelFormat, ModelSource, Removed
+from localq.paths import Paths
+from localq.services.fit.fit import FitResult
 from localq.services.library.inspect import ModelDetails, TensorDetails
-from localq.services.make.quantize import QuantizeResult
-from localq.services.pull.pull import Choice, PullResult
+from localq.services.pull.pull import Choice
 from localq.tui.app import LocalqApp
 from localq.tui.clock import Clock
 from localq.tui.screens.library import LibraryScreen
-from localq.tui.services import Chat, Services
+from localq.tui.services import Services, services_of
+from localq.tui.services.chat import Chat, ChatServices
+from localq.tui.services.hub import HubServices
+from localq.tui.services.jobs import JobServices
+from localq.tui.services.library import LibraryServices
+from localq.tui.services.machine import Fitting, MachineServices
 from localq.tui.widgets.notice import Notice
 
 __all__ = [
@@ -52,7 +62,7 @@ __all__ = [
 
 NOW = 1_790_000_000.0
 """The time in all tests, unix seconds."""
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 """Seconds after which a test gives up; nothing waits this long unless something is broken."""
 
 _TEXT_ELEMENT = re.compile(r'<text class="[^"]*-r\d+" x="([^"]*)" y="([^"]*)"[^>]*>(.*?)</text>')
@@ -213,22 +223,36 @@ class FakeChat:
 
 @dataclass
 class Fakes:
-    """The services of a test. Lists are answered at once, jobs by their scripts."""
+    """The services of a test. Questions are answered at once, conversations by their scripts; jobs
+    are begun in the real store, by nobody: a test says how they go on."""
 
-    log: Path
+    home: Path
     listed: list[Model] = field(default_factory=list)
     offered: list[Choice] = field(default_factory=list)
     list_error: Exception | None = None
     show_error: Exception | None = None
     remove_error: Exception | None = None
     offer_error: Exception | None = None
-    sizes: dict[QuantType, int] = field(default_factory=dict)
-    pulls: Script[PullResult] = field(default_factory=Script)
-    quantizations: Script[QuantizeResult] = field(default_factory=Script)
+    start_error: Exception | None = None
+    rows: FitResult | None = None
     openings: Script[bool] = field(default_factory=Script)
     replies: Script[Generation] = field(default_factory=Script)
     removed: list[str] = field(default_factory=list)
+    requests: list[object] = field(default_factory=list)
     chats: list[FakeChat] = field(default_factory=list)
+    locks: dict[int, RunnerLock] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> Paths:
+        return Paths.from_environment({"LOCALQ_HOME": str(self.home)})
+
+    @property
+    def log(self) -> Path:
+        return self.paths.log / "tui.log"
+
+    @property
+    def store(self) -> JobStore:
+        return JobStore(self.paths, clock=lambda: NOW)
 
     def app(self, clock: StoppedClock | None = None) -> LocalqApp:
         app = LocalqApp(self.services(), (clock or StoppedClock()).clock())
@@ -242,7 +266,7 @@ class Fakes:
         """The app with these services, its library read."""
         app = self.app(clock)
         try:
-            async with app.run_test(size=size, notifications=True) as pilot:
+            async with app.run_test(size=size) as pilot:
                 screen = library(app)
                 await until(
                     pilot,
@@ -250,34 +274,48 @@ class Fakes:
                 )
                 yield pilot
         finally:
-            for script in (self.pulls, self.quantizations, self.openings, self.replies):
+            for script in (self.openings, self.replies):
                 script.fail(Cancelled())
-            app.jobs.stop(_PATIENCE)
+            app.end(_PATIENCE)
+            for lock in self.locks.values():
+                lock.release()
 
     def services(self) -> Services:
-        return Services(
-            log=self.log,
-            models=self._models,
-            show=self._show,
-            remove=self._remove,
-            choices=self._choices,
-            sizes=lambda name: self.sizes,
-            pull=lambda spec, emit, cancel: self.pulls.run((spec,), emit, cancel),
-            quantize=lambda name, quant, replace, emit, cancel: self.quantizations.run(
-                (name, quant, replace), emit, cancel
-            ),
-            open_chat=self._open_chat,
+        real = Library(self.paths)
+        return replace(
+            services_of(real),
+            library=_FakeLibrary(real, self),
+            hub=_FakeHub(real, self),
+            machine=_FakeMachine(real, self),
+            jobs=_FakeJobs(real, self),
+            chat=_FakeChats(real, self),
         )
 
-    def _models(self) -> Sequence[Model]:
-        if self.list_error is not None:
-            raise self.list_error
-        return sorted(self.listed, key=lambda model: model.name)
+    def begin(self, title: str, kind: str = "pull") -> int:
+        """A job that runs, as far as anybody can see."""
+        job_id, lock = self.store.begin(Draft(kind, title, json.dumps({"spec": title})))
+        self.locks[job_id] = lock
+        return job_id
 
-    def _show(self, name: str) -> ModelDetails:
-        if self.show_error is not None:
-            raise self.show_error
-        model = next(model for model in self.listed if model.name == name)
+    def end(self, job_id: int, state: JobState, **told: str) -> None:
+        self.store.end(job_id, state, self.store.job(job_id).progress, **told)
+        self.locks.pop(job_id).release()
+
+
+class _FakeLibrary(LibraryServices):
+    def __init__(self, library: Library, fakes: Fakes) -> None:
+        super().__init__(library)
+        self._fakes = fakes
+
+    def models(self) -> Sequence[Model]:
+        if self._fakes.list_error is not None:
+            raise self._fakes.list_error
+        return sorted(self._fakes.listed, key=lambda model: model.name)
+
+    def show(self, name: str) -> ModelDetails:
+        if self._fakes.show_error is not None:
+            raise self._fakes.show_error
+        model = next(model for model in self._fakes.listed if model.name == name)
         if model.format is ModelFormat.SAFETENSORS:
             tensors = [TensorDetails(f"t{i}", "BF16", (64, 64), 8192) for i in range(272)]
             return ModelDetails(model, {"max_position_embeddings": 8192}, tuple(tensors))
@@ -291,23 +329,70 @@ class Fakes:
         tensors = [TensorDetails(f"t{i}", type_, (64, 64), 0) for i, type_ in enumerate(types)]
         return ModelDetails(model, metadata, tuple(tensors))
 
-    def _remove(self, name: str) -> Removed:
-        if self.remove_error is not None:
-            raise self.remove_error
-        model = next(model for model in self.listed if model.name == name)
-        self.listed.remove(model)
-        self.removed.append(name)
-        return Removed(model, None if model.external else 1, model.size_bytes)
+    def remove(self, names: Sequence[str]) -> Sequence[Removed]:
+        fakes = self._fakes
+        if fakes.remove_error is not None:
+            raise fakes.remove_error
+        models = [model for model in fakes.listed if model.name in names]
+        fakes.listed[:] = [model for model in fakes.listed if model.name not in names]
+        fakes.removed += names
+        return [Removed(model, None if model.external else 1, model.size_bytes) for model in models]
 
-    def _choices(self) -> Sequence[Choice]:
-        if self.offer_error is not None:
-            raise self.offer_error
-        return self.offered
+    def restore(self, names: Sequence[str]) -> Sequence[Model]:
+        back = [gguf(name.partition(":")[0], QuantType[name.partition(":")[2]]) for name in names]
+        self._fakes.listed += back
+        return back
 
-    def _open_chat(self, name: str, emit: Emit, cancel: threading.Event) -> Chat:
-        self.openings.run((name,), emit, cancel)
-        chat = FakeChat(self.replies, emit)
-        self.chats.append(chat)
+
+class _FakeHub(HubServices):
+    def __init__(self, library: Library, fakes: Fakes) -> None:
+        super().__init__(library)
+        self._fakes = fakes
+
+    def choices(self) -> Sequence[Choice]:
+        if self._fakes.offer_error is not None:
+            raise self._fakes.offer_error
+        return self._fakes.offered
+
+    def ladder(self, name: str, cancel: threading.Event, *, every: bool = False) -> FitResult:
+        if self._fakes.rows is None:
+            raise UnsupportedError("nothing is known of it")
+        return self._fakes.rows
+
+
+class _FakeMachine(MachineServices):
+    def __init__(self, library: Library, fakes: Fakes) -> None:
+        super().__init__(library)
+        self._fakes = fakes
+
+    def fittings(self, names: Sequence[str], cancel: threading.Event) -> Mapping[str, Fitting]:
+        sizes = {model.name: model.size_bytes for model in self._fakes.listed}
+        return {name: Fitting(sizes[name] + 50_000_000, fits=True) for name in names}
+
+
+class _FakeJobs(JobServices):
+    def __init__(self, library: Library, fakes: Fakes) -> None:
+        super().__init__(library)
+        self._fakes = fakes
+
+    def start(self, request: Any, *, agreed: bool = False) -> Job:
+        if self._fakes.start_error is not None:
+            raise self._fakes.start_error
+        self._fakes.requests.append(request)
+        name = getattr(request, "spec", None) or getattr(request, "model", "") or "all"
+        kind = type(request).__name__.removesuffix("Request").lower()
+        return self._fakes.store.job(self._fakes.begin(f"{kind} {name}", kind))
+
+
+class _FakeChats(ChatServices):
+    def __init__(self, library: Library, fakes: Fakes) -> None:
+        super().__init__(library)
+        self._fakes = fakes
+
+    def open(self, name: str, emit: Emit, cancel: threading.Event) -> Chat:
+        self._fakes.openings.run((name,), emit, cancel)
+        chat = FakeChat(self._fakes.replies, emit)
+        self._fakes.chats.append(chat)
         return chat
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -62,6 +63,7 @@ _VERBS: Mapping[str, _Verb] = {
     "verify": _Verb("verify", "Check that models are still what they were."),
     "doctor": _Verb("doctor", "Look for what is amiss, and mend it."),
     "jobs": _Verb("jobs", "Long work: what runs, what was interrupted; stop it, go on with it."),
+    "logs": _Verb("logs", "Show what went wrong in the terminal app."),
 }
 
 
@@ -98,6 +100,11 @@ def cli(context: click.Context) -> None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise UsageError(
                 msg("the terminal app needs a terminal"), hint=msg("localq --help lists the verbs")
+            )
+        if os.environ.get("TERM") == "dumb":
+            raise UsageError(
+                msg("this terminal cannot show a full screen (TERM=dumb)"),
+                hint=msg("localq --help lists the verbs"),
             )
         from localq.tui.app import run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from localq.library import Library
 from localq.messages import msg
 from localq.services.make.preflight import Preflight, preflight
 from localq.services.make.quantize import QuantizeRequest
+from localq.services.make.split_size import parse_split_size
 
 __all__ = ["command"]
 
@@ -100,7 +100,7 @@ def command(
         embedding_type=TensorType.parse(embedding_type) if embedding_type else given.embedding_type,
         pure=pure or given.pure,
         allow_requantize=allow_requantize,
-        split_bytes=_size(split_max_size) if split_max_size else None,
+        split_bytes=parse_split_size(split_max_size) if split_max_size else None,
         with_llama_cpp=converter == "llama.cpp",
     )
     if dry_run:
@@ -131,17 +131,6 @@ def _by_recipe() -> QuantizeRequest:
             hint=msg("for example: localq quantize q4_k_m"),
         )
     return request_by_recipe(recipe)
-
-
-def _size(text: str) -> int:
-    """4G or 500M as bytes; llama.cpp counts in thousands too."""
-    match = re.fullmatch(r"(\d{1,9})([KMG])?B?", text.strip().upper())
-    size = int(match[1]) * {"K": 10**3, "M": 10**6, "G": 10**9}.get(match[2], 1) if match else 0
-    if not size:
-        raise UsageError(
-            msg("{text!r} is not a size", text=text), hint=msg("for example: --split-max-size 4G")
-        )
-    return size
 
 
 def _dry_run(request: QuantizeRequest, as_json: bool) -> None:

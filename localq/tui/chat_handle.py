@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from localq.errors import Cancelled
 from localq.events import Emit, JobEvent, ignore
-from localq.tui.services import Chat
+from localq.tui.services.chat import Chat
 
 if TYPE_CHECKING:
     from localq.engine.client import Generation, LoadedModel

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from rich.text import Text
 
-from localq.tui import strings
+from localq.messages import msg, translate
+from localq.tui.text import tr
 
 __all__ = ["ChatState", "ChatStatus", "status_text"]
 
@@ -22,11 +23,11 @@ class ChatState(StrEnum):
 
 
 _NAMES = {
-    ChatState.LOADING: strings.CHAT_STATE_LOADING,
-    ChatState.IDLE: strings.CHAT_STATE_IDLE,
-    ChatState.GENERATING: strings.CHAT_STATE_GENERATING,
-    ChatState.STOPPING: strings.CHAT_STATE_STOPPING,
-    ChatState.FAILED: strings.CHAT_STATE_FAILED,
+    ChatState.LOADING: msg("loading"),
+    ChatState.IDLE: msg("ready"),
+    ChatState.GENERATING: msg("writing"),
+    ChatState.STOPPING: msg("stopping"),
+    ChatState.FAILED: msg("failed"),
 }
 
 
@@ -42,9 +43,9 @@ class ChatStatus:
 
 def status_text(status: ChatStatus) -> Text:
     """ "writing · 23.1 tok/s · 412 / 4,096 tokens"."""
-    parts = [_NAMES[status.state]]
+    parts = [translate(_NAMES[status.state])]
     if status.rate is not None:
-        parts.append(strings.CHAT_SPEED.format(status.rate))
+        parts.append(tr("{rate:.1f} tok/s", rate=status.rate))
     if status.n_ctx is not None:
-        parts.append(strings.CHAT_USED.format(status.used, status.n_ctx))
+        parts.append(tr("{used:,} / {n_ctx:,} tokens", used=status.used, n_ctx=status.n_ctx))
     return Text(" · ".join(parts))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localq.tui.calls import Calls
 from localq.tui.clock import Clock
-from localq.tui.jobs import Jobs
 from localq.tui.services import Services
 
 __all__ = ["AppContext"]
@@ -14,5 +14,5 @@ __all__ = ["AppContext"]
 @dataclass(frozen=True, slots=True)
 class AppContext:
     services: Services
-    jobs: Jobs
+    calls: Calls
     clock: Clock

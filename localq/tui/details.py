@@ -1,4 +1,4 @@
-"""A model's details as lines to read. Pure functions of what the service returned."""
+"""A model's details as pages to read. Pure functions of what the services returned."""
 
 from __future__ import annotations
 
@@ -6,80 +6,179 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from localq.display import age, byte_size, printable
-from localq.tui import strings
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from localq.display import age, byte_size, printable, printable_lines
+from localq.tui.text import elide, tr
 
 if TYPE_CHECKING:
     from localq.library.model import Model
     from localq.services.library.inspect import ModelDetails
+    from localq.services.machine.plan import PlannedModel
 
-__all__ = ["DetailLine", "known_lines", "lines"]
-
-DetailLine = tuple[str, str]
-"""A label and its value, both safe to draw."""
+__all__ = ["known", "memory", "metadata", "overview", "template", "tensors"]
 
 _REVISION_DIGITS = 8
 _TENSOR_TYPES_SHOWN = 3
+_TENSORS_SHOWN = 2000
+_VALUE_CHARACTERS = 400
+_BAR = 30
+
+Lines = list[tuple[str, str]]
 
 
-def known_lines(model: Model) -> list[DetailLine]:
+def known(model: Model) -> RenderableType:
     """What the catalogue knows: shown at once, while the file is still being read."""
-    return [
-        (strings.DETAIL_ARCHITECTURE, printable(model.architecture)),
-        (strings.DETAIL_PARAMETERS, f"{model.parameters:,}"),
-        (strings.DETAIL_SIZE, byte_size(model.size_bytes)),
-        *_source(model),
-    ]
+    return _grid([*_basics(model), *_source(model), ("", tr("Reading…"))])
 
 
-def lines(details: ModelDetails, now: float) -> list[DetailLine]:
-    """Everything; `now` in unix seconds. A checkpoint's configuration says less than a GGUF."""
-    model, metadata = details.model, details.metadata
-    context = _context(metadata)
-    found = [
-        (strings.DETAIL_ARCHITECTURE, printable(model.architecture)),
-        (strings.DETAIL_PARAMETERS, f"{model.parameters:,}"),
-        (strings.DETAIL_CONTEXT, strings.TOKENS.format(context) if context else strings.UNKNOWN),
-        (strings.DETAIL_SIZE, byte_size(model.size_bytes)),
-        (strings.DETAIL_TENSORS, _tensors([tensor.type for tensor in details.tensors])),
-    ]
+def overview(details: ModelDetails, siblings: Sequence[Model], now: float) -> RenderableType:
+    """`now` in unix seconds; `siblings` share the model's base name."""
+    model, values = details.model, details.metadata
+    context = _context(values)
+    unknown = tr("not stated")
+    found = _basics(model)
+    found.append((tr("Context"), tr("{context:,} tokens", context=context) if context else unknown))
+    found.append((tr("Tensors"), _tensor_types([tensor.type for tensor in details.tensors])))
     if model.format.is_file:
-        template = strings.YES if metadata.get("tokenizer.chat_template") else strings.NO
-        license_name = metadata.get("general.license")
-        found.append((strings.DETAIL_TEMPLATE, template))
-        found.append(
-            (
-                strings.DETAIL_LICENSE,
-                printable(license_name) if isinstance(license_name, str) else strings.UNKNOWN,
-            )
+        has_template = bool(values.get("tokenizer.chat_template"))
+        licence = values.get("general.license")
+        found.append((tr("Chat template"), tr("yes") if has_template else tr("no")))
+        found.append((tr("Licence"), printable(licence) if isinstance(licence, str) else unknown))
+    found += _labels(model)
+    found += _source(model)
+    found.append((tr("Added"), age(model.created_at, now)))
+    found.append((tr("Path"), printable(str(model.path))))
+    others = [other.quant for other in siblings if other.name != model.name]
+    if others:
+        found.append((tr("Also here as"), ", ".join(map(printable, others))))
+    return _grid(found)
+
+
+def tensors(details: ModelDetails) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", ratio=1)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    for tensor in details.tensors[:_TENSORS_SHOWN]:
+        shape = "×".join(map(str, tensor.shape))
+        table.add_row(
+            Text(printable(tensor.name)), Text(printable(tensor.type)), Text(shape, "dim")
         )
+    if (more := len(details.tensors) - _TENSORS_SHOWN) > 0:
+        table.add_row(Text(tr("… and {more:,} more", more=more), "dim"))
+    return table
+
+
+def template(details: ModelDetails) -> RenderableType:
+    found = details.metadata.get("tokenizer.chat_template")
+    if not isinstance(found, str) or not found:
+        return Text(tr("This file brings no chat template."), "dim")
+    return Text(printable_lines(found), overflow="fold")
+
+
+def metadata(details: ModelDetails) -> RenderableType:
+    lines = []
+    for key, value in details.metadata.items():
+        if key == "tokenizer.chat_template":
+            continue
+        shown = value if isinstance(value, str) else repr(value)
+        lines.append((printable(key), elide(printable(shown), _VALUE_CHARACTERS)))
+    return _grid(lines)
+
+
+def memory(planned: PlannedModel, n_ctx: int | None) -> RenderableType:
+    """What loading takes on each device, with this context; as bars of what may be used there."""
+    plan = planned.plan
+    text = Text(overflow="fold")
+    chosen = "" if n_ctx else tr("  as planned")
+    text.append(tr("{tokens:,} tokens of context", tokens=plan.n_ctx), "bold")
+    text.append(f"{chosen}\n")
+    text.append(tr("- and + change it") + "\n\n", "dim")
+    for device, budget in zip(plan.estimate.devices, plan.budgets, strict=False):
+        name = tr("memory") if device.name == "host" else printable(device.name)
+        of = f" / {byte_size(budget.usable)}" if budget.usable is not None else ""
+        text.append(f"{name}  {byte_size(device.total)}{of}\n")
+        parts = (device.weights, device.kv_cache, device.compute + device.overhead)
+        text.append_text(_stacked(parts, budget.usable))
+        text.append("\n")
+        labels = (tr("weights"), tr("context"), tr("working room"))
+        for mark, label, size in zip("█▓░", labels, parts, strict=True):
+            text.append(f"  {mark} {label} {byte_size(size)}", "dim")
+        text.append("\n\n")
+    if plan.problem:
+        text.append(f"✗ {printable(plan.problem)}\n", "bold")
+        for suggestion in plan.suggestions:
+            text.append(f"→ {printable(suggestion)}\n", "dim")
+    else:
+        text.append("✓ " + tr("It fits.") + "\n")
+    return text
+
+
+def _stacked(parts: Sequence[int], usable: int | None) -> Text:
+    whole = max(usable or 0, sum(parts), 1)
+    text = Text()
+    used = 0
+    for mark, size in zip("█▓░", parts, strict=True):
+        cells = round(size / whole * _BAR)
+        if size and not cells:
+            cells = 1
+        cells = min(cells, _BAR - used)
+        used += cells
+        text.append(mark * cells)
+    text.append("·" * (_BAR - used), "dim")
+    if usable is not None and sum(parts) > usable:
+        text.append(" " + tr("too much"), "bold")
+    return text
+
+
+def _basics(model: Model) -> Lines:
     return [
-        *found,
-        *_source(model),
-        (strings.DETAIL_ADDED, age(model.created_at, now)),
-        (strings.DETAIL_PATH, printable(str(model.path))),
+        (tr("Architecture"), printable(model.architecture)),
+        (tr("Parameters"), f"{model.parameters:,}"),
+        (tr("Size"), byte_size(model.size_bytes)),
     ]
 
 
-def _source(model: Model) -> list[DetailLine]:
+def _labels(model: Model) -> Lines:
+    labels = [
+        (tr("Other names"), ", ".join(map(printable, model.aliases))),
+        (tr("Tags"), ", ".join(map(printable, model.tags))),
+        (tr("Note"), printable(model.note)),
+    ]
+    return [(label, value) for label, value in labels if value]
+
+
+def _source(model: Model) -> Lines:
     if model.source.repo is None:
-        return [(strings.DETAIL_SOURCE, strings.LOCAL_FOLDER)]
+        return [(tr("Source"), tr("a folder of this machine"))]
     repo = printable(model.source.repo)
     if model.source.revision:
         repo += f" @ {printable(model.source.revision)[:_REVISION_DIGITS]}"
-    return [(strings.DETAIL_SOURCE, repo)]
+    return [(tr("Source"), repo)]
 
 
-def _context(metadata: Mapping[str, object]) -> int | None:
-    architecture = metadata.get("general.architecture")
-    in_gguf = metadata.get(f"{architecture}.context_length")
-    length = in_gguf or metadata.get("max_position_embeddings")
+def _context(values: Mapping[str, object]) -> int | None:
+    architecture = values.get("general.architecture")
+    in_gguf = values.get(f"{architecture}.context_length")
+    length = in_gguf or values.get("max_position_embeddings")
     return length if isinstance(length, int) else None
 
 
-def _tensors(types: Sequence[str]) -> str:
+def _tensor_types(types: Sequence[str]) -> str:
     counts = Counter(types).most_common()
     shown = [f"{count} {printable(name)}" for name, count in counts[:_TENSOR_TYPES_SHOWN]]
     if len(counts) > _TENSOR_TYPES_SHOWN:
         shown.append("…")
-    return ", ".join(shown) or strings.UNKNOWN
+    return ", ".join(shown) or tr("not stated")
+
+
+def _grid(lines: Sequence[tuple[str, str]]) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in lines:
+        table.add_row(Text(label, style="dim"), Text(value))
+    return table

@@ -16,9 +16,13 @@ from localq.jobs import Draft, Job, JobProgress, JobState
 from localq.jobs.request_json import decode, encode
 from localq.library import Library
 from localq.paths import Paths
+from localq.planning.offload_plan import PlanOptions
 from localq.quantize.options import TypeRule
 from localq.services.jobs.kinds import KINDS, Request, draft_of, kind_of, request_of
+from localq.services.jobs.kinds.verify import VerifyRequest
 from localq.services.library.import_models import ImportRequest
+from localq.services.machine.bench import BenchRequest
+from localq.services.machine.tune import TuneRequest
 from localq.services.make.convert import ConvertRequest, ConvertWith
 from localq.services.make.imatrix import ImatrixRequest
 from localq.services.make.quantize import QuantizeRequest
@@ -44,6 +48,9 @@ REQUESTS: list[Request] = [
     ImatrixRequest(PATH, "org/model:F16", PATH, chunks=3, n_ctx=256),
     ImportRequest((PATH, PATH), name="org/model", copy=True),
     ImportRequest(tool="ollama", everything=True),
+    VerifyRequest(),
+    BenchRequest("org/model:Q4_0", n_prompt=64, plan_options=PlanOptions(n_threads=2)),
+    TuneRequest("org/model:Q4_0", budget=30.0),
 ]
 
 
@@ -94,12 +101,15 @@ def test_titles_are_short(home: Paths) -> None:
         "imatrix of org/model:F16",
         "import x.gguf and 1 more",
         "import from ollama",
+        "verify all models",
+        "bench org/model:Q4_0",
+        "tune org/model:Q4_0",
     ]
 
 
 def test_who_may_ask() -> None:
     asking = [kind_of(request).may_ask(request) for request in REQUESTS]
-    assert asking == [False, False, True, True] + 3 * [False]
+    assert asking == [False, False, True, True] + 6 * [False]
 
 
 def test_every_kind_is_among_these_requests() -> None:

@@ -17,7 +17,7 @@ from localq.events import Emit, Note, Started
 from localq.tui.chat_handle import ChatHandle
 from localq.tui.chat_status import ChatState
 from localq.tui.screens.chat import ChatScreen
-from localq.tui.services import Chat
+from localq.tui.services.chat import Chat
 from localq.tui.widgets.prompt import Prompt
 from localq.tui.widgets.transcript import Reply
 from tests.tui_support import (
@@ -36,7 +36,7 @@ from tests.tui_support import (
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Fakes:
-    return Fakes(tmp_path / "log" / "tui.log", [gguf()])
+    return Fakes(tmp_path, [gguf()])
 
 
 def chat_screen(app: App[Any]) -> ChatScreen:

@@ -1,194 +1,114 @@
-"""Jobs, and the pure parts of the app."""
+"""The jobs screen, and what every screen shows of jobs."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.cells import cell_len
-from textual.message import Message
-from textual.message_pump import MessagePump
 
-from localq.errors import LocalqError, StorageError
-from localq.events import Note, Progress
-from localq.formats.types import QuantType
-from localq.tui.failure import presentable
-from localq.tui.jobs import JobNews, Jobs, JobSpoke, Say, ServiceCall, Written
-from localq.tui.listing import last_used, made_of, matching, origin
-from localq.tui.meter import Reading, SpeedMeter
-from localq.tui.quant_choices import CHOICES
-from localq.tui.text import elide
-from tests.tui_support import checkpoint, gguf
+from localq.jobs import JobProgress, JobState
+from localq.services.pull.pull import PullRequest
+from localq.tui.screens.jobs import JobsScreen
+from localq.tui.screens.quit import QuitDialog
+from localq.tui.widgets.status_line import StatusLine
+from tests.tui_support import Fakes, asynchronous, gguf, library, screen_text, until
 
 
-class Listener(MessagePump):
-    """Counts what is posted to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.posted: list[Message] = []
-
-    def post_message(self, message: Message) -> bool:
-        self.posted.append(message)
-        return True
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path, [gguf()])
 
 
-class TestJob:
-    def run(
-        self, work: Callable[[Say, threading.Event], int], tmp_path: Path
-    ) -> tuple[list[object], list[LocalqError], list[JobNews], Listener]:
-        done: list[object] = []
-        failed: list[LocalqError] = []
-        heard: list[JobNews] = []
-        listener = Listener()
-        job = ServiceCall(
-            listener, work, done=done.append, failed=failed.append, heard=heard.append
-        )
-        job.run(tmp_path / "tui.log")
-        job.deliver()
-        return done, failed, heard, listener
-
-    def test_one_message_for_all_that_was_said(self, tmp_path: Path) -> None:
-        def work(say: Say, cancel: threading.Event) -> int:
-            say(Progress("reading", 1, 9))
-            say(Progress("reading", 5, 9))
-            say(Progress("writing", 0, 9))
-            say(Progress("writing", 3, 9))
-            say(Note("odd"))
-            say(Written("a"))
-            say(Written("b"))
-            return 7
-
-        done, failed, heard, listener = self.run(work, tmp_path)
-        assert done == [7]
-        assert failed == []
-        assert heard == [
-            Progress("reading", 5, 9),
-            Progress("writing", 3, 9),
-            Note("odd"),
-            Written("ab", 2),
-        ]
-        assert [type(message) for message in listener.posted] == [JobSpoke]
-
-    def test_errors_on_purpose_pass_unchanged(self, tmp_path: Path) -> None:
-        error = StorageError("full")
-
-        def work(say: Say, cancel: threading.Event) -> int:
-            raise error
-
-        done, failed, _, _ = self.run(work, tmp_path)
-        assert done == []
-        assert failed == [error]
-        assert not (tmp_path / "tui.log").exists()
-
-    def test_jobs_are_asked_to_stop(self, tmp_path: Path) -> None:
-        jobs = Jobs(tmp_path / "tui.log")
-        stopped = threading.Event()
-
-        def work(say: Say, cancel: threading.Event) -> None:
-            assert cancel.wait(60)
-            stopped.set()
-
-        jobs.start(Listener(), work, done=lambda _: None, failed=lambda _: None)
-        jobs.stop(20)
-        assert stopped.is_set()
-
-    def test_stopping_does_not_wait_for_ever(self, tmp_path: Path) -> None:
-        jobs = Jobs(tmp_path / "tui.log")
-        release = threading.Event()
-
-        def work() -> None:
-            release.wait(60)
-
-        jobs.start_quietly(work)
-        jobs.stop(0.01)
-        release.set()
-        jobs.stop(20)
-
-    def test_quiet_jobs_log_their_failure(self, tmp_path: Path) -> None:
-        jobs = Jobs(tmp_path / "tui.log")
-
-        def work() -> None:
-            raise ValueError("unheard")
-
-        jobs.start_quietly(work)
-        jobs.stop(20)
-        assert "unheard" in (tmp_path / "tui.log").read_text(encoding="utf-8")
+@asynchronous
+async def test_jobs_of_others_are_seen_everywhere(fakes: Fakes) -> None:
+    async with fakes.running() as pilot:
+        job = fakes.begin("pull org/model")
+        fakes.store.save(job, JobProgress("fetching", 430, 1000, speed=100.0))
+        await until(pilot, lambda: "43 %" in screen_text(pilot.app))
+        assert "pull org/model" in screen_text(pilot.app)
+        await pilot.click(StatusLine)
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen))
+        await until(pilot, lambda: "▶ running" in screen_text(pilot.app))
+        text = screen_text(pilot.app)
+        assert "430 B of 1.0 kB · 100 B/s · 0:06 left" in text
+        assert "1 running" in text
+        fakes.end(job, JobState.FAILED, error="no such model", hint="look at its name")
+        await until(pilot, lambda: "✗ failed" in screen_text(pilot.app))
+        text = screen_text(pilot.app)
+        assert "✗ pull org/model failed: no such model" in text
+        assert "→ look at its name" in text
 
 
-class TestFailure:
-    def test_unexpected_errors_name_their_log(self, tmp_path: Path) -> None:
-        log = tmp_path / "a" / "tui.log"
-        shown = presentable(ValueError("bad"), log)
-        assert "ValueError: bad" in shown.message
-        assert shown.hint == f"the details are in {log}"
-        assert "ValueError: bad" in log.read_text(encoding="utf-8")
-
-    def test_even_without_a_log(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("", encoding="utf-8")
-        shown = presentable(ValueError(), tmp_path / "file" / "tui.log")
-        assert shown.message.endswith("ValueError")
-        assert shown.hint is not None
-        assert "could not be written" in shown.hint
-
-
-class TestMeter:
-    def test_rate_and_time_left(self) -> None:
-        now = 0.0
-        meter = SpeedMeter(lambda: now)
-        assert meter.read(Progress("s", 0, 1000)) == Reading(None, None)
-        now = 0.1
-        assert meter.read(Progress("s", 10, 1000)) == Reading(None, None)
-        now = 2.0
-        assert meter.read(Progress("s", 200, 1000)) == Reading(100.0, 8.0)
-
-    def test_forgets_what_is_long_past(self) -> None:
-        now = 0.0
-        meter = SpeedMeter(lambda: now)
-        for second in range(20):
-            now = float(second)
-            reading = meter.read(Progress("s", second if second < 10 else 10 * second, 0))
-        assert reading == Reading(10.0, None)
-
-    def test_begins_anew_with_each_stage(self) -> None:
-        now = 0.0
-        meter = SpeedMeter(lambda: now)
-        meter.read(Progress("one", 0, 10))
-        now = 5.0
-        assert meter.read(Progress("two", 5, 10)) == Reading(None, None)
+@asynchronous
+async def test_stop_go_on_and_forget(fakes: Fakes) -> None:
+    async with fakes.running((100, 30)) as pilot:
+        job = fakes.begin("pull org/model")
+        await pilot.press("3")
+        await until(pilot, lambda: "▶ running" in screen_text(pilot.app))
+        assert "Go on" not in screen_text(pilot.app)
+        await pilot.press("s")
+        await until(pilot, lambda: fakes.store.is_asked_to_stop(job))
+        fakes.end(job, JobState.CANCELLED)
+        await until(pilot, lambda: "■ stopped" in screen_text(pilot.app))
+        assert "r Go on" in screen_text(pilot.app)
+        await pilot.press("x")
+        await until(pilot, lambda: "Nothing has been done yet" in screen_text(pilot.app))
+        assert fakes.store.jobs() == []
 
 
-class TestText:
-    @pytest.mark.parametrize("width", range(8))
-    def test_elide_counts_cells(self, width: int) -> None:
-        assert cell_len(elide("中文中文中文", width)) <= width
-
-    def test_elide(self) -> None:
-        assert elide("abcdef", 6) == "abcdef"
-        assert elide("abcdef", 4) == "abc…"
-
-
-class TestListing:
-    def test_matching(self) -> None:
-        models = [gguf(), checkpoint()]
-        assert matching(models, "") == models
-        assert matching(models, "SMOL forcausal") == [checkpoint()]
-        assert matching(models, "q4_0") == [gguf()]
-
-    def test_families(self) -> None:
-        other = gguf("other/model")
-        models = [other, gguf(), checkpoint(), gguf(quant=QuantType.Q8_0)]
-        assert made_of(models, checkpoint()) == [gguf(), gguf(quant=QuantType.Q8_0)]
-        assert origin(models, gguf()) == checkpoint()
-        assert origin(models, other) == other
-        assert last_used(models) == other
-        assert last_used([]) is None
+@asynchronous
+async def test_the_log_of_a_job(fakes: Fakes) -> None:
+    job = fakes.begin("pull org/model")
+    log = fakes.store.log(job)
+    log.parent.mkdir(parents=True)
+    log.write_text("first line\n\x1b[31mlast line\n", encoding="utf-8")
+    async with fakes.running((100, 30)) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: "last line" in screen_text(pilot.app))
+        await pilot.press("l", "escape")
 
 
-def test_quant_choices_are_ordered_by_size() -> None:
-    assert [choice.type for choice in CHOICES if choice.recommended] == [QuantType.Q4_K_M]
-    sizes = [choice.estimated_bytes(1_000_000) for choice in CHOICES]
-    assert sizes == sorted(sizes)
-    assert sizes[0] == 562_500
+@asynchronous
+async def test_the_model_a_job_made_is_shown(fakes: Fakes) -> None:
+    made = gguf("org/other")
+    fakes.listed.append(made)
+    job = fakes.begin("pull org/other")
+    fakes.end(job, JobState.FINISHED, result=made.name)
+    async with fakes.running() as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: "✓ finished" in screen_text(pilot.app))
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.screen is library(pilot.app))
+        screen = library(pilot.app)
+        await until(pilot, lambda: screen.current == made)
+
+
+@pytest.mark.parametrize("answer", ["l", "s", "n"])
+@asynchronous
+async def test_quitting_asks_what_becomes_of_jobs(fakes: Fakes, answer: str) -> None:
+    async with fakes.running() as pilot:
+        fakes.begin("pull of/another")
+        await pilot.press("p", *"org/model", "enter")
+        await until(pilot, lambda: "is under way" in screen_text(pilot.app))
+        await until(pilot, lambda: "pull org/model" in str(fakes.store.jobs()))
+        (job,) = [job.id for job in fakes.store.jobs() if "org/model" in job.title]
+        await until(pilot, lambda: len(pilot.app.news.jobs) == 2)  # type: ignore[attr-defined]
+        await pilot.press("ctrl+q", "ctrl+q")
+        assert isinstance(pilot.app.screen, QuitDialog)
+        text = screen_text(pilot.app)
+        assert "pull org/model" in text
+        assert "of/another" not in text
+        await pilot.press(answer)
+        if answer == "n":
+            assert pilot.app.screen_stack == [library(pilot.app)]
+        else:
+            await until(pilot, lambda: not pilot.app.is_running)
+        assert fakes.store.is_asked_to_stop(job) == (answer == "s")
+    assert fakes.requests == [PullRequest("org/model")]
+
+
+@asynchronous
+async def test_nothing_is_asked_where_nothing_runs(fakes: Fakes) -> None:
+    async with fakes.running() as pilot:
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: not pilot.app.is_running)

@@ -11,7 +11,10 @@ from textual.widgets import Input
 
 from localq.errors import LibraryError, StorageError
 from localq.formats.types import QuantType
-from localq.services.pull.pull import Choice, PullResult
+from localq.jobs import JobState
+from localq.services.make.quantize import QuantizeRequest
+from localq.services.pull.pull import Choice, PullRequest
+from localq.services.pull.stream import PullAsRequest
 from localq.tui.screens.chat import ChatScreen
 from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.screens.help import HelpDialog
@@ -43,16 +46,16 @@ RECOMMENDED = Choice("org/right-size", 1_711_376_384, 3_422_000_000, "fits in 7 
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Fakes:
-    return Fakes(tmp_path / "log" / "tui.log", [SMOL, QWEN, checkpoint()])
+    return Fakes(tmp_path, [SMOL, QWEN, checkpoint()])
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Fakes:
-    return Fakes(tmp_path / "log" / "tui.log", offered=[RECOMMENDED])
+    return Fakes(tmp_path, offered=[RECOMMENDED])
 
 
 def cursor(app: App[Any]) -> str | None:
-    current = library(app).query_one(ModelTable).current
+    current = library(app).query_one(ModelTable).model
     return current.name if current else None
 
 
@@ -63,38 +66,41 @@ class TestEmpty:
             await until(pilot, lambda: "org/right-size" in screen_text(pilot.app))
             text = screen_text(pilot.app)
         assert "No models yet" in text
-        assert "p   Pull org/right-size" in text
+        assert "org/right-size  ★ recommended" in text
         assert "1.7B · 3.4 GB · fits in 7 GB" in text
         assert "Quantize" not in text
 
     @asynchronous
-    async def test_one_key_pulls_the_recommended_model(self, empty: Fakes) -> None:
+    async def test_one_key_gets_the_recommended_model(self, empty: Fakes) -> None:
         async with empty.running() as pilot:
             await until(pilot, lambda: "org/right-size" in screen_text(pilot.app))
-            await pilot.press("p")
-            await until(pilot, lambda: bool(empty.pulls.calls))
+            await pilot.press("enter")
+            await until(pilot, lambda: "is under way" in screen_text(pilot.app))
             empty.listed.append(SMOL)
-            empty.pulls.finish(PullResult(SMOL, 1000, already_there=False))
+            empty.end(1, JobState.FINISHED, result=SMOL.name)
             await until(pilot, lambda: cursor(pilot.app) == SMOL.name)
-            assert pilot.app.screen is library(pilot.app)
+            await until(pilot, lambda: f"✓ {SMOL.name} is ready" in screen_text(pilot.app))
             assert isinstance(pilot.app.focused, ModelTable)
-        assert empty.pulls.calls == [("org/right-size",)]
+        assert empty.requests == [PullAsRequest("org/right-size", QuantType.Q4_K_M)]
 
     @asynchronous
-    async def test_one_key_pulls_the_demo(self, empty: Fakes) -> None:
+    async def test_the_demo_is_made_ready_to_talk_to(self, empty: Fakes) -> None:
         async with empty.running() as pilot:
-            await pilot.press("t")
-            await until(pilot, lambda: empty.pulls.calls == [("demo",)])
+            await until(pilot, lambda: "The demo" in screen_text(pilot.app))
+            await pilot.press("end", "enter")
+            await until(pilot, lambda: bool(empty.requests))
+            empty.end(1, JobState.FINISHED, result="demo/stories260K")
+            await until(pilot, lambda: len(empty.requests) == 2)
+        assert empty.requests == [
+            PullRequest("demo"),
+            QuantizeRequest(QuantType.Q8_0, model="demo/stories260K"),
+        ]
 
     @asynchronous
     async def test_without_suggestions_the_demo_remains(self, empty: Fakes) -> None:
         empty.offer_error = StorageError("memory cannot be measured")
         async with empty.running() as pilot:
-            await until(pilot, lambda: "Looking for" not in screen_text(pilot.app))
-            assert "Pull the demo" in screen_text(pilot.app)
-            await pilot.press("p")
-            assert isinstance(pilot.app.screen, PullDialog)
-            assert empty.pulls.calls == []
+            await until(pilot, lambda: "The demo shows how" in screen_text(pilot.app))
 
 
 class TestTable:
@@ -105,8 +111,8 @@ class TestTable:
         assert "3 models · 1.3 GB" in text
         row = next(line for line in text.splitlines() if "Q4_K_M" in line)
         assert row.split() == [
-            *("│", "Qwen/Qwen2.5-1.5B-Instruct", "Q4_K_M", "986", "MB", "1.5B", "5", "min", "ago"),
-            "│",
+            *("│", "Qwen/Qwen2.5-1.5B-Instruct", "Q4_K_M", "986", "MB", "✓", "1.0", "GB", "5"),
+            *("min", "ago", "│"),
         ]
 
     @asynchronous
@@ -146,7 +152,7 @@ class TestTable:
     @asynchronous
     async def test_text_of_others_is_drawn_as_it_is(self, tmp_path: Path) -> None:
         evil = gguf("[bold]evil/[link=x]na\x1b[31mme\u202e[/]", QuantType.F16)
-        async with Fakes(tmp_path / "tui.log", [evil]).running((120, 40)) as pilot:
+        async with Fakes(tmp_path, [evil]).running((120, 40)) as pilot:
             await until(pilot, lambda: "211 F16" in screen_text(pilot.app))
             text = screen_text(pilot.app)
             assert "[bold]evil/[link=x]na\ufffd[31mme\ufffd[/]" in text
@@ -157,9 +163,9 @@ class TestTable:
 
     @asynchronous
     async def test_checkpoint_alone_cannot_chat(self, tmp_path: Path) -> None:
-        async with Fakes(tmp_path / "tui.log", [checkpoint()]).running() as pilot:
+        async with Fakes(tmp_path, [checkpoint()]).running() as pilot:
             await pilot.press("enter")
-            await until(pilot, lambda: "is a checkpoint. Press q" in screen_text(pilot.app))
+            await until(pilot, lambda: "is a checkpoint: q makes" in screen_text(pilot.app))
             assert pilot.app.screen is library(pilot.app)
 
     @asynchronous
@@ -184,7 +190,7 @@ class TestKeys:
         async with fakes.running() as pilot:
             await pilot.press("f1", "f1")
             assert len(pilot.app.screen_stack) == 2
-            assert "Stop the reply" in screen_text(pilot.app)
+            assert "Give another name" in screen_text(pilot.app)
             await pilot.press("escape")
             assert pilot.app.screen is library(pilot.app)
 
@@ -242,9 +248,7 @@ class TestDelete:
         async with fakes.running() as pilot:
             await pilot.press("d", *keys)
             await until(pilot, lambda: "2 models" in screen_text(pilot.app))
-            said = " ".join(screen_text(pilot.app).split())
-            assert "emptying it" in said.replace("▌", "")
-            assert "986" in said
+            assert "In the trash (986 MB; u brings it back): Qwen" in screen_text(pilot.app)
         assert fakes.removed == [QWEN.name]
 
     @asynchronous
@@ -252,8 +256,10 @@ class TestDelete:
         fakes.remove_error = LibraryError("not localq's file", hint="delete it yourself")
         async with fakes.running() as pilot:
             await pilot.press("d", "y")
-            await until(pilot, lambda: notice_text(pilot.app.screen) is not None)
-            assert notice_text(pilot.app.screen) == "not localq's file\n→ delete it yourself"
+            await until(
+                pilot,
+                lambda: "✗ not localq's file  → delete it yourself" in screen_text(pilot.app),
+            )
             assert "3 models" in screen_text(pilot.app)
 
     @asynchronous
@@ -262,6 +268,57 @@ class TestDelete:
         async with fakes.running() as pilot:
             await pilot.press("d", "y")
             await until(pilot, lambda: "No models yet" in screen_text(pilot.app))
+
+    @asynchronous
+    async def test_what_was_removed_can_be_brought_back(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("d", "y")
+            await until(pilot, lambda: "2 models" in screen_text(pilot.app))
+            await pilot.press("u")
+            await until(pilot, lambda: "3 models" in screen_text(pilot.app))
+
+    @asynchronous
+    async def test_several_at_once(self, fakes: Fakes) -> None:
+        async with fakes.running() as pilot:
+            await pilot.press("home", "space", "space")
+            assert "2 chosen" in screen_text(pilot.app)
+            await pilot.press("d")
+            assert "Move 2 models to the trash?" in screen_text(pilot.app)
+            await pilot.press("y")
+            await until(pilot, lambda: "1 model " in screen_text(pilot.app))
+        assert len(fakes.removed) == 2
+
+
+class TestSorting:
+    @asynchronous
+    async def test_by_key_and_by_click(self, fakes: Fakes) -> None:
+        async with fakes.running((120, 40)) as pilot:
+            screen = library(pilot.app)
+
+            def names() -> list[str]:
+                return [row.model.name for row in screen.query_one(ModelTable).rows]
+
+            await pilot.press("b", "s")
+            assert screen.sort == "size"
+            assert names() == [QWEN.name, checkpoint().name, SMOL.name]
+            heading = screen_text(pilot.app).splitlines()[2].index("Name")
+            await pilot.click(ModelTable, offset=(heading - 1, 0))
+            assert names() == [checkpoint().name, SMOL.name, QWEN.name]
+            await pilot.click(ModelTable, offset=(5, 3))
+            assert cursor(pilot.app) == QWEN.name
+
+
+class TestDetails:
+    @asynchronous
+    async def test_pages(self, fakes: Fakes) -> None:
+        async with fakes.running((120, 40)) as pilot:
+            await until(pilot, lambda: "8,192 tokens" in screen_text(pilot.app))
+            await pilot.press("left")
+            assert "llama.context_length" in screen_text(pilot.app)
+            await pilot.press("left")
+            assert "{{ messages }}" in screen_text(pilot.app)
+            await pilot.press("left")
+            assert "64×64" in screen_text(pilot.app)
 
 
 class TestTrouble:
@@ -319,7 +376,7 @@ class TestSizes:
     @asynchronous
     async def test_columns_follow_the_terminal(self, fakes: Fakes) -> None:
         async with fakes.running((120, 40)) as pilot:
-            assert "Params" in screen_text(pilot.app)
+            assert "Memory  " in screen_text(pilot.app)
             await pilot.resize_terminal(60, 20)
-            await until(pilot, lambda: "Params" not in screen_text(pilot.app))
+            await until(pilot, lambda: "Memory  " not in screen_text(pilot.app))
             assert cursor(pilot.app) == QWEN.name

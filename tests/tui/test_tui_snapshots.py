@@ -9,20 +9,23 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Markdown, ProgressBar, TextArea
+from textual.widgets import Input, Markdown, TextArea
 
-from localq.events import Note, Progress
 from localq.formats.types import QuantType
+from localq.jobs import JobProgress, JobState
 from localq.services.pull.pull import Choice
+from localq.settings import Settings, write_settings
 from localq.tui.chat_status import ChatState
 from localq.tui.screens.chat import ChatScreen
+from tests.tui.test_tui_quantize import ladder
 from tests.tui_support import (
     Fakes,
-    StoppedClock,
     asynchronous,
     checkpoint,
     generation,
@@ -35,7 +38,32 @@ from tests.tui_support import (
 _SNAPSHOTS = Path(__file__).parent / "__snapshots__" / "tui"
 _DAY = 86400.0
 
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the table of sizes, themes and languages."""
+
+    size: tuple[int, int]
+    theme: str
+    language: str
+
+    def name(self, what: str) -> str:
+        return f"{what}-{self.theme.removeprefix('localq-')}-{self.language}"
+
+
+CELLS = pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(
+            Cell(size, theme, language),
+            id=f"{size[0]}x{size[1]}-{theme}-{language}",
+            marks=[] if number == 0 else pytest.mark.slow,
+        )
+        for number, (size, theme, language) in enumerate(
+            product([(80, 24), (120, 40), (200, 60)], ["localq", "localq-light"], ["en", "zh_CN"])
+        )
+    ],
+)
 
 REPLY = """\
 A **quant** keeps the weights of a model in fewer bits:
@@ -68,7 +96,7 @@ def fakes(tmp_path: Path) -> Fakes:
         ),
         gguf("demo/stories260K", QuantType.F32, size=1_100_000, parameters=260_032, used=9 * _DAY),
     ]
-    return Fakes(tmp_path / "tui.log", listed)
+    return Fakes(tmp_path, listed)
 
 
 async def matches_snapshot(pilot: Pilot[None], name: str) -> None:
@@ -98,50 +126,52 @@ async def matches_snapshot(pilot: Pilot[None], name: str) -> None:
         pytest.fail(f"{expected_file.name} differs:\n{shown or '(only in its colours)'}")
 
 
-@SIZES
+@CELLS
 @asynchronous
-async def test_library(fakes: Fakes, size: tuple[int, int]) -> None:
-    async with fakes.running(size) as pilot:
+async def test_screens(fakes: Fakes, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALQ_LANG", cell.language)
+    write_settings(fakes.paths, Settings(theme=cell.theme))
+    fakes.rows = ladder()
+    job = fakes.begin("pull Qwen/Qwen2.5-7B-Instruct")
+    progress = JobProgress("fetching", 6_200_000_000, 15_200_000_000, speed=41_000_000.0)
+    fakes.store.save(job, progress)
+    failed = fakes.begin("quantize Qwen/Qwen2.5-1.5B-Instruct to Q4_0", "quantize")
+    fakes.end(failed, JobState.FAILED, error="the disk is full", hint="free some space")
+    async with fakes.running(cell.size) as pilot:
         await until(pilot, lambda: "8,192 tokens" in screen_text(pilot.app))
-        await matches_snapshot(pilot, "library")
+        await until(pilot, lambda: "41" in screen_text(pilot.app))
+        await matches_snapshot(pilot, cell.name("library"))
+        await pilot.press("question_mark")
+        await matches_snapshot(pilot, cell.name("help"))
+        await pilot.press("escape", "q")
+        await until(pilot, lambda: "Q8_0" in screen_text(pilot.app))
+        await matches_snapshot(pilot, cell.name("quantize"))
+        await pilot.press("escape", "3")
+        await until(pilot, lambda: "Qwen2.5-7B" in screen_text(pilot.app))
+        await until(pilot, lambda: "41.0 MB/s" in screen_text(pilot.app))
+        await matches_snapshot(pilot, cell.name("jobs"))
 
 
-@SIZES
+@CELLS
 @asynchronous
-async def test_empty_library(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_welcome(tmp_path: Path, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALQ_LANG", cell.language)
     offered = [
         Choice("HuggingFaceTB/SmolLM2-1.7B", 1_711_376_384, 3_422_000_000, "fits in 7 GB", True)
     ]
-    async with Fakes(tmp_path / "tui.log", offered=offered).running(size) as pilot:
+    fakes = Fakes(tmp_path, offered=offered)
+    write_settings(fakes.paths, Settings(theme=cell.theme))
+    async with fakes.running(cell.size) as pilot:
         await until(pilot, lambda: "SmolLM2" in screen_text(pilot.app))
-        await matches_snapshot(pilot, "empty")
+        await matches_snapshot(pilot, cell.name("welcome"))
 
 
-@SIZES
+@CELLS
 @asynchronous
-async def test_quantizing(fakes: Fakes, size: tuple[int, int]) -> None:
-    clock = StoppedClock()
-    async with fakes.running(size, clock=clock) as pilot:
-        await until(pilot, lambda: "8,192 tokens" in screen_text(pilot.app))
-        await pilot.press("q")
-        await matches_snapshot(pilot, "types")
-        await pilot.press("down", "enter")
-        bar = pilot.app.screen.query_one(ProgressBar)
-        fakes.quantizations.emit(Progress("quantizing", 0, 1_100_000_000))
-        await until(pilot, lambda: bar.total == 1_100_000_000)
-        clock.seconds = 3.0
-        fakes.quantizations.emit(
-            Progress("quantizing", 418_000_000, 1_100_000_000),
-            Note("output.weight stays Q6_K", warning=True),
-        )
-        await until(pilot, lambda: bar.progress == 418_000_000)
-        await matches_snapshot(pilot, "quantizing")
-
-
-@SIZES
-@asynchronous
-async def test_chat(fakes: Fakes, size: tuple[int, int]) -> None:
-    async with fakes.running(size) as pilot:
+async def test_chat(fakes: Fakes, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALQ_LANG", cell.language)
+    write_settings(fakes.paths, Settings(theme=cell.theme))
+    async with fakes.running(cell.size) as pilot:
         fakes.openings.finish(True)
         await pilot.press("enter")
         screen = pilot.app.screen
@@ -156,4 +186,4 @@ async def test_chat(fakes: Fakes, size: tuple[int, int]) -> None:
         await pilot.press("enter")
         fakes.replies.emit("Q4_K_M, unless you have")
         await until(pilot, lambda: "unless you have▍" in screen_text(pilot.app))
-        await matches_snapshot(pilot, "chat")
+        await matches_snapshot(pilot, cell.name("chat"))

@@ -17,13 +17,15 @@ from textual.screen import Screen
 from localq.display import printable
 from localq.errors import Cancelled, LocalqError
 from localq.events import Note, Started
-from localq.tui import strings
+from localq.messages import msg, translate
+from localq.tui.calls import CallListener, CallNews, Say, ServiceCall, Written
 from localq.tui.chat_handle import ChatHandle
 from localq.tui.chat_status import ChatState, ChatStatus, status_text
 from localq.tui.context import AppContext
-from localq.tui.jobs import JobListener, JobNews, Say, ServiceCall, Written
+from localq.tui.text import tr
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.prompt import Prompt
+from localq.tui.widgets.status_line import StatusLine
 from localq.tui.widgets.title_bar import TitleBar
 from localq.tui.widgets.transcript import Reply, Transcript
 
@@ -34,18 +36,22 @@ if TYPE_CHECKING:
 __all__ = ["ChatScreen"]
 
 _ENDS = {
-    "cancelled": strings.CHAT_STOPPED,
-    "length": strings.CHAT_LENGTH,
-    "context": strings.CHAT_CONTEXT,
+    "cancelled": msg("stopped"),
+    "length": msg("cut off: the longest reply allowed"),
+    "context": msg("cut off: the context is full"),
 }
 
 
-class ChatScreen(JobListener, Screen[None]):
+def _end(stop: str) -> str | None:
+    return translate(_ENDS[stop]) if stop in _ENDS else None
+
+
+class ChatScreen(CallListener, Screen[None]):
     CSS_PATH = "chat.tcss"
     AUTO_FOCUS = "Prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", strings.KEY_STOP),
-        Binding("escape", "back", strings.KEY_BACK),
+        Binding("escape", "stop_reply", msg("Stop")),
+        Binding("escape", "back", msg("Back")),
     ]
 
     status: reactive[ChatStatus] = reactive(ChatStatus())
@@ -54,7 +60,7 @@ class ChatScreen(JobListener, Screen[None]):
         super().__init__()
         self.context = context
         self._model = model
-        open_chat = context.services.open_chat
+        open_chat = context.services.chat.open
         self._handle = ChatHandle(lambda emit, cancel: open_chat(model.name, emit, cancel))
         self._label = printable(model.name).rpartition("/")[2]
         self._reply: Reply | None = None
@@ -70,12 +76,13 @@ class ChatScreen(JobListener, Screen[None]):
         with Container(id="conversation"):
             yield Transcript()
         yield Prompt()
+        yield StatusLine()
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.query_one(Transcript).introduce(strings.CHAT_INTRO.format(self._label))
+        self.query_one(Transcript).introduce(tr("Loading {model} into memory…", model=self._label))
         handle = self._handle
-        self._loading = self.context.jobs.start(
+        self._loading = self.context.calls.start(
             self,
             lambda say, cancel: handle.open(say, cancel),
             done=self._loaded,
@@ -87,10 +94,10 @@ class ChatScreen(JobListener, Screen[None]):
         for job in (self._loading, self._replying):
             if job is not None:
                 job.cancel.set()
-        self.context.jobs.start_quietly(self._handle.close)
+        self.context.calls.start_quietly(self._handle.close)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "stop":
+        if action == "stop_reply":
             return self.status.state is ChatState.GENERATING
         if action == "back":
             return self.status.state is not ChatState.GENERATING
@@ -107,14 +114,14 @@ class ChatScreen(JobListener, Screen[None]):
 
     # --- loading ---
 
-    def _heard_loading(self, news: JobNews) -> None:
+    def _heard_loading(self, news: CallNews) -> None:
         if isinstance(news, Note):
             self.query_one(Transcript).introduce(news.text)
         elif isinstance(news, Started):
             self.query_one(Transcript).introduce(news.title)
 
     def _loaded(self, loaded: LoadedModel) -> None:
-        self.query_one(Transcript).introduce(strings.CHAT_READY)
+        self.query_one(Transcript).introduce(tr("Say something."))
         self.status = replace(self.status, state=ChatState.IDLE, n_ctx=loaded.n_ctx)
 
     def _not_loaded(self, error: LocalqError) -> None:
@@ -126,7 +133,10 @@ class ChatScreen(JobListener, Screen[None]):
     @on(Prompt.Refused)
     def _refuse(self) -> None:
         if self.status.state is ChatState.LOADING:
-            self.notify(strings.CHAT_STILL_LOADING, markup=False)
+            self.notify(
+                tr("The model is still being loaded; your text stays here until then."),
+                markup=False,
+            )
 
     @on(Prompt.Submitted)
     def _send(self, message: Prompt.Submitted) -> None:
@@ -144,11 +154,11 @@ class ChatScreen(JobListener, Screen[None]):
 
             return handle.reply(text, emit=say, cancel=cancel, on_text=on_text)
 
-        self._replying = self.context.jobs.start(
+        self._replying = self.context.calls.start(
             self, work, done=self._replied, failed=self._not_replied, heard=self._heard
         )
 
-    def _heard(self, news: JobNews) -> None:
+    def _heard(self, news: CallNews) -> None:
         if isinstance(news, Written) and self._reply is not None:
             now = self.context.clock.ticks()
             if not self._pieces:
@@ -166,7 +176,7 @@ class ChatScreen(JobListener, Screen[None]):
 
     def _replied(self, generation: Generation) -> None:
         if self._reply is not None:
-            self._reply.finish(_ENDS.get(generation.stop))
+            self._reply.finish(_end(generation.stop))
         seconds = generation.generate_seconds
         self.status = replace(
             self.status,
@@ -178,7 +188,7 @@ class ChatScreen(JobListener, Screen[None]):
     def _not_replied(self, error: LocalqError) -> None:
         if self._reply is not None:
             if isinstance(error, Cancelled):
-                self._reply.finish(strings.CHAT_STOPPED)
+                self._reply.finish(tr("stopped"))
             else:
                 self._reply.fail(error)
                 prompt = self.query_one(Prompt)
@@ -187,7 +197,7 @@ class ChatScreen(JobListener, Screen[None]):
                     prompt.move_cursor(prompt.document.end)
         self._enter(ChatState.IDLE)
 
-    def action_stop(self) -> None:
+    def action_stop_reply(self) -> None:
         if self._replying is not None:
             self._replying.cancel.set()
             self._enter(ChatState.STOPPING)

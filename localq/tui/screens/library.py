@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -11,88 +11,98 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.reactive import reactive
-from textual.screen import Screen
-from textual.widgets import DataTable, Input, Static
+from textual.types import CSSPathType
+from textual.widgets import Input, Static
 
 from localq.display import byte_size, printable
 from localq.errors import LocalqError
-from localq.tui import listing, strings
+from localq.messages import msg
+from localq.tui import listing
 from localq.tui.context import AppContext
-from localq.tui.jobs import JobListener
-from localq.tui.screens.chat import ChatScreen
-from localq.tui.screens.confirm import ConfirmDialog
-from localq.tui.screens.pull import PullDialog
-from localq.tui.screens.quantize import QuantizeDialog
+from localq.tui.screens.model_actions import ModelActions
+from localq.tui.text import tr
+from localq.tui.watch import HomeNews
 from localq.tui.widgets.details_panel import DetailsPanel
-from localq.tui.widgets.empty_library import EmptyLibrary
-from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.model_table import ModelTable
 from localq.tui.widgets.notice import Notice
-from localq.tui.widgets.title_bar import TitleBar
+from localq.tui.widgets.table import Table
+from localq.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
-    from localq.library.model import Model, Removed
-    from localq.services.make.quantize import QuantizeResult
-    from localq.services.pull.pull import PullResult
+    from localq.library.model import Model
+    from localq.tui.services.machine import Fitting
 
 __all__ = ["LibraryScreen"]
 
-_DEMO = "demo"
+_PLANNED_AT_ONCE = 16
+"""Models whose memory is looked up in one call."""
 
 
-class LibraryScreen(JobListener, Screen[None]):
+class LibraryScreen(ModelActions):
+    NAME = "library"
+    CSS_PATH: ClassVar[CSSPathType | None] = "library.tcss"
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quantize", strings.KEY_QUANTIZE),
-        Binding("p", "pull", strings.KEY_PULL),
-        Binding("t", "pull_demo", strings.KEY_PULL_DEMO),
-        Binding("o", "pull_other", strings.KEY_PULL_OTHER),
-        Binding("d,delete", "delete", strings.KEY_DELETE),
-        Binding("slash", "filter", strings.KEY_FILTER, key_display="/"),
-        Binding("escape", "clear_filter", strings.KEY_CLEAR_FILTER),
-        Binding("question_mark", "app.help", strings.KEY_HELP, key_display="?"),
-        Binding("r", "refresh", strings.KEY_REFRESH),
-        Binding("i", "details", strings.KEY_DETAILS, show=False),
+        Binding("slash", "filter", msg("Filter"), key_display="/"),
+        Binding("escape", "clear", msg("Clear")),
+        Binding("space", "mark", msg("Choose several"), show=False),
+        Binding("ctrl+a", "mark_all", msg("Choose all"), show=False),
+        Binding("s", "sort", msg("Sort"), show=False, tooltip=msg("Sort by another column")),
+        Binding("b", "group", msg("Group by checkpoint"), show=False),
+        Binding("right,right_square_bracket", "page(1)", msg("Next page of details"), show=False),
+        Binding("left,left_square_bracket", "page(-1)", msg("Page before"), show=False),
+        Binding("plus,equals_sign", "context(1)", msg("More context"), show=False),
+        Binding("minus", "context(-1)", msg("Less context"), show=False),
+        Binding("i", "details", msg("Show or hide the details"), show=False),
+        Binding("r", "refresh", msg("Read the library anew"), show=False),
     ]
 
-    models: reactive[tuple[Model, ...] | None] = reactive(None, always_update=True)
+    models: reactive[tuple[Model, ...] | None] = reactive(None)
     """None until the library was read."""
     wanted: reactive[str] = reactive("")
     """What the filter asks for."""
     filtering: reactive[bool] = reactive(False)
     """Whether the filter is there to be typed into."""
+    sort: reactive[str] = reactive("name")
+    grouped: reactive[bool] = reactive(True)
+    marked: reactive[frozenset[str]] = reactive(frozenset())
 
     def __init__(self, context: AppContext) -> None:
-        super().__init__()
-        self.context = context
+        super().__init__(context)
         self._highlight: str | None = None
         """The model to put the cursor on once it is listed."""
+        self._fits: dict[str, Text] = {}
+        self._reading = False
 
-    def compose(self) -> ComposeResult:
-        yield TitleBar(Text(strings.APP, style="bold"))
+    def compose_body(self) -> ComposeResult:
         with Container(id="columns"):
             with Vertical(id="list") as box:
-                box.border_title = strings.LIBRARY_TITLE
+                box.border_title = tr("Models")
                 yield Notice()
-                yield ModelTable(self.context.clock.now)
-                yield Static(strings.LIBRARY_LOADING, id="nothing", markup=False)
-                yield EmptyLibrary(self.context)
-                yield Input(placeholder=strings.FILTER_PLACEHOLDER, id="filter", compact=True)
+                yield ModelTable(self.context.clock.now, self._fits)
+                yield Static(tr("Reading the library…"), id="nothing", markup=False)
+                yield Welcome(self.context)
+                yield Input(
+                    placeholder=tr("name, type, architecture, tag or note"),
+                    id="filter",
+                    compact=True,
+                )
             yield DetailsPanel(self.context)
-        yield KeyBar()
 
     def on_mount(self) -> None:
         self._read_library()
 
+    def home_changed(self, news: HomeNews) -> None:
+        self._read_library()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("pull_demo", "pull_other"):
-            return self._is_empty
-        if action in ("quantize", "delete", "details"):
-            return not self._is_empty
-        if action == "filter":
-            return not self._is_empty and not isinstance(self.focused, Input)
-        if action == "clear_filter":
-            return self.filtering
+        if action in ("pull", "import_models", "refresh", "undo"):
+            return True
+        if action == "clear":
+            return self.filtering or bool(self.marked)
+        if action in _OF_MODELS:
+            typing = action == "filter" and isinstance(self.focused, Input)
+            return bool(self.models) and not typing
         return True
 
     # --- the models ---
@@ -100,10 +110,20 @@ class LibraryScreen(JobListener, Screen[None]):
     def action_refresh(self) -> None:
         self._read_library()
 
-    def _read_library(self, highlight: str | None = None) -> None:
-        self._highlight = highlight or self._highlight
-        models = self.context.services.models
-        self.context.jobs.start(
+    def highlight(self, name: str) -> None:
+        """Put the cursor on this model, now or once it is listed."""
+        self._highlight = name
+        if self.models is not None and any(model.name == name for model in self.models):
+            self._list()
+        else:
+            self._read_library()
+
+    def _read_library(self) -> None:
+        if self._reading:
+            return
+        self._reading = True
+        models = self.context.services.library.models
+        self.context.calls.start(
             self,
             lambda say, cancel: tuple(models()),
             done=self._library_read,
@@ -111,28 +131,41 @@ class LibraryScreen(JobListener, Screen[None]):
         )
 
     def _library_read(self, models: tuple[Model, ...]) -> None:
+        self._reading = False
         self.query_one(Notice).hide()
         if self.models is None and self._highlight is None and (last := listing.last_used(models)):
             self._highlight = last.name
         self.models = models
 
     def _library_unreadable(self, error: LocalqError) -> None:
+        self._reading = False
         self.query_one(Notice).show_error(error)
         self.query_one("#nothing").display = False
 
-    @property
-    def _is_empty(self) -> bool:
-        return self.models is not None and not self.models
-
     def watch_models(self) -> None:
-        self.set_class(self._is_empty, "-empty")
-        if self._is_empty:
-            self.query_one(EmptyLibrary).look()
+        is_empty = self.models is not None and not self.models
+        self.set_class(is_empty, "-empty")
+        if is_empty:
+            self.query_one(Welcome).look()
         self._list()
         self.refresh_bindings()
+        self._look_up_memory()
 
     def watch_wanted(self) -> None:
         self._list()
+
+    def watch_sort(self) -> None:
+        self._list()
+
+    def watch_grouped(self) -> None:
+        self._list()
+
+    def watch_marked(self, marked: frozenset[str]) -> None:
+        table = self.query_one(ModelTable)
+        table.marked = marked
+        table.refresh()
+        self._count()
+        self.refresh_bindings()
 
     def _list(self) -> None:
         if self.models is None:
@@ -140,34 +173,123 @@ class LibraryScreen(JobListener, Screen[None]):
         shown = listing.matching(self.models, self.wanted)
         table = self.query_one(ModelTable)
         table.display = bool(shown)
-        table.show(shown, self._highlight)
+        table.sorted_by = self.sort
+        table.show(listing.listed(shown, self.sort, grouped=self.grouped), self._highlight)
         self._highlight = None
         nothing = self.query_one("#nothing", Static)
-        nothing.update(strings.NO_MATCH.format(printable(self.wanted)))
+        nothing.update(
+            tr(
+                "No model matches “{wanted}”.  esc clears the filter.",
+                wanted=printable(self.wanted),
+            )
+        )
         nothing.display = bool(self.models) and not shown
-        self.query_one(DetailsPanel).model = table.current
-        self.query_one(TitleBar).set_right(Text(_count(shown, self.models)))
-        if shown and self.focused is None:
+        self._describe()
+        self._count()
+        hidden = self.focused is None or self.query_one(Welcome) in self.focused.ancestors
+        if shown and hidden:
             table.focus()
 
-    @on(DataTable.RowHighlighted)
-    def _moved(self) -> None:
-        self.query_one(DetailsPanel).model = self.query_one(ModelTable).current
+    def _count(self) -> None:
+        if self.models is None:
+            return
+        shown = listing.matching(self.models, self.wanted)
+        if self.marked:
+            chosen = [model for model in self.models if model.name in self.marked]
+            size = byte_size(sum(model.size_bytes for model in chosen))
+            self.set_right(tr("{count} chosen · {size}", count=len(chosen), size=size))
+        else:
+            self.set_right(_count(shown, self.models))
+
+    def _look_up_memory(self) -> None:
+        """What each model takes here, a few at a time, those used last first."""
+        todo = [
+            model.name
+            for model in sorted(self.models or (), key=lambda model: -model.used_at)
+            if model.format.is_runnable and model.name not in self._fits
+        ][:_PLANNED_AT_ONCE]
+        if not todo:
+            return
+        self._fits.update(dict.fromkeys(todo, Text("")))
+        fittings = self.context.services.machine.fittings
+        self.context.calls.start(
+            self,
+            lambda say, cancel: fittings(todo, cancel),
+            done=self._memory_known,
+            failed=lambda error: None,  # the column stays empty: the details say why
+        )
+
+    def _memory_known(self, found: Mapping[str, Fitting]) -> None:
+        for name, fitting in found.items():
+            mark, style = ("✓", "dim") if fitting.fits else ("✗", "bold")
+            self._fits[name] = Text(f"{mark} {byte_size(fitting.bytes)}", style)
+        self.query_one(ModelTable).refresh()
+        self._look_up_memory()
+
+    @on(Table.Moved)
+    def _describe(self) -> None:
+        panel = self.query_one(DetailsPanel)
+        model = self.query_one(ModelTable).model
+        if model is not None:
+            group = listing.base(model)
+            panel.same_base = [m for m in self.models or () if listing.base(m) == group]
+        panel.model = model
+
+    @on(Table.SortAsked)
+    def _sort_by(self, message: Table.SortAsked) -> None:
+        self.sort = message.sort
+
+    @on(Table.Selected)
+    def _selected(self) -> None:
+        self.action_chat()
+
+    @on(Welcome.Chosen)
+    def _welcomed(self, message: Welcome.Chosen) -> None:
+        if message.choice is None:
+            self.get_demo()
+        else:
+            self.get_ready(message.choice.repo, message.choice.parameters)
+
+    # --- what is shown ---
 
     def action_details(self) -> None:
         """Show the details where there was no room for them, or hide them again."""
         self.toggle_class("-details")
 
-    # --- the filter ---
+    def action_page(self, by: int) -> None:
+        self.query_one(DetailsPanel).turn(by)
+
+    def action_context(self, by: int) -> None:
+        self.query_one(DetailsPanel).change_context(by)
+
+    def action_sort(self) -> None:
+        names = list(listing.SORTS)
+        self.sort = names[(names.index(self.sort) + 1) % len(names)]
+
+    def action_group(self) -> None:
+        self.grouped = not self.grouped
+
+    def action_mark(self) -> None:
+        table = self.query_one(ModelTable)
+        if table.model is not None:
+            self.marked = self.marked ^ {table.model.name}
+            table.action_move(1)
+
+    def action_mark_all(self) -> None:
+        shown = {row.model.name for row in self.query_one(ModelTable).rows}
+        self.marked = frozenset() if shown <= self.marked else self.marked | shown
 
     def action_filter(self) -> None:
         self.filtering = True
         self.query_one("#filter").focus()
 
-    def action_clear_filter(self) -> None:
-        self.query_one("#filter", Input).value = ""
-        self.filtering = False
-        self.query_one(ModelTable).focus()
+    def action_clear(self) -> None:
+        if self.filtering:
+            self.query_one("#filter", Input).value = ""
+            self.filtering = False
+            self.query_one(ModelTable).focus()
+        else:
+            self.marked = frozenset()
 
     def watch_filtering(self, filtering: bool) -> None:
         self.set_class(filtering, "-filtering")
@@ -182,109 +304,44 @@ class LibraryScreen(JobListener, Screen[None]):
         self.filtering = bool(self.wanted)
         self.query_one(ModelTable).focus()
 
-    # --- what can be done ---
+    # --- for the actions ---
 
-    @on(DataTable.RowSelected)
-    def _chat(self) -> None:
-        model = self.query_one(ModelTable).current
-        if model is None or self.models is None:
-            return
-        if model.format.is_runnable:
-            runnable: Model | None = model
-        else:
-            runnable = listing.last_used(listing.made_of(self.models, model))
-        if runnable is None:
-            told = strings.CHECKPOINT_CANNOT_CHAT.format(printable(model.name))
-            self.notify(told, severity="warning", markup=False)
-            return
-        self.app.push_screen(ChatScreen(self.context, runnable), lambda _: self._read_library())
+    @property
+    def current(self) -> Model | None:
+        return self.query_one(ModelTable).model
 
-    def action_quantize(self) -> None:
-        model = self.query_one(ModelTable).current
-        if model is None or self.models is None:
-            return
-        made = {other.quant for other in listing.made_of(self.models, model)}
-        source = listing.origin(self.models, model)
-        self.app.push_screen(QuantizeDialog(self.context, source, made), self._quantized)
+    @property
+    def chosen(self) -> list[Model]:
+        """The models that are marked; the one under the cursor where none is."""
+        marked = [model for model in self.models or () if model.name in self.marked]
+        return marked or ([self.current] if self.current else [])
 
-    def _quantized(self, result: QuantizeResult | None) -> None:
-        if result is not None and result.name is not None:
-            self.notify(strings.READY.format(printable(result.name)), markup=False)
-            self._read_library(result.name)
+    @property
+    def all_models(self) -> Sequence[Model]:
+        return self.models or ()
 
-    def action_pull(self) -> None:
-        choices = self.query_one(EmptyLibrary).choices
-        first = choices[0].repo if self._is_empty and choices else None
-        self._pull(at_once=first)
-
-    def action_pull_demo(self) -> None:
-        self._pull(at_once=_DEMO)
-
-    def action_pull_other(self) -> None:
-        self._pull(at_once=None)
-
-    def _pull(self, at_once: str | None) -> None:
-        choices = self.query_one(EmptyLibrary).choices
-        dialog = PullDialog(self.context, choices or None, at_once=at_once)
-        self.app.push_screen(dialog, self._pulled)
-
-    def _pulled(self, result: PullResult | None) -> None:
-        if result is not None:
-            told = strings.ALREADY_THERE if result.already_there else strings.READY
-            self.notify(told.format(printable(result.model.name)), markup=False)
-            self._read_library(result.model.name)
-
-    def action_delete(self) -> None:
-        model = self.query_one(ModelTable).current
-        if model is None:
-            return
-        question = ConfirmDialog(
-            strings.DELETE_TITLE,
-            _delete_question(model),
-            yes=strings.ANSWER_DELETE,
-            no=strings.ANSWER_KEEP,
-        )
-        self.app.push_screen(question, lambda agreed: self._delete(model) if agreed else None)
-
-    def _delete(self, model: Model) -> None:
-        remove = self.context.services.remove
-        self.context.jobs.start(
-            self,
-            lambda say, cancel: remove(model.name),
-            done=self._deleted,
-            failed=self._complain,
-        )
-
-    def _deleted(self, removed: Removed) -> None:
-        name = printable(removed.model.name)
-        if removed.trash_id is None:
-            self.notify(strings.FORGOTTEN.format(name), markup=False)
-        else:
-            frees = byte_size(removed.frees_bytes)
-            self.notify(strings.REMOVED.format(name, frees), markup=False)
+    def changed(self) -> None:
+        self.marked = frozenset()
         self._read_library()
 
-    def _complain(self, error: LocalqError) -> None:
-        self.query_one(Notice).show_error(error)
+
+_OF_MODELS = frozenset(
+    (
+        *("filter", "sort", "group", "mark", "mark_all", "page", "context", "details", "chat"),
+        *("quantize", "remove", "verify", "bench", "tune", "copy_path", "export", "alias", "tags"),
+        "note",
+    )
+)
+"""Actions that need a model."""
 
 
 def _count(shown: Sequence[Model], models: Sequence[Model]) -> str:
     if len(shown) < len(models):
-        text = strings.SHOWN_OF.format(len(shown), len(models))
+        text = tr("{shown} of {count} models", shown=len(shown), count=len(models))
     elif len(models) == 1:
-        text = strings.ONE_MODEL
+        text = tr("1 model")
     else:
-        text = strings.MANY_MODELS.format(len(models))
+        text = tr("{count} models", count=len(models))
     if not shown:
         return text
     return f"{text} · {byte_size(sum(model.size_bytes for model in shown))}"
-
-
-def _delete_question(model: Model) -> Text:
-    text = Text(overflow="fold")
-    question = strings.FORGET_QUESTION if model.external else strings.DELETE_QUESTION
-    text.append(question.format(printable(model.name)), "bold")
-    text.append("\n\n")
-    frees = strings.DELETE_FREES.format(byte_size(model.size_bytes))
-    text.append(strings.FORGET_LEAVES if model.external else frees)
-    return text.append(f"\n{printable(str(model.path))}", "dim")

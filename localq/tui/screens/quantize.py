@@ -1,118 +1,206 @@
-"""The quantize dialog: one type out of a short list, then the work."""
+"""The quantize dialog: the ladder of one model's types, with what each takes; then a job."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 from textual.types import CSSPathType
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from localq.display import byte_size, printable
-from localq.tui import listing, strings
+from localq.errors import LocalqError
+from localq.messages import msg
+from localq.tui import listing
+from localq.tui.calls import CallListener
 from localq.tui.context import AppContext
-from localq.tui.jobs import Say
-from localq.tui.quant_choices import CHOICES, QuantChoice
 from localq.tui.screens.confirm import ConfirmDialog
-from localq.tui.screens.job_dialog import JobDialog
-from localq.tui.widgets.choice_list import ChoiceList
-from localq.tui.widgets.job_progress import JobProgressBar
+from localq.tui.text import tr
 from localq.tui.widgets.key_bar import KeyBar
+from localq.tui.widgets.ladder import Ladder
 from localq.tui.widgets.notice import Notice
+from localq.tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from localq.formats.types import QuantType
     from localq.library import Model
-    from localq.services.make.quantize import QuantizeResult
+    from localq.services.fit.fit import FitResult, FitRow
 
-__all__ = ["QuantizeDialog"]
-
-_MARK, _NAME, _BITS, _SIZE = 2, 8, 5, 10
-"""Column widths in cells."""
+__all__ = ["QuantizeDialog", "Wanted", "request_of"]
 
 
-class QuantizeDialog(JobDialog["QuantizeResult"]):
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the dialog's fields say, as they were typed."""
+
+    model: str
+    type: str
+    replace: bool = False
+    imatrix: str = ""
+    rules: str = ""
+    split: str = ""
+
+
+def request_of(wanted: Wanted) -> object:
+    """The request of a job; LocalqError where a field makes no sense."""
+    from localq.formats.types import QuantType
+    from localq.quantize.options import parse_type_rule
+    from localq.services.make.quantize_request import QuantizeRequest
+    from localq.services.make.split_size import parse_split_size
+
+    return QuantizeRequest(
+        QuantType.parse(wanted.type),
+        model=wanted.model,
+        force=wanted.replace,
+        imatrix=Path(wanted.imatrix).expanduser() if wanted.imatrix else None,
+        rules=tuple(map(parse_type_rule, wanted.rules.replace(",", " ").split())),
+        split_bytes=parse_split_size(wanted.split) if wanted.split else None,
+    )
+
+
+class QuantizeDialog(CallListener, ModalScreen[Callable[[], object]]):
+    """Dismissed with what makes the request of the job."""
+
     CSS_PATH: ClassVar[CSSPathType | None] = ["dialog.tcss", "quantize.tcss"]
-    AUTO_FOCUS = "OptionList"
-    STOP_QUESTION = strings.QUANTIZE_STOP
-    STOPPED_JOB = strings.QUANTIZE_STOPPED_JOB
+    AUTO_FOCUS = "Ladder"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "every", msg("All types")),
+        Binding("a", "advanced", msg("Advanced")),
+        Binding("escape", "close", msg("Close")),
+    ]
 
     def __init__(self, context: AppContext, source: Model, made: Collection[str]) -> None:
         """`made`: the types of this model that the library has already."""
-        super().__init__(context)
+        super().__init__()
+        self.context = context
         self._source = source
         self._made = made
+        self._result: FitResult | None = None
+        self._every = False
+        self._checking = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = strings.QUANTIZE_TITLE
+            dialog.border_title = tr("Quantize")
             yield Static(_source_line(self._source), id="source")
-            yield Static(_header(), id="columns", classes="choosing")
-            yield ChoiceList(classes="choosing")
-            if self._made:
-                yield Static(strings.MADE, id="legend", classes="choosing", markup=False)
             yield Notice()
-            yield JobProgressBar(self.context.clock.ticks)
+            yield Static(tr("Reading the headers…"), id="reason", markup=False)
+            yield Ladder(self._blocked, self._note)
+            with Vertical(id="advanced"):
+                yield Input(placeholder=tr("importance matrix: a file"), id="imatrix", compact=True)
+                yield Input(
+                    placeholder=tr("types of single tensors: attn_v=q6_k, output=q8_0"),
+                    id="rules",
+                    compact=True,
+                )
+                yield Input(placeholder=tr("files of at most: 4G, 500M"), id="split", compact=True)
         yield KeyBar()
 
     def on_mount(self) -> None:
-        types = self.query_one(ChoiceList)
-        for choice in CHOICES:
-            made = choice.type.name in self._made
-            types.add_option(Option(_prompt(choice, self._estimate(choice), made)))
-        types.highlighted = next(i for i, choice in enumerate(CHOICES) if choice.recommended)
-        sizes, name = self.context.services.sizes, self._source.name
-        self.context.jobs.start(
+        self._read()
+
+    def _read(self) -> None:
+        ladder, name, every = self.context.services.hub.ladder, self._source.name, self._every
+        self.context.calls.start(
             self,
-            lambda say, cancel: sizes(name),
-            done=self._show_sizes,
-            failed=lambda error: None,  # the estimates stay, and say that they are some
+            lambda say, cancel: ladder(name, cancel, every=every),
+            done=self._show,
+            failed=self._cannot,
         )
 
-    def _estimate(self, choice: QuantChoice) -> str:
-        return f"~{byte_size(choice.estimated_bytes(self._source.parameters))}"
+    def _show(self, result: FitResult) -> None:
+        self._result = result
+        reason = tr("recommended: {type}", type=result.recommended) if result.recommended else ""
+        told = f"★ {reason} · {printable(result.reason)}" if reason else printable(result.reason)
+        self.query_one("#reason", Static).update(Text(told, overflow="fold"))
+        self.query_one(Ladder).show(result.rows, result.recommended)
 
-    def _show_sizes(self, sizes: Mapping[QuantType, int]) -> None:
-        types = self.query_one(ChoiceList)
-        for index, choice in enumerate(CHOICES):
-            if (exact := sizes.get(choice.type)) is not None:
-                made = choice.type.name in self._made
-                prompt = _prompt(choice, byte_size(exact), made)
-                types.replace_option_prompt_at_index(index, prompt)
+    def _cannot(self, error: LocalqError) -> None:
+        self._checking = False
+        self.query_one("#reason", Static).display = self._result is not None
+        self.query_one(Notice).show_error(error)
 
-    def focus_choice(self) -> None:
-        self.query_one("#source", Static).update(_source_line(self._source))
-        self.query_one(ChoiceList).focus()
+    def _blocked(self, row: FitRow) -> str | None:
+        if self._source.format.is_file and row.quant == self._source.quant:
+            return tr("what it is already")
+        if row.needs_imatrix and not self._field("imatrix"):
+            return tr("needs an importance matrix (a)")
+        return None
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
-        choice = CHOICES[event.option_index]
-        if choice.type.name not in self._made:
-            self._start(choice, replace=False)
+    def _note(self, row: FitRow) -> str:
+        return tr("✓ in the library") if row.quant in self._made else ""
+
+    def _field(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value.strip()
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self.query_one(Ladder).refresh()
+
+    @on(Input.Submitted)
+    def _typed(self) -> None:
+        self.query_one(Ladder).focus()
+
+    @on(Table.Selected)
+    def _chosen(self) -> None:
+        row = self.query_one(Ladder).current
+        if row is None or self._checking:
             return
-        name = f"{listing.base(self._source)}:{choice.type.name}"
+        if why := self._blocked(row):
+            self.query_one(Notice).show_remark(f"{row.quant}: {why}")
+            return
+        if row.quant not in self._made:
+            self._check(row, replace=False)
+            return
+        name = f"{listing.base(self._source)}:{row.quant}"
         question = ConfirmDialog(
-            strings.REPLACE_TITLE,
-            Text(strings.QUANTIZE_REPLACE.format(printable(name))),
-            yes=strings.ANSWER_REPLACE,
-            no=strings.ANSWER_KEEP,
+            tr("Replace"),
+            Text(tr("{name} is in the library already. Make it again?", name=printable(name))),
+            yes=tr("Make it again"),
         )
-        self.ask(question, lambda: self._start(choice, replace=True))
+        self.app.push_screen(
+            question, lambda answer: self._check(row, replace=True) if answer == "yes" else None
+        )
 
-    def _start(self, choice: QuantChoice, *, replace: bool) -> None:
-        quantize, name = self.context.services.quantize, self._source.name
+    def _check(self, row: FitRow, *, replace: bool) -> None:
+        """What makes no sense is said here, where it can be mended."""
+        wanted = Wanted(
+            self._source.name,
+            row.quant,
+            replace,
+            self._field("imatrix"),
+            self._field("rules"),
+            self._field("split"),
+        )
+        self._checking = True
+        self.context.calls.start(
+            self,
+            lambda say, cancel: request_of(wanted),
+            done=lambda request: self.dismiss(lambda: request),
+            failed=self._cannot,
+        )
 
-        def work(say: Say, cancel: threading.Event) -> QuantizeResult:
-            return quantize(name, choice.type, replace, say, cancel)
+    def action_every(self) -> None:
+        """All types, or only the usual ones."""
+        self._every = not self._every
+        self._read()
 
-        self.query_one("#source", Static).update(_work_line(self._source, choice))
-        self.begin(work)
+    def action_advanced(self) -> None:
+        self.toggle_class("-advanced")
+        if self.has_class("-advanced"):
+            self.query_one("#imatrix").focus()
+        else:
+            self.query_one(Ladder).focus()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
 
 
 def _source_line(model: Model) -> Text:
@@ -121,26 +209,3 @@ def _source_line(model: Model) -> Text:
         (f"  {printable(model.quant)} · {byte_size(model.size_bytes)}", "dim"),
         overflow="fold",
     )
-
-
-def _work_line(model: Model, choice: QuantChoice) -> Text:
-    name = listing.base(model)
-    return Text.assemble(
-        (printable(name), "bold"), " → ", (choice.type.name, "bold"), overflow="fold"
-    )
-
-
-def _header() -> Text:
-    return Text(
-        f"{'':{_MARK}}{strings.QUANT_TYPE:<{_NAME}}{strings.QUANT_BITS:>{_BITS}}{strings.QUANT_SIZE:>{_SIZE}}"
-        f"   {strings.QUANT_ABOUT}",
-        style="dim",
-    )
-
-
-def _prompt(choice: QuantChoice, size: str, made: bool) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{strings.MADE[0] if made else '':{_MARK}}")
-    text.append(f"{choice.type.name:<{_NAME}}", "bold" if choice.recommended else "")
-    text.append(f"{choice.bits:>{_BITS}.1f}{size:>{_SIZE}}   ")
-    return text.append(choice.about, "" if choice.recommended else "dim")

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, OptionList
 
-from localq.tui import strings
+from localq.messages import msg
 
 __all__ = ["ChoiceList", "SpecInput"]
 
@@ -16,7 +16,7 @@ class ChoiceList(OptionList):
     """`leave_at_top`: up on the first line goes to the field above instead of round to the end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select", strings.KEY_START, key_display="↵"),
+        Binding("enter", "select", msg("Start"), key_display="↵"),
         Binding("j", "cursor_down", show=False),
         Binding("k", "cursor_up", show=False),
     ]
@@ -34,5 +34,5 @@ class ChoiceList(OptionList):
 
 class SpecInput(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", strings.KEY_PULL, key_display="↵")
+        Binding("enter", "submit", msg("Pull"), key_display="↵")
     ]

@@ -15,10 +15,15 @@ from textual import events
 from textual.screen import Screen
 from textual.widget import Widget
 
+from localq.messages import translate
+
 __all__ = ["KeyBar"]
 
 _META = "key"
 """Under this name a piece of the line says which key it stands for."""
+
+
+_GENERAL = {"app.help": 1, "quit": 2}
 
 
 class _Key(NamedTuple):
@@ -77,9 +82,11 @@ class KeyBar(Widget, can_focus=False):
             if binding.show:
                 shown = self.app.get_key_display(binding)
                 keys.setdefault(
-                    binding.action, _Key(binding.key, shown, binding.description, enabled)
+                    binding.action,
+                    _Key(binding.key, shown, translate(binding.description), enabled),
                 )
-        return list(keys.values())
+        # What every screen has stands at the end, where the eye finds it.
+        return [keys[action] for action in sorted(keys, key=lambda name: _GENERAL.get(name, 0))]
 
 
 def _width(keys: list[_Key], gap: int) -> int:

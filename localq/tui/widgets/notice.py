@@ -7,16 +7,16 @@ from textual.widgets import Static
 
 from localq.display import printable
 from localq.errors import LocalqError
-from localq.tui import strings
+from localq.messages import translate
 
 __all__ = ["Notice", "error_text"]
 
 
 def error_text(error: LocalqError) -> Text:
     """The error's line, its hint dimmed below it."""
-    text = Text(printable(error.message), overflow="fold")
+    text = Text(printable(translate(error.message)), overflow="fold")
     if error.hint:
-        text.append("\n" + strings.HINT.format(printable(error.hint)), style="dim")
+        text.append("\n" + f"→ {printable(translate(error.hint))}", style="dim")
     return text
 
 

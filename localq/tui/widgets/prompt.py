@@ -10,7 +10,8 @@ from textual.message import Message
 from textual.reactive import var
 from textual.widgets import TextArea
 
-from localq.tui import strings
+from localq.messages import msg
+from localq.tui.text import tr
 
 __all__ = ["Prompt"]
 
@@ -32,8 +33,8 @@ class Prompt(TextArea):
 
     # The page keys would move the cursor. Enter and ctrl+j are here for the key bar only.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", strings.KEY_SEND, key_display="↵"),
-        Binding("ctrl+j,shift+enter", "newline", strings.KEY_NEWLINE, key_display="^j"),
+        Binding("enter", "submit", msg("Send"), key_display="↵"),
+        Binding("ctrl+j,shift+enter", "newline", msg("New line"), key_display="^j"),
         Binding("pageup", "screen.scroll(-1)", show=False, priority=True),
         Binding("pagedown", "screen.scroll(1)", show=False, priority=True),
     ]
@@ -50,9 +51,7 @@ class Prompt(TextArea):
         """Enter was pressed while nothing can be sent."""
 
     def __init__(self) -> None:
-        super().__init__(
-            placeholder=strings.CHAT_PLACEHOLDER, show_line_numbers=False, soft_wrap=True
-        )
+        super().__init__(placeholder=tr("Message"), show_line_numbers=False, soft_wrap=True)
 
     def _on_key(self, event: events.Key) -> None:  # type: ignore[override]  # awaited if it can be
         """Enter and line breaks, in their turn among the letters: as bindings they would be

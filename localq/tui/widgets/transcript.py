@@ -11,7 +11,7 @@ from textual.widgets import Markdown, Static
 
 from localq.display import printable, printable_lines
 from localq.errors import LocalqError
-from localq.tui import strings
+from localq.tui.text import tr
 from localq.tui.widgets.notice import Notice
 
 __all__ = ["Reply", "Transcript"]
@@ -63,7 +63,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self.query_one("#intro").display = False
         self.mount(
             Vertical(
-                Static(strings.YOU, classes="turn--name", markup=False),
+                Static(tr("You"), classes="turn--name", markup=False),
                 Static(Text(_drawable(text)), classes="turn--text"),
                 classes="turn -user",
             )

@@ -10,12 +10,15 @@ from localq.jobs.request_json import decode, encode
 from localq.library import Library
 from localq.messages import msg
 from localq.services.jobs.kind import JobKind
+from localq.services.jobs.kinds.bench import BenchKind
 from localq.services.jobs.kinds.convert import ConvertKind
 from localq.services.jobs.kinds.imatrix import ImatrixKind
 from localq.services.jobs.kinds.import_models import ImportKind
 from localq.services.jobs.kinds.pull import PullKind
 from localq.services.jobs.kinds.pull_as import PullAsKind
 from localq.services.jobs.kinds.quantize import QuantizeKind
+from localq.services.jobs.kinds.tune import TuneKind
+from localq.services.jobs.kinds.verify import VerifyKind
 
 __all__ = ["KINDS", "Request", "draft_of", "kind_of", "request_of"]
 
@@ -29,6 +32,9 @@ KINDS: tuple[JobKind[Any, Any], ...] = (
     ConvertKind(),
     ImatrixKind(),
     ImportKind(),
+    VerifyKind(),
+    BenchKind(),
+    TuneKind(),
 )
 
 

@@ -1,8 +1,11 @@
 """Service calls in threads, and their way back to the screen that asked for them.
 
-A job runs in one daemon thread: a download or an engine that hangs must not keep the program
-alive after the app has quit. What it says is collected; the first news since the last delivery
-posts one message, and the screen takes everything at most `FRAMES` times a second.
+For what a screen waits for and shows itself: questions, and conversations. Long work is a job in a
+process of its own (`localq.tui.services.jobs`). A call runs in a daemon thread: one that hangs must
+not keep the program alive after the app has quit.
+
+What it says is collected; the first news since the last delivery posts one message, and the
+screen takes everything at most `FRAMES` times a second.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from localq.tui.failure import presentable
 
 __all__ = [
     "FRAMES",
-    "JobListener",
-    "JobNews",
-    "JobSpoke",
-    "Jobs",
+    "CallListener",
+    "CallNews",
+    "CallSpoke",
+    "Calls",
     "Say",
     "ServiceCall",
     "Work",
@@ -48,8 +51,8 @@ class Written:
     pieces: int = 1
 
 
-JobNews = JobEvent | Written
-Say = Callable[[JobNews], None]
+CallNews = JobEvent | Written
+Say = Callable[[CallNews], None]
 Result = TypeVar("Result")
 Work = Callable[[Say, threading.Event], Result]
 """Runs in a thread, told how to report and when to stop."""
@@ -65,7 +68,7 @@ class ServiceCall(Generic[Result]):
         *,
         done: Callable[[Result], object],
         failed: Callable[[LocalqError], object],
-        heard: Callable[[JobNews], object] | None = None,
+        heard: Callable[[CallNews], object] | None = None,
     ) -> None:
         self.cancel = CancelEvent()
         self._listener = listener
@@ -74,7 +77,7 @@ class ServiceCall(Generic[Result]):
         self._failed = failed
         self._heard = heard
         self._lock = threading.Lock()
-        self._news: list[JobNews] = []
+        self._news: list[CallNews] = []
         self._posted = False
         self._delivered_at = 0.0
 
@@ -87,7 +90,7 @@ class ServiceCall(Generic[Result]):
         else:
             self.say(JobFinished(result))
 
-    def say(self, news: JobNews) -> None:
+    def say(self, news: CallNews) -> None:
         """Called from any thread. Progress replaces older progress of its stage, text is joined."""
         with self._lock:
             last = self._news[-1] if self._news else None
@@ -105,7 +108,7 @@ class ServiceCall(Generic[Result]):
                 return
             self._posted = True
         with suppress(RuntimeError):  # the app has quit: nobody is left to be told
-            self._listener.post_message(JobSpoke(self))
+            self._listener.post_message(CallSpoke(self))
 
     def until_next_frame(self) -> float:
         """Seconds to wait before the next delivery; 0 or less: none."""
@@ -126,28 +129,28 @@ class ServiceCall(Generic[Result]):
                 self._heard(item)
 
 
-class JobSpoke(Message, bubble=False):
-    """A job has news to be taken with `job.deliver()`."""
+class CallSpoke(Message, bubble=False):
+    """A call has news to be taken with `call.deliver()`."""
 
-    def __init__(self, job: ServiceCall[Any]) -> None:
+    def __init__(self, call: ServiceCall[Any]) -> None:
         super().__init__()
-        self.job = job
+        self.call = call
 
 
-class JobListener(MessagePump):
-    """For screens and widgets that start jobs: delivers their news at a steady pace."""
+class CallListener(MessagePump):
+    """For screens and widgets that call services: delivers their news at a steady pace."""
 
-    def on_job_spoke(self, message: JobSpoke) -> None:
+    def on_call_spoke(self, message: CallSpoke) -> None:
         message.stop()
-        delay = message.job.until_next_frame()
+        delay = message.call.until_next_frame()
         if delay > 0:
-            self.set_timer(delay, message.job.deliver)
+            self.set_timer(delay, message.call.deliver)
         else:
-            message.job.deliver()
+            message.call.deliver()
 
 
-class Jobs:
-    """The jobs that are running."""
+class Calls:
+    """The calls that are running."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -161,12 +164,12 @@ class Jobs:
         *,
         done: Callable[[Result], object],
         failed: Callable[[LocalqError], object],
-        heard: Callable[[JobNews], object] | None = None,
+        heard: Callable[[CallNews], object] | None = None,
     ) -> ServiceCall[Result]:
-        """Run `work` for the screen or widget `listener`, which must be a JobListener."""
-        job = ServiceCall(listener, work, done=done, failed=failed, heard=heard)
-        self._spawn(partial(job.run, self._log), job.cancel)
-        return job
+        """Run `work` for the screen or widget `listener`, which must be a CallListener."""
+        call = ServiceCall(listener, work, done=done, failed=failed, heard=heard)
+        self._spawn(partial(call.run, self._log), call.cancel)
+        return call
 
     def start_quietly(self, work: Callable[[], None]) -> None:
         """Run what nobody waits for; a failure goes to the log alone."""
@@ -180,7 +183,7 @@ class Jobs:
         self._spawn(run, CancelEvent())
 
     def stop(self, timeout: float, *, by_system: bool = False) -> None:
-        """Ask all jobs to stop and wait for them, `timeout` seconds at most. `by_system`: nobody
+        """Ask all calls to stop and wait for them, `timeout` seconds at most. `by_system`: nobody
         wanted them to, so their records say that they were interrupted."""
         with self._lock:
             running = dict(self._running)
@@ -199,7 +202,7 @@ class Jobs:
                 with self._lock:
                     self._running.pop(threading.current_thread(), None)
 
-        thread = threading.Thread(target=run, name="localq-job", daemon=True)
+        thread = threading.Thread(target=run, name="localq-call", daemon=True)
         with self._lock:
             self._running[thread] = cancel
         thread.start()
