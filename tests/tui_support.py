@@ -16,7 +16,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
-from localq.jobs.liveness import RunnerLock
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
@@ -29,6 +28,7 @@ from localq.formats.types import QuantType
 from localq.jobs import Draft, Job, JobState, JobStore
 from localq.library import Library
 from localq.library.model import Model, ModelFormat, ModelSource, Removed
+from localq.liveness import LivenessLock
 from localq.paths import Paths
 from localq.services.fit.fit import FitResult
 from localq.services.library.inspect import ModelDetails, TensorDetails
@@ -240,7 +240,7 @@ class Fakes:
     removed: list[str] = field(default_factory=list)
     requests: list[object] = field(default_factory=list)
     chats: list[FakeChat] = field(default_factory=list)
-    locks: dict[int, RunnerLock] = field(default_factory=dict)
+    locks: dict[int, LivenessLock] = field(default_factory=dict)
 
     @property
     def paths(self) -> Paths:
