@@ -18,6 +18,7 @@ from localq.engine.protocol import (
     Generate,
     Generated,
     Load,
+    LoadBeside,
     LoadedModel,
     Logits,
     Measure,
@@ -30,6 +31,8 @@ from localq.engine.protocol import (
     ResidentMemory,
     SaveActivations,
     SaveStates,
+    Score,
+    Scores,
     Stop,
     Tokenize,
     TokenLogprob,
@@ -272,6 +275,29 @@ class Engine:
         """Write what `observe` has summed up to `output`; `engine.activations.load_sums` reads
         it."""
         self._ask(SaveActivations(output.absolute()), Done, msg("writing activations"))
+
+    def load_beside(self, settings: LoadSettings, *, cancel: threading.Event | None = None) -> None:
+        """Load one more model, to `score` with; the next `load` gives its memory back. UsageError
+        where it has another vocabulary. After Cancelled the engine is closed, as after `load`."""
+        doing = f"loading {settings.path.name}"
+        try:
+            self._ask(LoadBeside(settings), Done, doing, cancel=cancel)
+        except (Cancelled, KeyboardInterrupt):
+            self.close()
+            raise
+
+    def score(
+        self,
+        tokens: Sequence[int],
+        first: int,
+        *,
+        rounded: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> Scores:
+        """Let the model, and those beside it, read a part of a longer text, at most n_ctx tokens;
+        see `Score`. Cancelled."""
+        request = Score(tuple(tokens), first, rounded)
+        return self._stoppable(request, Scores, msg("reading a text"), cancel)
 
     def measure(
         self,

@@ -20,7 +20,7 @@ from localq.engine.memory_report import BufferMemory, buffer_memory, flash_atten
 from localq.engine.settings import LoadSettings
 from localq.messages import msg
 
-__all__ = ["Interrupted", "LlamaContext", "OutOfCells", "Part"]
+__all__ = ["Interrupted", "LlamaContext", "OutOfCells", "Part", "ReadPart"]
 
 _DEFAULT_CONTEXT = 4096
 _WORTH_CHECKING = 1 << 30
@@ -50,6 +50,15 @@ class Part:
     tokens: Sequence[int]
     outputs: int = 0
     """After so many of the last tokens there are logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPart:
+    """Tokens `start` to `stop` of a text; after the last `outputs` of them there are logits."""
+
+    start: int
+    stop: int
+    outputs: int
 
 
 class LlamaContext:
@@ -299,6 +308,31 @@ class LlamaContext:
             tokens = (bos, *tokens[1:])
         for _ in self._read_whole(tokens, cancelled):
             pass
+
+    def read_parts(
+        self, tokens: Sequence[int], parts: Sequence[ReadPart], cancelled: Callable[[], bool]
+    ) -> Iterator[int]:
+        """Read as `read_chunk` does, in such parts; yields the address of each part's first logits,
+        float32 [outputs, n_vocab], which hold until the next part (0: it has none). Interrupted."""
+        if (bos := self._model.bos) is not None:
+            tokens = (bos, *tokens[1:])
+        if self._outputs < (outputs := max(part.outputs for part in parts)):
+            self._open(outputs)
+        self.forget_all()
+        for part in parts:
+            self.clear_abort()
+            if cancelled():
+                raise Interrupted
+            read = tokens[part.start : part.stop]
+            self.decode([Part(0, part.start, read, outputs=part.outputs)])
+            if not part.outputs:
+                yield 0
+                continue
+            pointer = self._api.llama_get_logits_ith(self.handle, len(read) - part.outputs)
+            address = ctypes.cast(pointer, ctypes.c_void_p).value
+            if not address:
+                raise LlamaError("the model gives no logits", unsupported=True)
+            yield address
 
     def _read_whole(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> Iterator[int]:
         """Forget everything and read `tokens` with an output for each, batch by batch; yields how

@@ -26,6 +26,7 @@ from localq.engine.protocol import (
     Embed,
     Failed,
     Generate,
+    LoadBeside,
     LoadedModel,
     Logits,
     Measure,
@@ -34,6 +35,7 @@ from localq.engine.protocol import (
     Reply,
     SaveActivations,
     SaveStates,
+    Score,
     Tokenize,
     Tokens,
 )
@@ -45,10 +47,11 @@ from localq.engine.stop_strings import StopStrings
 
 if TYPE_CHECKING:
     from localq.engine.activations import Observation
+    from localq.engine.scoring import Scoring
 
 __all__ = ["Alone", "Loaded"]
 
-Alone: TypeAlias = Logits | Measure | Observe | SaveActivations | SaveStates
+Alone: TypeAlias = LoadBeside | Logits | Measure | Observe | SaveActivations | SaveStates | Score
 """Requests that have the whole context to themselves."""
 
 
@@ -66,11 +69,13 @@ class Loaded:
         send: Callable[[int, Reply], None],
     ) -> None:
         self._settings = settings
+        self._log = log
         self._observation: Observation | None = None
         self.model = model = LlamaModel(api, settings, log)
         self._inputs = EmbeddingInputs(model, settings.path, settings.n_ctx)
         self._embeddings = Embeddings(model, settings, log, self._inputs.limit, send)
         self._generations: Generations | None = None
+        self._scoring: Scoring | None = None
         try:
             self._context = self._open(log)
         except LlamaError:
@@ -99,6 +104,8 @@ class Loaded:
 
     def close(self) -> None:
         """Give the memory back. The object is of no use afterwards."""
+        if self._scoring:
+            self._scoring.close()
         if self._generations:
             self._generations.close()
             self._context.close()
@@ -130,6 +137,8 @@ class Loaded:
         """Request `id_` was cancelled; `alone`: `answer` is at it. From any thread."""
         if alone:
             self._context.abort()
+            if self._scoring:
+                self._scoring.hurry()
         if self._generations:
             self._generations.hurry(id_)
         self._embeddings.hurry(id_)
@@ -243,6 +252,10 @@ class Loaded:
                     return measure(self.model, self._context, request, cancelled)
                 case Observe(tokens):
                     return self._observe(tokens, cancelled)
+                case LoadBeside(settings):
+                    return self._load_beside(settings)
+                case Score():
+                    return self._scorer().score(request, cancelled)
                 case SaveActivations(output):
                     if self._observation is None:
                         return Failed("nothing has been observed")
@@ -280,6 +293,23 @@ class Loaded:
         if self._observation is None:
             self._observation = Observation(self.model.api, self._context)
         self._observation.read(tokens, cancelled)
+        return Done()
+
+    def _scorer(self) -> Scoring:
+        from localq.engine.scoring import Scoring  # imports numpy
+
+        if self._scoring is None:
+            self._scoring = Scoring(self.model, self._settings, self._log)
+        return self._scoring
+
+    def _load_beside(self, settings: LoadSettings) -> Reply:
+        try:
+            self._scorer().add(settings)
+        except LlamaError as error:
+            return Failed(
+                f"{settings.path}: cannot be loaded: {error}",
+                kind="unsupported" if error.unsupported else "engine",
+            )
         return Done()
 
     def _too_long(self, count: int, *, room: int) -> Failed | None:

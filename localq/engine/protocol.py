@@ -23,6 +23,7 @@ from localq.engine.embedding_requests import Embed, Embedded, Rank, Ranked, Vect
 from localq.engine.memory_report import BufferMemory
 from localq.engine.resident import ResidentMemory
 from localq.engine.sampling import SamplingParams
+from localq.engine.scoring_requests import LoadBeside, ModelScores, Score, Scores
 from localq.engine.settings import MAX_CONTEXT, MAX_THREADS, LoadSettings
 from localq.errors import UsageError
 from localq.json_codec import from_json, shown, to_json
@@ -40,11 +41,13 @@ __all__ = [
     "Generate",
     "Generated",
     "Load",
+    "LoadBeside",
     "LoadedModel",
     "Logits",
     "Measure",
     "MeasureMemory",
     "Measured",
+    "ModelScores",
     "Observe",
     "Part",
     "Piece",
@@ -56,6 +59,8 @@ __all__ = [
     "ResidentMemory",
     "SaveActivations",
     "SaveStates",
+    "Score",
+    "Scores",
     "Shutdown",
     "Stop",
     "TokenLogprob",
@@ -268,6 +273,7 @@ class Failed:
 
 Request: TypeAlias = (
     Load
+    | LoadBeside
     | Generate
     | Embed
     | Rank
@@ -276,6 +282,7 @@ Request: TypeAlias = (
     | Observe
     | SaveActivations
     | SaveStates
+    | Score
     | Measure
     | MeasureMemory
     | Cancel
@@ -290,6 +297,7 @@ Reply: TypeAlias = (
     | Embedded
     | Ranked
     | Measured
+    | Scores
     | Tokens
     | ResidentMemory
     | Done
@@ -298,6 +306,7 @@ Reply: TypeAlias = (
 
 _REQUESTS: Mapping[str, type[Any]] = {
     "load": Load,
+    "load_beside": LoadBeside,
     "generate": Generate,
     "embed": Embed,
     "rank": Rank,
@@ -306,6 +315,7 @@ _REQUESTS: Mapping[str, type[Any]] = {
     "observe": Observe,
     "save_activations": SaveActivations,
     "save_states": SaveStates,
+    "score": Score,
     "measure": Measure,
     "measure_memory": MeasureMemory,
     "cancel": Cancel,
@@ -320,6 +330,7 @@ _REPLIES: Mapping[str, type[Any]] = {
     "ranked": Ranked,
     "measured": Measured,
     "tokens": Tokens,
+    "scores": Scores,
     "resident": ResidentMemory,
     "done": Done,
     "failed": Failed,
