@@ -43,12 +43,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` `unit`s of the stage are finished (`total` 0: not known)."""
+    """`done` of `total` `unit`s of the stage are finished (`total` 0: not known). `detail` is
+    what is known so far."""
 
     stage: str
     done: int
     total: int
     unit: Unit = Unit.BYTES
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

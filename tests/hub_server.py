@@ -228,6 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "models", owner, name, "paths-info", *revision]:
                 wanted = parse_qs(body.decode()).get("paths", [])
                 self._paths_info(f"{owner}/{name}", "/".join(revision), wanted)
+            case ["datasets", owner, name, "resolve", revision, *file]:
+                self._file(f"{owner}/{name}", revision, "/".join(file), fault)
             case [owner, name, "resolve", revision, *file]:
                 self._file(f"{owner}/{name}", revision, "/".join(file), fault)
             case _:

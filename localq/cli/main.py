@@ -51,6 +51,7 @@ _VERBS: Mapping[str, _Verb] = {
     "plan": _Verb("plan", "Show how a model would be loaded on this machine."),
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),
+    "eval": _Verb("evaluate", "Measure how well models foretell a text: perplexity, divergence."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
     "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),
     "alias": _Verb("alias", "Give a model another name."),

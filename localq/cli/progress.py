@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from localq.cli import output
 from localq.display import byte_size, printable
 from localq.events import JobEvent, Note, Progress, Started, Unit
-from localq.messages import msg
+from localq.messages import msg, translate
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -57,7 +57,13 @@ class ProgressDisplay:
         if self._task is None or event.stage != self._stage:
             self._task = self._bar.add_task(printable(event.stage), total=None)
             self._stage = event.stage
-        self._bar.update(self._task, completed=event.done, total=event.total or None)
+        shown = msg("{stage}: {detail}", stage=event.stage, detail=event.detail)
+        self._bar.update(
+            self._task,
+            completed=event.done,
+            total=event.total or None,
+            description=printable(shown if event.detail else event.stage),
+        )
 
     def _line(self, event: Progress) -> None:
         now = time.monotonic()
@@ -66,6 +72,7 @@ class ProgressDisplay:
         self._next_line = now + _LINE_SECONDS
         done = byte_size(event.done) if event.unit is Unit.BYTES else str(event.done)
         share = f" ({100 * event.done // event.total} %)" if event.total else ""
+        share += f", {translate(event.detail)}" if event.detail else ""
         output.narrate(msg("{stage}: {done}{share}", stage=event.stage, done=done, share=share))
 
     def _close(self) -> None:

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localq.display import byte_size, duration
+from localq.display import duration
 from localq.errors import (
     Cancelled,
     LibraryError,
-    NotFoundError,
-    StorageError,
     UsageError,
     storage_errors,
 )
@@ -26,6 +24,7 @@ from localq.messages import msg
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
 from localq.services.make.destination import outside_file
+from localq.services.quality.text import read_text
 
 if TYPE_CHECKING:
     from localq.engine.activations import ActivationSums
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ImatrixRequest", "ImatrixResult", "make_imatrix"]
 
 _PRECISE = ("F32", "F16", "BF16", "Q8_0")
-_MAX_TEXT_BYTES = 16 << 20
 _LEAST_CONTEXT = 16
 _BATCH = 2048
 _WORTH_SAYING_SECONDS = 10.0
@@ -93,7 +91,7 @@ def make_imatrix(
     began = time.monotonic()
     model = locate_gguf(library, request.model)
     check_writes_text(model, read_gguf(model.path))
-    text = _read_text(request.text)
+    text = read_text(request.text).text
     name = f"{model.path.stem}-imatrix.gguf"
     target = outside_file(library, request.output or Path(name), name)
     if target.exists():
@@ -218,31 +216,6 @@ def _read_chunks(
                 )
             )
         emit(Progress(stage, done, total, Unit.TOKENS))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if not path.is_file():
-            raise NotFoundError(msg("{path}: no such text file", path=path))
-        if path.stat().st_size > _MAX_TEXT_BYTES:
-            raise UsageError(
-                msg(
-                    "{path}: {st_size:,} bytes of text are more than needed",
-                    path=path,
-                    st_size=path.stat().st_size,
-                ),
-                hint=msg(
-                    "a part of at most {max_text_bytes} will do",
-                    max_text_bytes=byte_size(_MAX_TEXT_BYTES),
-                ),
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise StorageError(
-            msg("{path}: cannot be read: {strerror}", path=path, strerror=error.strerror or error)
-        ) from error
-    # The reference drops a line break at the end; so the last token is the same.
-    return data.decode("utf-8", "replace").removesuffix("\n")
 
 
 @contextmanager
