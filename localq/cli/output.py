@@ -76,6 +76,11 @@ def narrate(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
+def aside(text: str) -> None:
+    """A line for that person, of less weight."""
+    click.echo(click.style(f"[{printable(text)}]", dim=True), err=True)
+
+
 def warn(text: str) -> None:
     click.echo(f"{_colour(msg('warning:'), 'yellow')} {printable(text)}", err=True)
 
@@ -105,6 +110,13 @@ def json_document(value: object, *, indent: int | None = 2) -> None:
     import json
 
     click.echo(json.dumps(to_json(value), ensure_ascii=False, indent=indent).encode(*_UTF8))
+
+
+def json_line(value: object) -> None:
+    """One of several JSON documents, on a line of its own."""
+    import json
+
+    click.echo(json.dumps(to_json(value), ensure_ascii=False).encode(*_UTF8))
 
 
 # Of a path that is not UTF-8 the odd bytes become \\udcXX, from which a reader can tell them.

@@ -1,9 +1,10 @@
-"""`localq run [MODEL] -p TEXT`"""
+"""`localq run [MODEL] [-p TEXT]`"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,26 +13,42 @@ from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option, optional_model
 from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
+from localq.cli.reply_options import reply_options, sampling_from, system_option
 from localq.errors import Cancelled, UsageError
 from localq.library import Library
 from localq.messages import msg
+
+if TYPE_CHECKING:
+    from localq.engine.client import Generation
+    from localq.services.chat.conversation import Conversation
+    from localq.sessions import Attachment, Preset
 
 __all__ = ["command"]
 
 
 _LONG_LISTS = ("tokens", "logprobs")
+_SAMPLING = ("max_tokens", "temperature", "seed", "json_schema", "grammar")
 
 
 @click.command()
 @optional_model
 @click.option("-p", "--prompt", help="What to say to the model; `-` reads it from stdin.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
-@click.option("--temperature", type=click.FloatRange(0, 10), help="0 always takes the likeliest.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 2), help="Makes the reply repeatable.")
 @click.option(
-    "--template",
-    metavar="FILE|NAME|none",
-    help="A chat template instead of the model's own, such as chatml.",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="A text file that goes with the prompt; `-` reads it from stdin.",
+)
+@system_option
+@click.option("--preset", metavar="NAME", help="Answer as this preset says; see `localq presets`.")
+@reply_options
+@click.option("--raw", is_flag=True, help="The model goes on with the prompt as it stands.")
+@click.option(
+    "--logprobs",
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="With --json: the log probability of each token and of the N likeliest.",
 )
 @plan_options
 @click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
@@ -39,10 +56,12 @@ _LONG_LISTS = ("tokens", "logprobs")
 def command(
     model: str | None,
     prompt: str | None,
-    max_tokens: int | None,
-    temperature: float | None,
-    seed: int | None,
+    files: tuple[str, ...],
+    system: str | None,
+    preset: str | None,
     template: str | None,
+    raw: bool,
+    logprobs: int | None,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -50,55 +69,91 @@ def command(
     """Let MODEL answer one prompt, streaming to stdout.
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last. Ctrl-C stops
-    the reply. `localq plan MODEL` shows what the options would change, and keeps them with --save.
+    the reply. stdin is read where it is asked for with `-`, or where there is no prompt; on a
+    terminal without a prompt this is `localq chat`. `localq plan MODEL` shows what the options
+    would change, and keeps them with --save.
     """
-    from localq.services.chat.conversation import Conversation
-
-    text = _prompt(prompt)
-    given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    given = sampling_from(**{name: options.pop(name) for name in _SAMPLING})
     wanted = plan_options_from(**options)
+    if logprobs is not None and not as_json:
+        raise UsageError(msg("--logprobs is for programs"), hint=msg("add --json"))
+    if raw and (template is not None or system is not None):
+        raise UsageError(msg("--raw takes neither a template nor a system prompt"))
+    with Library() as library:
+        chosen = _preset(library, preset, system)
+        if prompt is None and "-" not in files and not as_json and _is_terminal():
+            from localq.cli.chat import chat_with
+
+            chat_with(
+                library,
+                model,
+                preset=chosen,
+                files=files,
+                given=given,
+                wanted=wanted,
+                template="none" if raw else template,
+                force=force,
+            )
+            return
+        text, attachments = _asked(prompt, files)
+        _run(
+            library,
+            model,
+            text,
+            attachments,
+            preset=chosen,
+            given={**given, "logprobs": logprobs},
+            as_json=as_json,
+            plan_options=wanted,
+            force=force,
+            template="none" if raw else template,
+        )
+
+
+def _run(
+    library: Library,
+    model: str | None,
+    text: str,
+    attachments: list[Attachment],
+    *,
+    preset: Preset,
+    given: dict[str, Any],
+    as_json: bool,
+    **loading: Any,
+) -> None:
+    from localq.services.chat.conversation import Conversation
+    from localq.services.chat.presets import sampling_given
+    from localq.sessions.attachments import with_attachments
+
     show = (lambda piece: None) if as_json else output.stream
     with (
-        Library() as library,
         cancel_on_interrupt() as cancel,
         ProgressDisplay() as emit,
         Conversation.open(
             library,
             model,
             emit=emit,
-            plan_options=wanted,
-            force=force,
-            template=template,
+            system=preset.system or None,
             cancel=cancel,
             owner="run",
+            **loading,
         ) as conversation,
     ):
+        for attachment in attachments:
+            _say_cost(conversation, attachment)
+        text = with_attachments(text, attachments)
         if conversation.continues_text and sys.stderr.isatty() and not as_json:
             output.prompt(text)
-        sampling = conversation.sampling(**given)
+        sampling = conversation.sampling(**sampling_given(preset, given))
         reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
         n_ctx = conversation.loaded.n_ctx
     if as_json:
         document = output.to_json(reply)
-        output.json_document({k: v for k, v in document.items() if k not in _LONG_LISTS})
+        left_out = _LONG_LISTS if given["logprobs"] is None else ("tokens",)
+        output.json_document({k: v for k, v in document.items() if k not in left_out})
     elif not reply.text.endswith("\n"):
         output.stream("\n")
-    if reply.stop == "cancelled":
-        raise Cancelled("stopped")
-    if reply.stop == "context":
-        output.warn(
-            msg(
-                "the reply is cut off: the context of {n_ctx:,} tokens is full; --ctx N takes more",
-                n_ctx=n_ctx,
-            )
-        )
-    elif reply.stop == "length" and max_tokens is None:
-        output.warn(
-            msg(
-                "the reply is cut off after {max_tokens:,} tokens; --max-tokens N allows more",
-                max_tokens=sampling.max_tokens,
-            )
-        )
+    _report(reply, n_ctx, sampling.max_tokens, limited=given["max_tokens"] is not None)
     if not as_json and sys.stderr.isatty():
         speed = reply.generated_tokens / reply.generate_seconds if reply.generate_seconds else 0
         output.narrate(
@@ -110,12 +165,70 @@ def command(
         )
 
 
-def _prompt(prompt: str | None) -> str:
-    if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
+def _report(reply: Generation, n_ctx: int, max_tokens: int, *, limited: bool) -> None:
+    """Whether it is whole. Cancelled."""
+    if reply.stop == "cancelled":
+        raise Cancelled("stopped")
+    if reply.stop == "context":
+        output.warn(
+            msg(
+                "the reply is cut off: the context of {n_ctx:,} tokens is full; --ctx N takes more",
+                n_ctx=n_ctx,
+            )
+        )
+    elif reply.stop == "length" and not limited:
+        output.warn(
+            msg(
+                "the reply is cut off after {max_tokens:,} tokens; --max-tokens N allows more",
+                max_tokens=max_tokens,
+            )
+        )
+
+
+def _preset(library: Library, name: str | None, system: str | None) -> Preset:
+    from dataclasses import replace
+
+    from localq.services.chat.presets import preset_named
+    from localq.sessions.preset import DEFAULT
+
+    preset = DEFAULT if name is None else preset_named(library.paths, name)
+    return preset if system is None else replace(preset, system=system)
+
+
+def _asked(prompt: str | None, files: tuple[str, ...]) -> tuple[str, list[Attachment]]:
+    """The prompt and what goes with it. stdin is read once at most, and only where it is asked
+    for or there is nothing else to say."""
+    from localq.sessions.attachments import decode_attachment, read_attachment
+
+    wants_stdin = [*(["-p"] if prompt == "-" else []), *(file for file in files if file == "-")]
+    if len(wants_stdin) > 1:
+        raise UsageError(msg("stdin can be read only once"), hint=msg("name a file instead of -"))
+    attachments = [
+        decode_attachment("stdin", sys.stdin.buffer.read())
+        if file == "-"
+        else read_attachment(Path(file))
+        for file in files
+    ]
+    if prompt == "-" or (prompt is None and not attachments and not sys.stdin.isatty()):
         prompt = sys.stdin.read()
-    if not prompt:
+    if not prompt and not attachments:
         raise UsageError(
             msg("nothing to say to the model"),
-            hint=msg('localq run -p "Hello", or localq alone to chat'),
+            hint=msg('localq run -p "Hello", or localq chat'),
         )
-    return prompt
+    return prompt or "", attachments
+
+
+def _say_cost(conversation: Conversation, attachment: Attachment) -> None:
+    output.narrate(
+        msg(
+            "{name}: {tokens:,} tokens of {n_ctx:,}",
+            name=attachment.name,
+            tokens=conversation.count(attachment.content),
+            n_ctx=conversation.loaded.n_ctx,
+        )
+    )
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

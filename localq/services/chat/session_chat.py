@@ -153,6 +153,10 @@ class SessionChat(SessionView, Closing):
     def preset(self) -> Preset:
         return self._preset
 
+    @property
+    def model_name(self) -> str:
+        return self.chat.model.name
+
     def meter(self) -> ContextMeter:
         """How full the context is. UnsupportedError from the template."""
         path = self.path
