@@ -158,7 +158,7 @@ def _on_terminal(talking: Talking, library: Library, chat: SessionChat) -> None:
 
     output.narrate(
         msg(
-            "{model}, a context of {n_ctx:,} tokens; /help lists the commands, Ctrl-D leaves",
+            "{model} · {n_ctx:,} tokens of context · /help · Ctrl-D leaves",
             model=chat.model_name,
             n_ctx=chat.chat.loaded.n_ctx,
         )

@@ -15,6 +15,7 @@ from localq.services.chat.session_chat import SummaryMade
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
+    from rich.markdown import Markdown
 
 __all__ = ["PlainReply", "ReplyDisplay", "SilentReply", "reply_display", "settled_end"]
 
@@ -126,9 +127,7 @@ class MarkdownReply:
             self._live = None
         done, self._text = self._text[:end], self._text[end:]
         if done.strip():
-            from rich.markdown import Markdown
-
-            self._console.print(Markdown(done, hyperlinks=False))
+            self._console.print(_markdown(done))
             if self._text.strip() or not end:
                 self._console.print()
 
@@ -140,13 +139,23 @@ class _Tail:
         self._text = text
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.markdown import Markdown
         from rich.segment import Segment
 
-        lines = console.render_lines(Markdown(self._text, hyperlinks=False), options, pad=False)
+        lines = console.render_lines(_markdown(self._text), options, pad=False)
         for line in lines[-max(1, console.height - 2) :]:
             yield from line
             yield Segment.line()
+
+
+def _markdown(text: str) -> Markdown:
+    """With HTML as the text it is, which rich would leave out: `<div>`, or a tag of the model's."""
+    from markdown_it import MarkdownIt
+    from rich.markdown import Markdown
+
+    markdown = Markdown(text, hyperlinks=False)
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    markdown.parsed = parser.parse(text)
+    return markdown
 
 
 def settled_end(text: str) -> int:
