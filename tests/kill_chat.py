@@ -46,7 +46,7 @@ class Round:
 
 
 def kill_rounds(root: Path, seed: int, rounds: int) -> list[Round]:
-    """AssertionError where a kill left what it must not."""
+    """AssertionError, which names the seed, where a kill left what it must not."""
     chance = random.Random(seed)
     home = root / "home"
     environ = {**os.environ, "LOCALQ_HOME": str(home), "LOCALQ_LANG": "en"}
@@ -55,15 +55,14 @@ def kill_rounds(root: Path, seed: int, rounds: int) -> list[Round]:
     endless = {"ignore_eos": True, "temperature": 1.0}
     PresetFiles(paths).put(Preset("endless", sampling=endless, on_full=OnFull.SLIDE))
     return [
-        _round(model, paths, environ, number, chance.uniform(0, _LATEST_KILL))
+        _round(model, paths, environ, f"{seed}, round {number}", chance.uniform(0, _LATEST_KILL))
         for number in range(rounds)
     ]
 
 
 def _round(
-    model: Path, paths: Paths, environ: Mapping[str, str], number: int, after: float
+    model: Path, paths: Paths, environ: Mapping[str, str], title: str, after: float
 ) -> Round:
-    title = f"round {number}"
     program = [sys.executable, "-m", "localq", "chat", "--session", title]
     process = subprocess.Popen(
         [*program, str(model), "--preset", "endless", "--ctx", "4096"],

@@ -15,10 +15,5 @@ from tests.kill_chat import kill_rounds
 @pytest.mark.parametrize(
     "rounds", [pytest.param(1, id="once"), pytest.param(30, marks=pytest.mark.slow, id="often")]
 )
-def test_a_kill_loses_at_most_a_second(
-    tmp_path: Path, rounds: int, record_property: pytest.RecordProperty
-) -> None:
-    seed = random.randrange(1 << 30)
-    print(f"seed {seed}")
-    done = kill_rounds(tmp_path, seed, rounds)
-    record_property("lost_seconds", max(one.lost_seconds for one in done))
+def test_a_kill_loses_at_most_a_second(tmp_path: Path, rounds: int) -> None:
+    kill_rounds(tmp_path, random.randrange(1 << 30), rounds)

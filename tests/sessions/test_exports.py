@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.errors import BadFileError
@@ -128,6 +128,7 @@ def test_a_page_is_whole_and_nothing_in_it_runs(store: SessionStore) -> None:
     assert "default-src 'none'" in text
 
 
+@settings(max_examples=30)
 @given(
     st.text(max_size=80)
     | st.sampled_from(
@@ -211,6 +212,7 @@ _json = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(_json)
 def test_whatever_is_in_a_file_it_is_a_session_or_one_clear_line(document: object) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.errors import BadFileError, LocalqError, NotFoundError, UsageError
@@ -25,6 +25,7 @@ def test_the_engine_takes_what_is_shipped(preset: Preset) -> None:
     assert preset.about
 
 
+@settings(max_examples=30)
 @given(
     system=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
     about=_texts,

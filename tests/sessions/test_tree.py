@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.sessions.tree import MessageTree
@@ -27,6 +27,7 @@ def trees(draw: st.DrawFn) -> list[Node]:
     return draw(st.permutations(nodes))
 
 
+@settings(max_examples=30)
 @given(trees())
 def test_every_message_is_on_the_path_to_a_leaf(nodes: list[Node]) -> None:
     tree = MessageTree(nodes)
@@ -36,6 +37,7 @@ def test_every_message_is_on_the_path_to_a_leaf(nodes: list[Node]) -> None:
     assert reached == {node.id for node in nodes}
 
 
+@settings(max_examples=30)
 @given(trees())
 def test_a_path_goes_from_parent_to_child(nodes: list[Node]) -> None:
     tree = MessageTree(nodes)
@@ -48,6 +50,7 @@ def test_a_path_goes_from_parent_to_child(nodes: list[Node]) -> None:
             assert after.id in tree.children(before.id)
 
 
+@settings(max_examples=30)
 @given(trees())
 def test_siblings_are_walked_from_the_first_to_the_last(nodes: list[Node]) -> None:
     tree = MessageTree(nodes)
@@ -63,6 +66,7 @@ def test_siblings_are_walked_from_the_first_to_the_last(nodes: list[Node]) -> No
         assert tuple(walked) == siblings
 
 
+@settings(max_examples=30)
 @given(trees())
 def test_the_newest_leaf_is_where_was_spoken_last(nodes: list[Node]) -> None:
     tree = MessageTree(nodes)
@@ -72,6 +76,7 @@ def test_the_newest_leaf_is_where_was_spoken_last(nodes: list[Node]) -> None:
         assert tree.newest_leaf(node.id) == max(below)
 
 
+@settings(max_examples=30)
 @given(trees(), st.data())
 def test_of_a_damaged_tree_nothing_is_out_of_reach(nodes: list[Node], data: st.DataObject) -> None:
     lost = data.draw(st.sets(st.sampled_from([node.id for node in nodes]))) if nodes else set()

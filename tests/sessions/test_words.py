@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localq.database.migrations.m6_sessions import STATEMENTS
@@ -54,12 +54,14 @@ def test_words(index: sqlite3.Connection, text: str, sought: str, found: bool) -
     assert finds(index, text, sought) is found
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=40))
 def test_a_search_is_never_a_syntax_error(index: sqlite3.Connection, sought: str) -> None:
     if asked := query(well_formed(sought)):
         index.execute("SELECT rowid FROM words WHERE words MATCH ?", (asked,)).fetchall()
 
 
+@settings(max_examples=30)
 @given(st.text(min_size=1, max_size=60))
 def test_what_was_said_is_found_by_its_own_words(index: sqlite3.Connection, text: str) -> None:
     text = well_formed(text)
@@ -93,6 +95,7 @@ def test_titles(text: str, title: str) -> None:
     assert title_of(text) == title
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=300))
 def test_a_title_is_one_short_line(text: str) -> None:
     title = title_of(text)
