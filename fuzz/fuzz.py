@@ -12,8 +12,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["localq"]):
-    from localq.chat.message import ChatMessage
-    from localq.chat.template import ChatTemplate
+    from localq.chat_format.message import ChatMessage
+    from localq.chat_format.template import ChatTemplate
     from localq.convert import convert_checkpoint, open_checkpoint
     from localq.errors import LocalqError
     from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from localq.chat.template import ChatTemplate
+from localq.chat_format.template import ChatTemplate
 from localq.engine.client import Generation, LoadedModel, SamplingParams
 from localq.library import Model, ModelFormat, ModelSource
 from localq.services.chat.chat_model import ChatModel

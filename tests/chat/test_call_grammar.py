@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from localq.chat.reply import reply_format
-from localq.chat.reply.call_forms import CALL_FORMS
-from localq.chat.reply.call_rules import CALL_RULES
+from localq.chat_format.reply import reply_format
+from localq.chat_format.reply.call_forms import CALL_FORMS
+from localq.chat_format.reply.call_rules import CALL_RULES
 from localq.engine.client import Engine
 from localq.engine.sampling import SamplingParams
 from localq.engine.settings import LoadSettings

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from localq.chat.message import ChatMessage
-from localq.chat.prompt import fit_chat, fit_text, join_text, room_for_reply
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.prompt import fit_chat, fit_text, join_text, room_for_reply
 from localq.engine.client import Generation, SamplingParams
 from localq.errors import BadFileError, Cancelled, EngineError, NotFoundError, UnsupportedError
 from localq.events import JobEvent, Note, Started

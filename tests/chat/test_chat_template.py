@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from localq.chat import limits
-from localq.chat.message import ChatMessage
-from localq.chat.template import ChatTemplate
+from localq.chat_format import limits
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.template import ChatTemplate
 from localq.errors import UnsupportedError
 
 CONVERSATION = (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from localq.chat.message import ChatMessage
-from localq.chat.named_templates import NAMED_TEMPLATES, read_template
-from localq.chat.template import ChatTemplate
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.named_templates import NAMED_TEMPLATES, read_template
+from localq.chat_format.template import ChatTemplate
 from localq.errors import BadFileError, UsageError
 
 CHAT = (

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localq.chat.message import ChatMessage
-from localq.chat.reply import (
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.reply import (
     CallMade,
     ContentText,
     Event,

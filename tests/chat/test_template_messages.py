@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from localq.chat.choose_template import choose_template, own_templates
-from localq.chat.message import ChatMessage, ToolCall
-from localq.chat.template import ChatTemplate
-from localq.chat.thinking import thinking_control
+from localq.chat_format.choose_template import choose_template, own_templates
+from localq.chat_format.message import ChatMessage, ToolCall
+from localq.chat_format.template import ChatTemplate
+from localq.chat_format.thinking import thinking_control
 from localq.errors import UnsupportedError, UsageError
 from tests.reference.record_replies import TOOLS
 

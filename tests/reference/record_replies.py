@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from localq.chat.message import ChatMessage, ToolCall
-from localq.chat.reply import ReplyFormat, reply_format
-from localq.chat.reply.detect import telling_marks
-from localq.chat.template import ChatTemplate
+from localq.chat_format.message import ChatMessage, ToolCall
+from localq.chat_format.reply import ReplyFormat, reply_format
+from localq.chat_format.reply.detect import telling_marks
+from localq.chat_format.template import ChatTemplate
 from localq.errors import UnsupportedError
 
 __all__ = ["REPLIES", "TOOLS", "meaning", "replies_of"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localq.chat.message import ChatMessage
-from localq.chat.prompt import join_text
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.prompt import join_text
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
@@ -20,7 +20,7 @@ from localq.messages import msg
 from localq.services.chat.reading import ReplyReader, WholeText
 
 if TYPE_CHECKING:
-    from localq.chat.template import ChatTemplate
+    from localq.chat_format.template import ChatTemplate
     from localq.planning.offload_plan import PlanOptions
     from localq.services.hosting.pool import ModelPool
 
@@ -189,12 +189,12 @@ class ChatModel(Closing):
 def _template(metadata: Mapping[str, object], choice: str | None) -> ChatTemplate | None:
     source = metadata.get("tokenizer.chat_template")
     if choice is not None:
-        from localq.chat.named_templates import read_template
+        from localq.chat_format.named_templates import read_template
 
         source = read_template(choice)
     if not isinstance(source, str) or not source.strip():
         return None
-    from localq.chat.template import ChatTemplate
+    from localq.chat_format.template import ChatTemplate
 
     try:
         return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))

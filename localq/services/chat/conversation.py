@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from localq.chat.message import ChatMessage
-from localq.chat.prompt import fit_chat, fit_text, room_for_reply
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.prompt import fit_chat, fit_text, room_for_reply
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams

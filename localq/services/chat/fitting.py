@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from localq.chat.message import ChatMessage
-from localq.chat.prompt import fit_chat, room_for_reply
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.prompt import fit_chat, room_for_reply
 from localq.errors import UsageError
 from localq.messages import msg
 from localq.services.chat.chat_model import ChatModel, Prompt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from localq.chat.message import ChatMessage
+from localq.chat_format.message import ChatMessage
 from localq.errors import Cancelled, UnsupportedError
 from localq.messages import msg
 from localq.services.chat.chat_model import ChatModel, Prompt

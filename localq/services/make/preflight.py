@@ -80,7 +80,7 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
 
 
 def _template_state(model: ConvertedModel) -> str:
-    from localq.chat.template import ChatTemplate
+    from localq.chat_format.template import ChatTemplate
 
     field = model.fields.get("tokenizer.chat_template")
     if field is None or not isinstance(field.value, str):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localq.chat.reply.call_forms import CallForm
-from localq.chat.reply.made import new_id
-from localq.chat.reply.schema_grammar import (
+from localq.chat_format.reply.call_forms import CallForm
+from localq.chat_format.reply.made import new_id
+from localq.chat_format.reply.schema_grammar import (
     GrammarRules,
     in_order,
     literal,
     properties,
     schema_rule,
 )
-from localq.chat.reply.tools import Tools, may_be_text
+from localq.chat_format.reply.tools import Tools, may_be_text
 
 __all__ = ["call_grammar"]
 

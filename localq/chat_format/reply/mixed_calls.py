@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localq.chat.message import ToolCall
-from localq.chat.reply.json_calls import JsonCalls
-from localq.chat.reply.made import call
-from localq.chat.reply.stream import Reading, ReplyStream
-from localq.chat.reply.tools import Tools, json_value
-from localq.chat.reply.xml_calls import KeyValueCall, TaggedCalls
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply.json_calls import JsonCalls
+from localq.chat_format.reply.made import call
+from localq.chat_format.reply.stream import Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools, json_value
+from localq.chat_format.reply.xml_calls import KeyValueCall, TaggedCalls
 
 __all__ = ["FunctionTag", "ToolCallTag"]
 

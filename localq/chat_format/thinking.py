@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localq.chat.message import ChatMessage
-from localq.chat.template import ChatTemplate
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.template import ChatTemplate
 
 __all__ = ["ThinkingControl", "thinking_control"]
 

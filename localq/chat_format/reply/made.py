@@ -9,9 +9,9 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from localq.chat.message import ToolCall
-from localq.chat.reply.stream import MalformedError
-from localq.chat.reply.tools import json_value
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply.stream import MalformedError
+from localq.chat_format.reply.tools import json_value
 
 __all__ = ["call", "calls_in", "new_id"]
 

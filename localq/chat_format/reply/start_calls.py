@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from localq.chat.message import ToolCall
-from localq.chat.reply.json_calls import JsonCalls
-from localq.chat.reply.literal_calls import PythonicCalls, python_calls
-from localq.chat.reply.made import call
-from localq.chat.reply.stream import MalformedError, Reading, ReplyStream
-from localq.chat.reply.tools import Tools
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply.json_calls import JsonCalls
+from localq.chat_format.reply.literal_calls import PythonicCalls, python_calls
+from localq.chat_format.reply.made import call
+from localq.chat_format.reply.stream import MalformedError, Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools
 
 __all__ = ["action_calls", "bare_calls", "python_tag_calls"]
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localq.chat.message import ToolCall
-from localq.chat.reply.made import call
-from localq.chat.reply.stream import MalformedError, Reading, ReplyStream
-from localq.chat.reply.tools import Tools, json_value, node_value
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply.made import call
+from localq.chat_format.reply.stream import MalformedError, Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools, json_value, node_value
 
 __all__ = ["GemmaCall", "PythonicCalls", "python_calls"]
 

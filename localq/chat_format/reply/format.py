@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localq.chat.message import ChatMessage
-from localq.chat.reply.call_forms import CallForm, form_of
-from localq.chat.reply.events import Event
-from localq.chat.reply.json_calls import CallReader
-from localq.chat.reply.pieces import ReplyPieces
-from localq.chat.reply.required import call_grammar
-from localq.chat.reply.stream import Reading, ReplyStream
-from localq.chat.reply.tools import Tools
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.reply.call_forms import CallForm, form_of
+from localq.chat_format.reply.events import Event
+from localq.chat_format.reply.json_calls import CallReader
+from localq.chat_format.reply.pieces import ReplyPieces
+from localq.chat_format.reply.required import call_grammar
+from localq.chat_format.reply.stream import Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools
 
 __all__ = ["CallSyntax", "ReplyFormat", "ReplyParser", "ReplyReader"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from localq.chat.reply.call_forms import form_of
-from localq.chat.reply.format import ReplyFormat
-from localq.chat.reply.made import call
-from localq.chat.reply.pieces import ReplyPieces
-from localq.chat.reply.stream import MalformedError, Reading, ReplyStream, nothing
-from localq.chat.reply.tools import Tools, json_value
+from localq.chat_format.reply.call_forms import form_of
+from localq.chat_format.reply.format import ReplyFormat
+from localq.chat_format.reply.made import call
+from localq.chat_format.reply.pieces import ReplyPieces
+from localq.chat_format.reply.stream import MalformedError, Reading, ReplyStream, nothing
+from localq.chat_format.reply.tools import Tools, json_value
 
 __all__ = ["FUNCTIONARY", "HARMONY"]
 

@@ -12,17 +12,17 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
-from localq.chat.dialect import RefusedError, strftime_now, tojson
-from localq.chat.limits import MAX_SIZE, LimitError, RenderBudget, too_large
-from localq.chat.message import ChatMessage
-from localq.chat.plain_tools import (
+from localq.chat_format.dialect import RefusedError, strftime_now, tojson
+from localq.chat_format.limits import MAX_SIZE, LimitError, RenderBudget, too_large
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.plain_tools import (
     describe_documents,
     describe_tools,
     in_system_message,
     write_calls,
 )
-from localq.chat.sandbox import BoundedEnvironment
-from localq.chat.template_messages import PROBE, PROBED, forms
+from localq.chat_format.sandbox import BoundedEnvironment
+from localq.chat_format.template_messages import PROBE, PROBED, forms
 from localq.errors import UnsupportedError
 from localq.messages import msg
 
@@ -35,7 +35,7 @@ _NOTHING = {"tools": None, "documents": None, "bos_token": "", "eos_token": ""}
 
 class ChatTemplate:
     """A Jinja template as models ship it, with the functions and variables that Hugging Face's
-    tokenizers give it. It comes with a download and is not trusted: see `localq.chat.sandbox`.
+    tokenizers give it. It comes with a download and is not trusted: see `localq.chat_format.sandbox`.
 
     UnsupportedError, from here or from `render`, names the line of the template.
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from localq.chat.message import ChatMessage, ToolCall
+from localq.chat_format.message import ChatMessage, ToolCall
 
 __all__ = ["PROBE", "PROBED", "MessageForm", "forms"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from localq.chat.reply.format import CallSyntax, ReplyFormat
-from localq.chat.reply.pieces import ReplyPieces
-from localq.chat.reply.stream import MalformedError, Reading, ReplyStream
-from localq.chat.reply.tools import Tools
+from localq.chat_format.reply.format import CallSyntax, ReplyFormat
+from localq.chat_format.reply.pieces import ReplyPieces
+from localq.chat_format.reply.stream import MalformedError, Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools
 
 __all__ = ["read_call", "read_tagged"]
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localq.chat.reply.stream import MalformedError
+from localq.chat_format.reply.stream import MalformedError
 from localq.errors import NotFoundError
 from localq.messages import msg
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from localq.chat.reply.format import CallSyntax
-from localq.chat.reply.json_calls import (
+from localq.chat_format.reply.format import CallSyntax
+from localq.chat_format.reply.json_calls import (
     DeepSeekCalls,
     JsonCalls,
     KimiCalls,
     SolarCall,
     mistral_calls,
 )
-from localq.chat.reply.literal_calls import GemmaCall, PythonicCalls
-from localq.chat.reply.mixed_calls import FunctionTag, ToolCallTag
-from localq.chat.reply.start_calls import action_calls, bare_calls, python_tag_calls
-from localq.chat.reply.xml_calls import KeyValueCall, TaggedCalls
+from localq.chat_format.reply.literal_calls import GemmaCall, PythonicCalls
+from localq.chat_format.reply.mixed_calls import FunctionTag, ToolCallTag
+from localq.chat_format.reply.start_calls import action_calls, bare_calls, python_tag_calls
+from localq.chat_format.reply.xml_calls import KeyValueCall, TaggedCalls
 
 __all__ = ["CALL_RULES", "HERMES", "CallRule"]
 

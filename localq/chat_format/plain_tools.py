@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from localq.chat.message import ChatMessage, ToolCall
+from localq.chat_format.message import ChatMessage, ToolCall
 
 __all__ = ["describe_documents", "describe_tools", "in_system_message", "write_calls"]
 

@@ -19,7 +19,7 @@ from jinja2.ext import loopcontrols
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from localq.chat.dialect import (
+from localq.chat_format.dialect import (
     BOUNDED_CONCAT,
     BOUNDED_LITERAL,
     BOUNDED_LOOP,
@@ -30,7 +30,7 @@ from localq.chat.dialect import (
     strftime_now,
     tojson,
 )
-from localq.chat.limits import (
+from localq.chat_format.limits import (
     MAX_INT_BITS,
     MAX_SIZE,
     RenderBudget,

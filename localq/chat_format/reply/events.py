@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localq.chat.message import ToolCall
+from localq.chat_format.message import ToolCall
 
 __all__ = ["CallMade", "ContentText", "Event", "ReasoningText"]
 

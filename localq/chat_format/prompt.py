@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from localq.chat.message import ChatMessage
+from localq.chat_format.message import ChatMessage
 
 __all__ = ["FittedChat", "FittedText", "fit_chat", "fit_text", "join_text", "room_for_reply"]
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from localq.chat.message import ToolCall
-from localq.chat.reply.made import call
-from localq.chat.reply.stream import MalformedError, Reading, ReplyStream
-from localq.chat.reply.tools import Tools, json_value
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply.made import call
+from localq.chat_format.reply.stream import MalformedError, Reading, ReplyStream
+from localq.chat_format.reply.tools import Tools, json_value
 
 __all__ = ["KeyValueCall", "TaggedCalls"]
 

@@ -12,7 +12,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
-from localq.chat.limits import too_large
+from localq.chat_format.limits import too_large
 
 __all__ = [
     "BOUNDED_CONCAT",

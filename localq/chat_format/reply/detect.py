@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from localq.chat.reply.call_forms import form_of
-from localq.chat.reply.call_rules import CALL_RULES, HERMES
-from localq.chat.reply.channels import FUNCTIONARY, HARMONY
-from localq.chat.reply.format import ReplyFormat
-from localq.chat.reply.tagged import read_tagged
+from localq.chat_format.reply.call_forms import form_of
+from localq.chat_format.reply.call_rules import CALL_RULES, HERMES
+from localq.chat_format.reply.channels import FUNCTIONARY, HARMONY
+from localq.chat_format.reply.format import ReplyFormat
+from localq.chat_format.reply.tagged import read_tagged
 
 __all__ = ["PLAIN", "reply_format", "telling_marks"]
 
@@ -40,7 +40,7 @@ _SILENT = {
 
 def reply_format(template: str) -> ReplyFormat:
     """The format of the replies of a model with this chat template (Jinja). A model whose template
-    knows no calls is shown how to make them as most others do (`localq.chat.plain_tools`)."""
+    knows no calls is shown how to make them as most others do (`localq.chat_format.plain_tools`)."""
     for format_ in (HARMONY, FUNCTIONARY):
         if all(mark in template for mark in format_.needs):
             return format_

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from localq.chat.message import ChatMessage, ToolCall
-from localq.chat.reply.events import CallMade, ContentText, Event, ReasoningText
+from localq.chat_format.message import ChatMessage, ToolCall
+from localq.chat_format.reply.events import CallMade, ContentText, Event, ReasoningText
 
 __all__ = ["ReplyPieces"]
 
