@@ -6,20 +6,25 @@
     localq.plan("SmolLM2-135M-Instruct:Q4_0").n_threads   # how it is best loaded on this machine
     localq.Library().models()
 
+    with localq.chat("SmolLM2-135M-Instruct:Q4_0") as chat:
+        for piece in chat.reply("Hello"):
+            print(piece, end="", flush=True)
+
 Everything here is loaded on first use, so `import localq` costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localq.version import __version__
 
 if TYPE_CHECKING:
     from localq.library import Library, Model
     from localq.planning.offload_plan import OffloadPlan
+    from localq.services.chat.python_chat import Chat
 
-__all__ = ["Library", "Model", "__version__", "model_path", "plan"]
+__all__ = ["Library", "Model", "__version__", "chat", "langchain_args", "model_path", "plan"]
 
 
 def model_path(name: str | None = None) -> str:
@@ -49,6 +54,43 @@ def plan(name: str | None = None, *, n_ctx: int | None = None) -> OffloadPlan:
 
     with Library() as library:
         return plan_model(library, name, PlanOptions(n_ctx=n_ctx)).plan
+
+
+def chat(
+    model: str | None = None,
+    *,
+    system: str | None = None,
+    preset: str | None = None,
+    n_ctx: int | None = None,
+    think: bool | None = None,
+    **options: Any,
+) -> Chat:
+    """Load a model to talk with, in a `with` block; `reply(text)` gives the pieces of an answer.
+
+    `model` is a name or a .gguf file; None: the one used last. `preset` is one of `localq presets`,
+    `n_ctx` in tokens, and `options` fields of `localq.engine.SamplingParams`, such as temperature.
+    Nothing of it is kept on disk. Errors are those of `localq.errors`.
+    """
+    from localq.services.chat.python_chat import Chat
+
+    return Chat(model, system=system, preset=preset, n_ctx=n_ctx, think=think, **options)
+
+
+def langchain_args(name: str | None = None, *, n_ctx: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of langchain-community's `LlamaCpp` and `ChatLlamaCpp`: the model's path,
+    and its context, layers, threads and batch as they are planned for this machine.
+
+    `name` and `n_ctx` as of `plan`. EngineError where the model cannot run so.
+    """
+    from localq.library import Library
+    from localq.planning.offload_plan import PlanOptions
+    from localq.services.machine.plan import check_plan, plan_model
+    from localq.services.machine.plan_arguments import langchain_arguments
+
+    with Library() as library:
+        planned = plan_model(library, name, PlanOptions(n_ctx=n_ctx))
+    check_plan(planned)
+    return langchain_arguments(planned.model.path, planned.plan)
 
 
 def __getattr__(name: str) -> object:

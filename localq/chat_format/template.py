@@ -35,7 +35,7 @@ _NOTHING = {"tools": None, "documents": None, "bos_token": "", "eos_token": ""}
 
 class ChatTemplate:
     """A Jinja template as models ship it, with the functions and variables that Hugging Face's
-    tokenizers give it. It comes with a download and is not trusted: see `localq.chat_format.sandbox`.
+    tokenizers give it. It comes with a download and is not trusted: see `BoundedEnvironment`.
 
     UnsupportedError, from here or from `render`, names the line of the template.
     """

@@ -71,6 +71,11 @@ def prompt(text: str) -> None:
     click.echo(click.style(printable_lines(text), dim=True), err=True, nl=False)
 
 
+def thought(text: str) -> None:
+    """A piece of what a model thinks before it answers, for the same person."""
+    click.echo(click.style(printable_lines(text), dim=True), err=True, nl=False)
+
+
 def narrate(text: str) -> None:
     """A line for the person in front of the terminal."""
     click.echo(printable(text), err=True)

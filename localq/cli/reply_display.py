@@ -6,10 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from localq.chat_format.reply import CallMade, ContentText, Event, ReasoningText
 from localq.cli import output
 from localq.display import printable_lines
 from localq.messages import msg, translate
-from localq.services.chat.reading import CallMade, ContentText, ReasoningText, ReplyEvent
 from localq.services.chat.session_chat import SummaryMade
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SECONDS_BETWEEN_DRAWINGS = 0.08
 
 
 class ReplyDisplay(Protocol):
-    def __call__(self, event: ReplyEvent | SummaryMade) -> None: ...
+    def __call__(self, event: Event | SummaryMade) -> None: ...
 
     def close(self) -> None:
         """The reply has ended."""
@@ -39,7 +39,7 @@ def reply_display(*, as_json: bool = False) -> ReplyDisplay:
 class SilentReply:
     """For a reply that is printed when it is whole."""
 
-    def __call__(self, event: ReplyEvent | SummaryMade) -> None:
+    def __call__(self, event: Event | SummaryMade) -> None:
         pass
 
     def close(self) -> None:
@@ -52,12 +52,12 @@ class PlainReply:
     def __init__(self) -> None:
         self._ends_line = True
 
-    def __call__(self, event: ReplyEvent | SummaryMade) -> None:
+    def __call__(self, event: Event | SummaryMade) -> None:
         match event:
             case ContentText(text):
                 output.stream(text)
                 self._ends_line = text.endswith("\n")
-            case CallMade(call):
+            case CallMade(_, call):
                 output.stream(f"{call.name}({call.arguments})\n")
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class MarkdownReply:
         self._thinks = False
         self._next_drawing = 0.0
 
-    def __call__(self, event: ReplyEvent | SummaryMade) -> None:
+    def __call__(self, event: Event | SummaryMade) -> None:
         match event:
             case ReasoningText(text):
                 self._thinks = True
@@ -88,7 +88,7 @@ class MarkdownReply:
                 self._end_thought()
                 self._text += printable_lines(text)
                 self._grow()
-            case CallMade(call):
+            case CallMade(_, call):
                 self._settle(len(self._text))
                 line = printable_lines(f"{call.name}({call.arguments})")
                 self._console.print(line, style="cyan", markup=False, highlight=False)

@@ -29,6 +29,11 @@ _OPTIONS = (
     ),
     click.option("--grammar", metavar="FILE", help="The reply is what this GBNF grammar allows."),
     click.option(
+        "--think/--no-think",
+        default=None,
+        help="Whether the model thinks before it answers, where it can be told.",
+    ),
+    click.option(
         "--template",
         metavar="FILE|NAME|none",
         help="A chat template instead of the model's own, such as chatml.",
@@ -39,7 +44,7 @@ Function = Callable[..., Any]
 
 
 def reply_options(function: Function) -> Function:
-    """The options, in this order; all but `template` are for `sampling_from`."""
+    """The options, in this order; all but `think` and `template` are for `sampling_from`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -59,6 +59,7 @@ def command(
     files: tuple[str, ...],
     system: str | None,
     preset: str | None,
+    think: bool | None,
     template: str | None,
     raw: bool,
     logprobs: int | None,
@@ -92,6 +93,7 @@ def command(
                 given=given,
                 wanted=wanted,
                 template="none" if raw else template,
+                think=think,
                 force=force,
             )
             return
@@ -106,6 +108,7 @@ def command(
             as_json=as_json,
             plan_options=wanted,
             force=force,
+            think=think,
             template="none" if raw else template,
         )
 
@@ -145,10 +148,14 @@ def _run(
         if conversation.continues_text and sys.stderr.isatty() and not as_json:
             output.prompt(text)
         sampling = conversation.sampling(**sampling_given(preset, given))
-        reply = conversation.reply(text, sampling, cancel=cancel, on_text=show)
+        thinks = output.thought if sys.stderr.isatty() and not as_json else None
+        reply = conversation.reply(text, sampling, cancel=cancel, on_text=show, on_reasoning=thinks)
+        said = conversation.messages[-1] if reply.text else None
         n_ctx = conversation.loaded.n_ctx
     if as_json:
         document = output.to_json(reply)
+        if said and said.reasoning:
+            document |= {"text": said.content, "reasoning": said.reasoning}
         left_out = _LONG_LISTS if given["logprobs"] is None else ("tokens",)
         output.json_document({k: v for k, v in document.items() if k not in left_out})
     elif not reply.text.endswith("\n"):

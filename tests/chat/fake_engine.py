@@ -54,6 +54,8 @@ class FakeEngine:
         if callable(reply):
             reply = reply(on_text)
         elif cancel and cancel.is_set():
+            if reply:
+                on_text(reply[:1])
             return Generation(reply[:1], len(prompt), 1, 0, 0, "cancelled")
         else:
             on_text(reply)

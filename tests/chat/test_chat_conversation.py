@@ -388,9 +388,12 @@ def test_another_template_than_the_models_own(
     data = gguf.read_bytes()
     start = data.index(b"{%", data.index(b"tokenizer.chat_template"))
     gguf.write_bytes(data[:start] + b"{{" + data[start + 2 :])
-    with pytest.raises(UnsupportedError, match="does not work") as caught:
-        Conversation.open(Library(), str(gguf))
-    assert "--template chatml" in str(caught.value.hint)
+    events: list[JobEvent] = []
+    with Conversation.open(Library(), str(gguf), emit=events.append) as conversation:
+        assert not conversation.continues_text
+    (warning,) = _warnings(events)
+    assert "does not work" in warning
+    assert "is used instead" in warning
     with Conversation.open(Library(), str(gguf), template="chatml") as conversation:
         reply = conversation.reply("The river", GREEDY, cancel=threading.Event(), on_text=unheard)
         assert reply.text

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localq.chat_format.reply import ContentText
 from localq.errors import Cancelled, EngineError, NotFoundError, UnsupportedError, UsageError
 from localq.events import JobEvent, Note
 from localq.formats.types import QuantType
@@ -17,7 +18,6 @@ from localq.library import Library
 from localq.paths import Paths
 from localq.services.chat.chat_model import ChatModel
 from localq.services.chat.fitting import ContextFull
-from localq.services.chat.reading import ContentText
 from localq.services.chat.session_chat import SessionChat, SummaryMade
 from localq.sessions import (
     Attachment,

@@ -14,13 +14,13 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
+from localq.chat_format.reply import ContentText, ReasoningText
 from localq.cli.chat_input import TerminalInput, _completer, unquoted
 from localq.cli.main import main
 from localq.cli.reply_display import MarkdownReply, settled_end
 from localq.cli.talking import COMMANDS, Talking
 from localq.errors import EngineError
 from localq.paths import Paths
-from localq.services.chat.reading import ContentText, ReasoningText
 from localq.services.chat.session_chat import SessionChat, SummaryMade
 from localq.sessions import OnFull, Session, SessionStore
 from tests.chat.fake_engine import FakeEngine, fake_chat_model

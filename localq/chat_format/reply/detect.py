@@ -40,7 +40,7 @@ _SILENT = {
 
 def reply_format(template: str) -> ReplyFormat:
     """The format of the replies of a model with this chat template (Jinja). A model whose template
-    knows no calls is shown how to make them as most others do (`localq.chat_format.plain_tools`)."""
+    knows no calls is shown how to make them as most others do: see `plain_tools`."""
     for format_ in (HARMONY, FUNCTIONARY):
         if all(mark in template for mark in format_.needs):
             return format_

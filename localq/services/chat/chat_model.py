@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from localq.chat_format.message import ChatMessage
 from localq.chat_format.prompt import join_text
+from localq.chat_format.reply import PLAIN, ReplyParser
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
 from localq.engine.sampling_defaults import sampling_for
-from localq.errors import UnsupportedError
 from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
 from localq.messages import msg
-from localq.services.chat.reading import ReplyReader, WholeText
 
 if TYPE_CHECKING:
     from localq.chat_format.template import ChatTemplate
+    from localq.chat_format.thinking import ThinkingControl
     from localq.planning.offload_plan import PlanOptions
     from localq.services.hosting.pool import ModelPool
 
@@ -71,8 +71,18 @@ class ChatModel(Closing):
         emit: Emit = ignore,
         metadata: Mapping[str, object] | None = None,
         pool: ModelPool | None = None,
+        think: bool | None = None,
     ) -> None:
         """`pool` is closed with the model."""
+        self._think = think
+        self._thinking: ThinkingControl | None = None
+        self._format = PLAIN
+        if template is not None:
+            from localq.chat_format.reply import reply_format
+            from localq.chat_format.thinking import thinking_control
+
+            self._thinking = thinking_control(template)
+            self._format = reply_format(template.source)
         self.model = model
         self.loaded = loaded
         self.template = template
@@ -95,6 +105,7 @@ class ChatModel(Closing):
         cancel: threading.Event | None = None,
         pool: ModelPool | None = None,
         owner: str = "chat",
+        think: bool | None = None,
     ) -> ChatModel:
         """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
         the one used last. `pool` is where others may have it loaded; without one it is this
@@ -104,8 +115,10 @@ class ChatModel(Closing):
         NotFoundError, BadFileError, UsageError (an option makes no sense), UnsupportedError (its
         template does not work, or what it takes cannot be told), EngineError, Cancelled while it
         loads. `force` loads also what cannot fit, or what nothing can be told of. `template` goes
-        before the model's own: a file, a name, or "none".
+        before the model's own: a file, a name, or "none". `think`: whether the model thinks before
+        it answers, where its template lets one choose; None: as the template has it.
         """
+        from localq.chat_format.choose_template import choose_template
         from localq.planning.offload_plan import PlanOptions
         from localq.services.hosting.pool import ModelPool
 
@@ -117,12 +130,14 @@ class ChatModel(Closing):
             used = pool or own
             assert used
             prepared = used.prepare(model, plan_options, force=force, cancel=cancel)
-            chat_template = _template(prepared.metadata, template)
+            chosen = choose_template(prepared.metadata, template)
             hosted = used.open(prepared, emit=emit, cancel=cancel)
         except BaseException:
             if own:
                 own.close()
             raise
+        if chosen and chosen.warning:
+            emit(Note(chosen.warning, warning=True))
         loaded = hosted.loaded
         if 0 < loaded.n_ctx_train < loaded.n_ctx:
             emit(
@@ -140,10 +155,11 @@ class ChatModel(Closing):
             hosted,
             hosted.model,
             loaded,
-            chat_template,
+            chosen.template if chosen else None,
             emit=emit,
             metadata=prepared.metadata,
             pool=own,
+            think=think,
         )
 
     def close(self) -> None:
@@ -164,10 +180,11 @@ class ChatModel(Closing):
 
     def prompt(self, messages: Sequence[ChatMessage]) -> Prompt:
         """What the model reads of the messages. UnsupportedError from the template."""
-        if self.template is None:
+        if self.template is None or self._thinking is None:
             text = join_text(messages)
             return Prompt(text, self.engine.tokenize(text))
-        text = self.template.render(messages)
+        messages = self._thinking.messages(messages, self._think)
+        text = self.template.render(messages, variables=self._thinking.variables(self._think))
         bos = self.template.bos_token
         has_bos = bool(bos) and text.startswith(bos)
         return Prompt(text, self.engine.tokenize(text, add_special=not has_bos))
@@ -176,41 +193,11 @@ class ChatModel(Closing):
         """How many tokens a text takes."""
         return len(self.engine.tokenize(text, add_special=False, parse_special=False))
 
-    def reader(self, prompt: Prompt) -> ReplyReader:
+    def parser(self, prompt: Prompt) -> ReplyParser:
         """What tells the parts of a reply to `prompt` from one another."""
-        return WholeText()
+        return self._format.parser(prompt.text)
 
     def revive(self, cancel: threading.Event) -> None:
         """Load the model again where its process has died."""
         if self.engine.revive(cancel=cancel):
             self._emit(Note(msg("{name} was loaded again", name=self.model.name)))
-
-
-def _template(metadata: Mapping[str, object], choice: str | None) -> ChatTemplate | None:
-    source = metadata.get("tokenizer.chat_template")
-    if choice is not None:
-        from localq.chat_format.named_templates import read_template
-
-        source = read_template(choice)
-    if not isinstance(source, str) or not source.strip():
-        return None
-    from localq.chat_format.template import ChatTemplate
-
-    try:
-        return ChatTemplate(source, _special(metadata, "bos"), _special(metadata, "eos"))
-    except UnsupportedError as error:
-        if choice is not None:
-            raise UnsupportedError(
-                msg("{choice}: {message}", choice=choice, message=error.message), hint=error.hint
-            ) from None
-        hint = error.hint or "run it with another: --template chatml, or a file's, or none"
-        raise UnsupportedError(error.message, hint=hint) from None
-
-
-def _special(metadata: Mapping[str, object], which: str) -> str:
-    """The text of the BOS or EOS token; "" where the model has none."""
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    id_ = metadata.get(f"tokenizer.ggml.{which}_token_id")
-    if isinstance(tokens, list) and isinstance(id_, int) and 0 <= id_ < len(tokens):
-        return str(tokens[id_])
-    return ""

@@ -8,13 +8,14 @@ from typing import Any
 
 from localq.chat_format.message import ChatMessage
 from localq.chat_format.prompt import fit_chat, fit_text, room_for_reply
+from localq.chat_format.reply import ContentText, Event, ReasoningText
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.engine.sampling import SamplingParams
 from localq.events import Emit, Note, ignore
 from localq.library import Library, Model
 from localq.messages import msg
-from localq.services.chat.chat_model import ChatModel
+from localq.services.chat.chat_model import ChatModel, Prompt
 
 __all__ = ["Conversation"]
 
@@ -80,26 +81,40 @@ class Conversation(Closing):
         *,
         cancel: threading.Event,
         on_text: Callable[[str], None],
+        on_reasoning: Callable[[str], None] | None = None,
     ) -> Generation:
-        """Answer `text`; `on_text` gets the reply as it comes. A cancelled reply stays in the
-        conversation as far as it got. EngineError, or UnsupportedError from the template: the
-        conversation is as it was before, and where the engine has died the next reply starts it
-        again."""
+        """Answer `text`; `on_text` gets what is said as it comes, `on_reasoning` what is thought
+        before (None: nobody). A cancelled reply stays in the conversation as far as it got.
+        EngineError, or UnsupportedError from the template: the conversation is as it was before,
+        and where the engine has died the next reply starts it again."""
         self._chat.revive(cancel)
         messages = (*self._messages, ChatMessage("user", text))
         room = room_for_reply(self.loaded.n_ctx, sampling.max_tokens)
         if self.continues_text:
-            tokens = self._text_prompt(messages, room)
+            prompt = self._text_prompt(messages, room)
         else:
-            messages, tokens = self._chat_prompt(messages, room)
-        generation = self._chat.engine.generate(tokens, sampling, cancel=cancel, on_text=on_text)
+            messages, prompt = self._chat_prompt(messages, room)
+        parser = self._chat.parser(prompt)
+
+        def tell(events: Sequence[Event]) -> None:
+            for event in events:
+                match event:
+                    case ContentText(said):
+                        on_text(said)
+                    case ReasoningText(thought) if on_reasoning:
+                        on_reasoning(thought)
+
+        generation = self._chat.engine.generate(
+            prompt.tokens, sampling, cancel=cancel, on_text=lambda piece: tell(parser.feed(piece))
+        )
+        tell(parser.finish())
         if generation.text or generation.stop != "cancelled":
-            self._messages = (*messages, ChatMessage("assistant", generation.text))
+            self._messages = (*messages, parser.message)
         return generation
 
     def _chat_prompt(
         self, messages: tuple[ChatMessage, ...], room: int
-    ) -> tuple[tuple[ChatMessage, ...], list[int]]:
+    ) -> tuple[tuple[ChatMessage, ...], Prompt]:
         def tokenize(some: Sequence[ChatMessage]) -> list[int]:
             return self._chat.prompt(some).tokens
 
@@ -107,13 +122,14 @@ class Conversation(Closing):
         fitted = fit_chat(messages, tokenize, n_ctx=n_ctx, room=room)
         if fitted.dropped and len(fitted.tokens) < n_ctx:
             self._warn(msg("the oldest {dropped} messages were left out", dropped=fitted.dropped))
-        return fitted.messages, fitted.tokens
+        return fitted.messages, self._chat.prompt(fitted.messages)
 
-    def _text_prompt(self, messages: tuple[ChatMessage, ...], room: int) -> list[int]:
+    def _text_prompt(self, messages: tuple[ChatMessage, ...], room: int) -> Prompt:
         n_ctx = self.loaded.n_ctx
-        tokens = self._chat.prompt(messages).tokens
+        whole = self._chat.prompt(messages)
+        tokens = whole.tokens
         if len(messages) == 1 or len(tokens) + room <= n_ctx:
-            return tokens
+            return whole
         prefix = self._chat.engine.tokenize("")
         new = self._chat.engine.tokenize(messages[-1].content, add_special=False)
         fitted = fit_text(tokens, prefix, len(new), n_ctx=n_ctx, room=room)
@@ -124,7 +140,7 @@ class Conversation(Closing):
                     "the first {dropped:,} tokens of the text were left out", dropped=fitted.dropped
                 )
             )
-        return fitted.tokens
+        return Prompt(whole.text, fitted.tokens)
 
     def _warn(self, what: str) -> None:
         self._emit(

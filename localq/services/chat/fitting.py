@@ -6,9 +6,9 @@ Nothing is left out unless the session's preset says so, and what is left out is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from localq.chat_format.message import ChatMessage
+from localq.chat_format.message import ChatMessage, Role, ToolCall
 from localq.chat_format.prompt import fit_chat, room_for_reply
 from localq.errors import UsageError
 from localq.messages import msg
@@ -111,17 +111,24 @@ def _messages(
     for message in every:
         if message.role == "summary":
             continue
-        content = with_attachments(message.content, message.attachments)
-        role = message.role
-        if role == "tool":
-            role, content = "user", f"The tool answered:\n{content}"
-        said.append(ChatMessage(role, content))
+        said.append(_chat_message(message.role, message))
     if summary:
         # Part of a message that is there, for many templates take a system message only once.
         first = said[0] if said else ChatMessage("user", "")
-        said[:1] = [ChatMessage(first.role, f"{_HEADING}\n{summary}\n\n---\n\n{first.content}")]
+        content = f"{_HEADING}\n{summary}\n\n---\n\n{first.content}"
+        said[:1] = [replace(first, content=content)]
     system = [ChatMessage("system", preset.system)] if preset.system else []
     return [*system, *said]
+
+
+def _chat_message(role: Role, message: SessionMessage | NewMessage) -> ChatMessage:
+    return ChatMessage(
+        role,
+        with_attachments(message.content, message.attachments),
+        reasoning=message.reasoning,
+        tool_calls=tuple(ToolCall(c.name, c.arguments, c.id) for c in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+    )
 
 
 _HEADING = "[A summary of our conversation so far]"

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from localq.chat_format.reply import CallMade, ContentText, Event, ReasoningText
 from localq.engine.client import Generation
 from localq.engine.sampling import SamplingParams
 from localq.errors import Cancelled, LocalqError, NotFoundError
 from localq.messages import msg
 from localq.services.chat.chat_model import ChatModel, Prompt
-from localq.services.chat.reading import CallMade, ContentText, ReasoningText, ReplyEvent
 from localq.services.chat.reply_saver import ReplySaver
 from localq.sessions import MessageState, NewMessage, SessionStore, ToolCall
 
@@ -42,28 +42,28 @@ def write_reply(
     sampling: SamplingParams,
     *,
     cancel: threading.Event,
-    on_event: Callable[[ReplyEvent], None],
+    on_event: Callable[[Event], None],
 ) -> None:
     """Let the model answer, and the store keep what it says. NothingSaid; NotFoundError: another
     program has removed the reply. After any other error what there is of it is interrupted."""
-    reader = chat.reader(prompt)
+    parser = chat.parser(prompt)
     calls: list[ToolCall] = []
 
     def keep(content: str, reasoning: str) -> None:
         store.grow(reply.session_id, reply.message_id, content, reasoning)
 
-    def take(event: ReplyEvent) -> None:
+    def take(event: Event) -> None:
         match event:
             case ContentText(text):
                 saver.add(text)
             case ReasoningText(text):
                 saver.add(reasoning=text)
-            case CallMade(call):
-                calls.append(call)
+            case CallMade(_, call):
+                calls.append(ToolCall(call.name, call.arguments, call.id))
         on_event(event)
 
     def take_text(text: str) -> None:
-        for event in reader.feed(text):
+        for event in parser.feed(text):
             take(event)
 
     def finish(generation: Generation | None) -> None:
@@ -85,7 +85,7 @@ def write_reply(
             generation = chat.engine.generate(
                 prompt.tokens, sampling, cancel=cancel, on_text=take_text
             )
-            for event in reader.finish():
+            for event in parser.finish():
                 take(event)
         except BaseException as error:
             saver.close()

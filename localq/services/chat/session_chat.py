@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from localq.chat_format.reply import Event
 from localq.closing import Closing
 from localq.errors import UsageError
 from localq.events import Emit, Note, ignore
@@ -17,7 +18,6 @@ from localq.services.chat.chat_model import ChatModel
 from localq.services.chat.fitting import Fitted, fit, whole_prompt
 from localq.services.chat.model_hash import differs, model_hash
 from localq.services.chat.presets import checked_preset, sampling_given
-from localq.services.chat.reading import ReplyEvent
 from localq.services.chat.replying import GrowingReply, NothingSaid, write_reply
 from localq.services.chat.session_view import SessionView
 from localq.services.chat.summary import summarise
@@ -49,7 +49,7 @@ class SummaryMade:
     count: int
 
 
-OnEvent = Callable[[ReplyEvent | SummaryMade], None]
+OnEvent = Callable[[Event | SummaryMade], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class SessionChat(SessionView, Closing):
         title: str = "",
         plan_options: PlanOptions | None = None,
         template: str | None = None,
+        think: bool | None = None,
         force: bool = False,
         emit: Emit = ignore,
         cancel: threading.Event | None = None,
@@ -114,8 +115,9 @@ class SessionChat(SessionView, Closing):
             plan = dict(session.plan)
             model = model or session.model or None
         given = to_json(plan_options, defaults=False) if plan_options else {}
-        plan = {**plan, **given, **({"template": template} if template is not None else {})}
-        kept_template = plan.get("template")
+        chosen = {"template": template, "think": think}
+        plan |= given | {name: value for name, value in chosen.items() if value is not None}
+        kept_template, kept_think = plan.get("template"), plan.get("think")
         chat = ChatModel.open(
             library,
             model,
@@ -123,6 +125,7 @@ class SessionChat(SessionView, Closing):
             plan_options=PlanOptions(**fitting_fields(PlanOptions, plan)),
             force=force,
             template=kept_template if isinstance(kept_template, str) else None,
+            think=kept_think if isinstance(kept_think, bool) else None,
             cancel=cancel,
             pool=pool,
         )

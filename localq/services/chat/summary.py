@@ -6,10 +6,10 @@ import threading
 from collections.abc import Sequence
 
 from localq.chat_format.message import ChatMessage
+from localq.chat_format.reply import ContentText
 from localq.errors import Cancelled, UnsupportedError
 from localq.messages import msg
 from localq.services.chat.chat_model import ChatModel, Prompt
-from localq.services.chat.reading import ContentText
 from localq.sessions import SessionMessage
 from localq.sessions.attachments import with_attachments
 
@@ -69,15 +69,15 @@ def _beginning(line: str, tokens: int, room: int) -> str:
 
 
 def _answer(chat: ChatModel, prompt: Prompt, most: int, cancel: threading.Event) -> str:
-    reader = chat.reader(prompt)
+    parser = chat.parser(prompt)
     said: list[str] = []
 
     def take(text: str) -> None:
-        said.extend(e.text for e in reader.feed(text) if isinstance(e, ContentText))
+        said.extend(e.text for e in parser.feed(text) if isinstance(e, ContentText))
 
     sampling = chat.sampling(temperature=0.3, max_tokens=most)
     done = chat.engine.generate(prompt.tokens, sampling, cancel=cancel, on_text=take)
-    said.extend(e.text for e in reader.finish() if isinstance(e, ContentText))
+    said.extend(e.text for e in parser.finish() if isinstance(e, ContentText))
     if done.stop == "cancelled":
         raise Cancelled(msg("stopped; nothing was sent"))
     summary = "".join(said).strip()
