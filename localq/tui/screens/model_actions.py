@@ -124,14 +124,16 @@ class ModelActions(AppScreen):
 
         self.begin(make, tr("pull {spec}", spec=printable(spec)))
 
-    def get_ready(self, repo: str, parameters: int) -> None:
-        """Pull a checkpoint as a type to talk to."""
+    def get_ready(self, repo: str, parameters: int | None) -> None:
+        """Pull a checkpoint as a type to talk to; `parameters` None: nobody has read how many."""
 
         def make() -> object:
             from localq.formats.types import QuantType
             from localq.services.pull.stream import PullAsRequest
 
-            type_ = QuantType.Q4_K_M if parameters >= _LARGE else QuantType.Q8_0
+            type_ = (
+                QuantType.Q4_K_M if parameters is None or parameters >= _LARGE else QuantType.Q8_0
+            )
             return PullAsRequest(repo, type_)
 
         self.begin(make, tr("pull {spec}", spec=printable(repo)))
