@@ -24,7 +24,7 @@ from localq.errors import LocalqError
 from localq.jobs import Job, JobState
 from localq.messages import Message as Words
 from localq.messages import msg, translate
-from localq.settings import read_settings
+from localq.settings import Settings, read_settings
 from localq.tui.calls import CallListener, Calls
 from localq.tui.clock import Clock
 from localq.tui.context import AppContext
@@ -153,6 +153,24 @@ class LocalqApp(CallListener, App[None]):
         self.action_show("library")
         library = self.screen_stack[0]
         self.call_after_refresh(library.highlight, name)  # type: ignore[attr-defined]
+
+    def show_plan(self, name: str) -> None:
+        """The machine, with how this model would be loaded."""
+        self.action_show("machine")
+        self.screen_stack[0].choose(name)  # type: ignore[attr-defined]  # of MachineScreen
+
+    async def use(self, settings: Settings) -> None:
+        """Another language or theme: everything that is open is drawn anew."""
+        before, self.settings = self.settings, settings
+        self.theme = settings.theme or NIGHT.name
+        if settings.language == before.language:
+            return
+        os.environ["LOCALQ_LANG"] = settings.language
+        for _, name, _ in SCREENS:
+            if name != self.current_mode and len(self._screen_stacks.get(name, ())) < 2:
+                await self.remove_mode(name)
+                self.add_mode(name, self._maker(name))
+        await self.screen_stack[0].recompose()
 
     def _greet(self) -> None:
         screen = self.screen_stack[0]

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from localq.services.library.inspect import ModelDetails
     from localq.services.machine.plan import PlannedModel
 
-__all__ = ["known", "memory", "metadata", "overview", "template", "tensors"]
+__all__ = ["known", "memory", "metadata", "other_context", "overview", "template", "tensors"]
 
 _REVISION_DIGITS = 8
 _TENSOR_TYPES_SHOWN = 3
 _TENSORS_SHOWN = 2000
 _VALUE_CHARACTERS = 400
 _BAR = 30
+_LEAST_CONTEXT = 256
 
 Lines = list[tuple[str, str]]
 
@@ -89,7 +90,16 @@ def metadata(details: ModelDetails) -> RenderableType:
     return _grid(lines)
 
 
-def memory(planned: PlannedModel, n_ctx: int | None) -> RenderableType:
+def other_context(planned: PlannedModel, n_ctx: int | None, by: int) -> int:
+    """Twice the context that is shown, or half of it; within what the model was trained with."""
+    now = n_ctx or planned.plan.n_ctx
+    power = now.bit_length() - 1
+    wanted = 1 << (power + by) if by > 0 or now == 1 << power else 1 << power
+    most = max(planned.shape.n_ctx_train or wanted, _LEAST_CONTEXT)
+    return min(max(wanted, _LEAST_CONTEXT), most)
+
+
+def memory(planned: PlannedModel, n_ctx: int | None) -> Text:
     """What loading takes on each device, with this context; as bars of what may be used there."""
     plan = planned.plan
     text = Text(overflow="fold")

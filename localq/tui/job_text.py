@@ -32,6 +32,9 @@ _VERBS = {
     "imatrix": msg("imatrix {rest}", rest=""),
     "convert": msg("convert {rest}", rest=""),
     "import": msg("import {rest}", rest=""),
+    "verify": msg("verify {rest}", rest=""),
+    "bench": msg("bench {rest}", rest=""),
+    "tune": msg("tune {rest}", rest=""),
 }
 """The record keeps a title in English; its first word is the verb."""
 

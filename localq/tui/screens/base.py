@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,6 +11,7 @@ from textual.screen import Screen
 from localq.messages import msg
 from localq.tui.calls import CallListener
 from localq.tui.context import AppContext
+from localq.tui.shell import Shell
 from localq.tui.watch import HomeNews
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.status_line import StatusLine
@@ -20,7 +21,10 @@ __all__ = ["SCREENS", "AppScreen"]
 
 SCREENS = (
     ("1", "library", msg("Library")),
+    ("2", "hub", msg("Hub")),
     ("3", "jobs", msg("Jobs")),
+    ("4", "machine", msg("Machine")),
+    ("5", "settings", msg("Settings")),
 )
 """The key, the name of the app's mode, and the title of each."""
 
@@ -37,6 +41,10 @@ class AppScreen(CallListener, Screen[None]):
     def __init__(self, context: AppContext) -> None:
         super().__init__()
         self.context = context
+
+    @property
+    def shell(self) -> Shell:
+        return cast(Shell, self.app)
 
     def compose(self) -> ComposeResult:
         yield TopBar(SCREENS, self.NAME)

@@ -126,7 +126,7 @@ class JobsScreen(AppScreen):
 
     def action_open(self) -> None:
         if (job := self._job) is not None and job.result:
-            self.app.show_model(job.result)  # type: ignore[attr-defined]  # of LocalqApp
+            self.shell.show_model(job.result)
 
     @on(Table.Selected)
     def _selected(self) -> None:
@@ -171,14 +171,14 @@ class JobsScreen(AppScreen):
 
         def done(_: object) -> None:
             self.notify(tr(told), markup=False)
-            self.app.look_now()  # type: ignore[attr-defined]  # of LocalqApp
+            self.shell.look_now()
 
         self.context.calls.start(
             self, lambda say, cancel: work(job), done=done, failed=self._complain
         )
 
     def _complain(self, error: LocalqError) -> None:
-        self.app.complain(error)  # type: ignore[attr-defined]  # of LocalqApp
+        self.shell.complain(error)
 
     def _columns(self) -> list[Column[Job]]:
         now = self.context.clock.now

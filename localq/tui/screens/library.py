@@ -328,7 +328,18 @@ class LibraryScreen(ModelActions):
 _OF_MODELS = frozenset(
     (
         *("filter", "sort", "group", "mark", "mark_all", "page", "context", "details", "chat"),
-        *("quantize", "remove", "verify", "bench", "tune", "copy_path", "export", "alias", "tags"),
+        *(
+            "quantize",
+            "remove",
+            "verify",
+            "bench",
+            "tune",
+            "plan",
+            "copy_path",
+            "export",
+            "alias",
+            "tags",
+        ),
         "note",
     )
 )

@@ -36,6 +36,7 @@ class ModelActions(AppScreen):
         Binding("v", "verify", msg("Verify"), show=False, tooltip=msg("Verify every byte")),
         Binding("m", "bench", msg("Measure the speed"), show=False),
         Binding("t", "tune", msg("Tune"), show=False, tooltip=msg("Find the fastest settings")),
+        Binding("f", "plan", msg("How it would be loaded"), show=False),
         Binding("y", "copy_path", msg("Copy the path"), show=False),
         Binding("e", "export", msg("Use it elsewhere"), show=False),
         Binding("o", "import_models", msg("Take in from other programs"), show=False),
@@ -71,7 +72,7 @@ class ModelActions(AppScreen):
         self.context.calls.start(self, lambda say, cancel: work(), done=done, failed=self.complain)
 
     def complain(self, error: LocalqError) -> None:
-        self.app.complain(error)  # type: ignore[attr-defined]  # of LocalqApp
+        self.shell.complain(error)
 
     def begin(
         self,
@@ -80,7 +81,7 @@ class ModelActions(AppScreen):
         then: Callable[[Job], object] | None = None,
     ) -> None:
         """Begin a job; `make` makes its request, `what` says it in the user's language."""
-        self.app.begin_job(make, what, then)  # type: ignore[attr-defined]  # of LocalqApp
+        self.shell.begin_job(make, what, then)
 
     # --- chat, pull, quantize ---
 
@@ -264,6 +265,10 @@ class ModelActions(AppScreen):
             return TuneRequest(name)
 
         self.begin(make, tr("tune {model}", model=printable(name)))
+
+    def action_plan(self) -> None:
+        if (name := self._runnable()) is not None:
+            self.shell.show_plan(name)
 
     # --- elsewhere ---
 

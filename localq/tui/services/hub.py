@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localq.events import Emit
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from localq.services.pull.pull import Choice
     from localq.services.pull.search import FoundModel
 
-__all__ = ["HubServices"]
+__all__ = ["HubAccess", "HubServices"]
+
+
+@dataclass(frozen=True, slots=True)
+class HubAccess:
+    """Where the Hub is, whether there is a token for it (which is shown to nobody), and whether
+    the user wants no network."""
+
+    endpoint: str
+    has_token: bool
+    offline: bool
 
 
 class HubServices:
@@ -51,3 +62,19 @@ class HubServices:
         from localq.services.fit.fit import FitRequest, fit
 
         return fit(self._library, FitRequest(name, every=every, related=False), ignore, cancel)
+
+    def access(self) -> HubAccess:
+        """How the Hub is reached. What is set and makes no sense is said as an address."""
+        from localq.errors import LocalqError, OfflineError
+        from localq.hub.environment import endpoint, refuse_offline, token_file, token_variable
+
+        try:
+            address = endpoint()
+            has_token = bool(token_variable() or token_file())
+        except LocalqError as error:
+            return HubAccess(error.message, has_token=False, offline=False)
+        try:
+            refuse_offline()
+        except OfflineError:
+            return HubAccess(address, has_token, offline=True)
+        return HubAccess(address, has_token, offline=False)

@@ -13,11 +13,21 @@ from localq.events import Emit
 if TYPE_CHECKING:
     from localq.hardware.profile import HardwareProfile
     from localq.library import Library, Model
-    from localq.planning.measurements import Benchmark
+    from localq.planning.measurements import Benchmark, Tuning
     from localq.services.machine.plan import PlannedModel
     from localq.tui.snippets import Snippet
 
-__all__ = ["Fitting", "MachineServices"]
+__all__ = ["Fitting", "Loading", "MachineServices"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How a model would be loaded here; how fast its like was found to be, latest first."""
+
+    name: str
+    planned: PlannedModel
+    tuning: Tuning | None
+    history: tuple[Benchmark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +57,17 @@ class MachineServices:
 
         return plan_model(self._library, name, PlanOptions(n_ctx=n_ctx), cancel=cancel)
 
-    def bench_history(self, name: str) -> tuple[Benchmark, ...]:
-        """What was measured with models of this one's shape and type, latest first."""
+    def loading(self, name: str, n_ctx: int | None, cancel: threading.Event) -> Loading:
+        """How the model would be loaded, and what was measured with its like."""
+        from localq.formats.gguf import read_gguf
         from localq.services.machine.bench import bench_history
+        from localq.services.machine.measured_model import best_tuning
+        from localq.services.machine.plan import planning_profile
 
-        return bench_history(self._library, name)
+        planned = self.plan(name, n_ctx, cancel)
+        file, profile = read_gguf(planned.model.path), planning_profile(cancel)
+        tuning = best_tuning(self._library.paths, file, profile)
+        return Loading(name, planned, tuning, bench_history(self._library, name))
 
     def fittings(self, names: Sequence[str], cancel: threading.Event) -> Mapping[str, Fitting]:
         """What loading takes of each model that a plan can be made for."""

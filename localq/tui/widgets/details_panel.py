@@ -39,7 +39,6 @@ PAGES = (
 )
 _SETTLE = 0.1
 """Seconds the cursor rests on a model before its file is read."""
-_LEAST_CONTEXT = 256
 
 
 class DetailsPanel(CallListener, VerticalScroll):
@@ -94,11 +93,7 @@ class DetailsPanel(CallListener, VerticalScroll):
         if self._planned is None or self.page != "memory":
             self.page = "memory"
             return
-        now = self.n_ctx or self._planned.plan.n_ctx
-        power = now.bit_length() - 1
-        wanted = 1 << (power + by) if by > 0 or now == 1 << power else 1 << power
-        most = max(self._planned.shape.n_ctx_train or wanted, _LEAST_CONTEXT)
-        self.n_ctx = min(max(wanted, _LEAST_CONTEXT), most)
+        self.n_ctx = details.other_context(self._planned, self.n_ctx, by)
 
     def on_click(self, event: events.Click) -> None:
         if page := event.style.meta.get("page"):
