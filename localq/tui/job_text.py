@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from localq.display import byte_size, duration, printable
 from localq.events import Unit
 from localq.jobs import Job, JobProgress, JobState
@@ -26,6 +28,7 @@ _NAMES = {
     JobState.FAILED: msg("failed"),
     JobState.FINISHED: msg("finished"),
 }
+_BECOMES = re.compile(r" (?:to|as) (\S+)$")
 _VERBS = {
     "pull": msg("pull {rest}", rest=""),
     "quantize": msg("quantize {rest}", rest=""),
@@ -41,6 +44,7 @@ _VERBS = {
 
 def job_title(job: Job) -> str:
     verb, _, rest = printable(job.title).partition(" ")
+    rest = _BECOMES.sub(r" → \1", rest)
     known = _VERBS.get(verb)
     return tr(known.template, rest=rest) if known is not None else f"{verb} {rest}".strip()
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LibraryScreen"]
 
+_PLANNING_AFTER = 0.5
+"""Seconds the models are on the screen before the memory of each is looked up, which imports much
+that nobody should wait for."""
 _PLANNED_AT_ONCE = 16
 """Models whose memory is looked up in one call."""
 
@@ -149,7 +152,7 @@ class LibraryScreen(ModelActions):
             self.query_one(Welcome).look()
         self._list()
         self.refresh_bindings()
-        self._look_up_memory()
+        self.set_timer(_PLANNING_AFTER, self._look_up_memory)
 
     def watch_wanted(self) -> None:
         self._list()
