@@ -53,6 +53,7 @@ _VERBS: Mapping[str, _Verb] = {
     "tune": _Verb("tune", "Find by measuring how a model runs fastest here."),
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),
     "eval": _Verb("evaluate", "Measure how well models foretell a text: perplexity, divergence."),
+    "compare": _Verb("compare", "Show models side by side: size, memory, speed and quality."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
     "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),
     "alias": _Verb("alias", "Give a model another name."),

@@ -9,6 +9,7 @@ import click
 
 from localq.cli import output
 from localq.cli.options import json_option
+from localq.cli.quality import quality_in_words
 from localq.display import byte_size
 from localq.library import Library
 from localq.messages import msg
@@ -33,6 +34,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
     if as_json:
         document = output.to_json(details.model)
         document["sampling"] = details.sampling
+        document["quality"] = output.to_json(details.cards)
         document["metadata"] = details.metadata if vocabulary else _brief(details.metadata)
         document["tensors"] = details.tensors
         output.json_document(document)
@@ -62,6 +64,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
             ),
         ),
         (msg("source"), source + revision),
+        *(((msg("quality"), quality_in_words(details.cards[0])),) if details.cards else ()),
         *((("sampling", _sampling(details.sampling)),) if details.sampling else ()),
         (
             msg("path"),

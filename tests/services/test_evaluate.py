@@ -32,6 +32,7 @@ from localq.paths import Paths
 from localq.quality.results import EvaluatedModel, Evaluation
 from localq.services.machine.plan import planning_profile
 from localq.services.quality.evaluate import EvaluateRequest, evaluate
+from localq.services.quality.wikitext import wikitext2
 from tests.engine.test_engine import DEMO, make_gguf
 from tests.hub_server import HubServer
 from tests.reference.make_evaluation import TYPES
@@ -294,10 +295,10 @@ def test_wikitext_is_kept(job: Job, hub: HubServer, tmp_path: Path, material: Pa
     with zipfile.ZipFile(folder / "wikitext-2-raw-v1.zip", "w") as archive:
         archive.write(material / "corpora" / "wiki.test.raw", "wikitext-2-raw/wiki.test.raw")
     hub.add_repo("ggml-org/ci", folder)
-    found = job.run("Q4_0", text=None, chunks=1)
-    assert (found.text.name, found.text.size_bytes) == ("wiki.test.raw", 1_290_590)
+    kept = wikitext2(job.library.paths, job.events.append, job.cancel)
+    assert kept.read_bytes() == (material / "corpora" / "wiki.test.raw").read_bytes()
     asked = len(hub.requests)
-    job.run("Q4_0", text=None, chunks=1)
+    assert wikitext2(job.library.paths, job.events.append, job.cancel) == kept
     assert len(hub.requests) == asked
 
 

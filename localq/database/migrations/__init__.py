@@ -10,6 +10,7 @@ from localq.database.migrations import (
     m4_memory,
     m5_tuning,
     m6_sessions,
+    m7_quality,
 )
 
 __all__ = ["ALL"]
@@ -21,4 +22,5 @@ ALL: tuple[tuple[str, ...], ...] = (
     m4_memory.STATEMENTS,
     m5_tuning.STATEMENTS,
     m6_sessions.STATEMENTS,
+    m7_quality.STATEMENTS,
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from localq.database import Database
 from localq.library import Library, Model
+from localq.quality.cards import QualityCard, QualityCards
 from localq.services.library.locate import locate
 
 __all__ = ["ModelDetails", "TensorDetails", "show"]
@@ -31,13 +33,16 @@ class ModelDetails:
     metadata: Mapping[str, Any]
     tensors: tuple[TensorDetails, ...]
     sampling: Mapping[str, float] = field(default_factory=dict)
+    cards: tuple[QualityCard, ...] = ()
+    """What evaluations found, latest first."""
 
 
 def show(library: Library, model: str) -> ModelDetails:
     """Read the headers of the model that `model` names."""
     found = locate(library, model)
     if found.format.is_file:
-        return _gguf(found)
+        cards = QualityCards(Database(library.paths.database)).of(found.path)
+        return replace(_gguf(found), cards=cards)
     return _checkpoint(found)
 
 

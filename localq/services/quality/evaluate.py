@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localq.database import Database
 from localq.engine.client import Engine, LoadSettings
 from localq.engine.protocol import Scores
-from localq.errors import Cancelled, EngineError, UsageError
+from localq.errors import Cancelled, EngineError, LibraryError, StorageError, UsageError
 from localq.events import Emit, Note, Progress, Started, Unit
 from localq.formats.gguf import GGUFFile, read_gguf
 from localq.hardware.profile import HardwareProfile
@@ -20,6 +21,7 @@ from localq.messages import msg
 from localq.planning.budgets import host_and_devices
 from localq.planning.measurements import machine_name
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
+from localq.quality.cards import QualityCards, cards_of
 from localq.quality.results import EvaluatedModel, Evaluation
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
@@ -115,7 +117,7 @@ def evaluate(
     profile: HardwareProfile | None = None,
 ) -> Evaluation:
     """Perplexity of each model, and its divergence from the base, as llama-perplexity computes
-    them; nothing is written to the disk.
+    them. Each model gets a card in the library; no logits are written to the disk.
 
     The base and as many models as fit into memory read each chunk together, in rounds. Emits
     Progress in tokens. NotFoundError, UsageError (the text is too short, the vocabularies differ),
@@ -140,16 +142,26 @@ def evaluate(
             round_ = _Round(engine, request, [base, *together] if base else together, emit, cancel)
             build = round_.load()
             round_.read(text, f"{number}/{len(made)}" if len(made) > 1 else "")
-    return Evaluation(
-        models=tuple(_result(subject, base) for subject in everyone),
-        text=text.known_as,
-        n_ctx=request.n_ctx,
-        rounded=request.rounded,
-        seconds=time.monotonic() - began,
-        measured_at=measured_at,
-        engine=build,
-        machine=machine_name(machine),
-    )
+            found = Evaluation(
+                models=tuple(_result(subject, base) for subject in everyone if subject.chunks),
+                text=text.known_as,
+                n_ctx=request.n_ctx,
+                rounded=request.rounded,
+                seconds=time.monotonic() - began,
+                measured_at=measured_at,
+                engine=build,
+                machine=machine_name(machine),
+            )
+            _keep(library, found, emit)
+    return found
+
+
+def _keep(library: Library, found: Evaluation, emit: Emit) -> None:
+    """Keep what is known so far: what fails later takes nothing away."""
+    try:
+        QualityCards(Database(library.paths.database)).keep(cards_of(found))
+    except (LibraryError, StorageError) as error:  # what was measured is shown all the same
+        emit(Note(msg("the result was not kept: {error}", error=error), warning=True))
 
 
 @dataclass(slots=True)
