@@ -4,6 +4,7 @@
 
     localq.model_path("SmolLM2-135M-Instruct:Q4_0")   # for LangChain, llama-cpp-python, scripts
     localq.plan("SmolLM2-135M-Instruct:Q4_0").n_threads   # how it is best loaded on this machine
+    localq.evaluate("SmolLM2-135M-Instruct:Q4_0", text="text.txt").models[0].perplexity.value
     localq.Library().models()
 
     with localq.chat("SmolLM2-135M-Instruct:Q4_0") as chat:
@@ -20,11 +21,25 @@ from typing import TYPE_CHECKING, Any
 from localq.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from localq.library import Library, Model
     from localq.planning.offload_plan import OffloadPlan
+    from localq.quality.results import Evaluation
     from localq.services.chat.python_chat import Chat
+    from localq.services.quality.recommend import RecommendedMethod
 
-__all__ = ["Library", "Model", "__version__", "chat", "langchain_args", "model_path", "plan"]
+__all__ = [
+    "Library",
+    "Model",
+    "__version__",
+    "chat",
+    "evaluate",
+    "langchain_args",
+    "model_path",
+    "plan",
+    "recommend",
+]
 
 
 def model_path(name: str | None = None) -> str:
@@ -91,6 +106,63 @@ def langchain_args(name: str | None = None, *, n_ctx: int | None = None) -> dict
         planned = plan_model(library, name, PlanOptions(n_ctx=n_ctx))
     check_plan(planned)
     return langchain_arguments(planned.model.path, planned.plan)
+
+
+def evaluate(
+    *models: str,
+    text: Path | str | None = None,
+    against: str | None = None,
+    n_ctx: int = 512,
+    chunks: int | None = None,
+    until: float | None = None,
+) -> Evaluation:
+    """Perplexity of GGUF models, and with `against` their divergence from that one, as
+    llama-perplexity computes them and `localq eval` shows them.
+
+    `text` is a file to read (None: WikiText-2's test text), in chunks of `n_ctx` tokens, at most
+    `chunks` of them; `until` stops as soon as the standard error of every perplexity is at most
+    such a share of it. Raises a `localq.errors.LocalqError` that says what is wrong.
+    """
+    import threading
+    from pathlib import Path
+
+    from localq.events import ignore
+    from localq.library import Library
+    from localq.services.quality.evaluate import EvaluateRequest
+    from localq.services.quality.evaluate import evaluate as evaluate_models
+
+    request = EvaluateRequest(
+        models, None if text is None else Path(text), against, n_ctx, chunks, until
+    )
+    with Library() as library:
+        return evaluate_models(library, request, ignore, threading.Event())
+
+
+def recommend(
+    model: str | None = None,
+    *,
+    use: str = "personal",
+    priority: str = "quality",
+    hardware: str | None = None,
+) -> RecommendedMethod:
+    """How to quantize a model of the library (None: any) for this machine, or for `hardware`
+    ("cpu", "gpu", "hybrid"): what `localq recommend` shows.
+
+    `use` is "production", "research" or "personal", `priority` "quality", "speed" or "size";
+    ValueError for others.
+    """
+    import threading
+
+    from localq.library import Library
+    from localq.planning.method_choice import Hardware, Priority, Use
+    from localq.services.quality.recommend import RecommendRequest
+    from localq.services.quality.recommend import recommend as recommend_method
+
+    request = RecommendRequest(
+        model, Use(use), Priority(priority), Hardware(hardware) if hardware else None
+    )
+    with Library() as library:
+        return recommend_method(library, request, threading.Event())
 
 
 def __getattr__(name: str) -> object:

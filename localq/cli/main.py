@@ -54,6 +54,8 @@ _VERBS: Mapping[str, _Verb] = {
     "bench": _Verb("bench", "Measure how fast a model is on this machine."),
     "eval": _Verb("evaluate", "Measure how well models foretell a text: perplexity, divergence."),
     "compare": _Verb("compare", "Show models side by side: size, memory, speed and quality."),
+    "recommend": _Verb("recommend", "Say how to quantize for a machine and a use, and why."),
+    "advise": _Verb("advise", "What to do where a model disappoints, by what was measured."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
     "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),
     "alias": _Verb("alias", "Give a model another name."),
