@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_COMPARED = (msg("CHANGE"), msg("KL DIVERGENCE"), msg("SAME TOP"))
+
 
 @click.command(name="eval")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
@@ -69,13 +71,15 @@ def command(
     the very predictions of BASE. Files of logits are not needed: BASE and the others read each
     chunk together.
     """
-    from localq.services.quality.evaluate import EvaluateRequest, evaluate
+    from localq.services.jobs.jobs import recorded
+    from localq.services.jobs.kinds.evaluate import EvaluateKind
+    from localq.services.quality.evaluate import EvaluateRequest
     from localq.services.quality.wikitext import WIKITEXT2
 
     file = None if text == WIKITEXT2 else Path(text)
     request = EvaluateRequest(models, file, against, n_ctx, chunks, _share(until), rounded)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
-        found = evaluate(library, request, emit, cancel)
+        found = recorded(EvaluateKind(), library, request, emit, cancel)
     if as_json:
         output.json_document(found)
         return
@@ -109,14 +113,15 @@ def _show(found: Evaluation) -> None:
         msg("{machine}; {engine}", machine=found.machine, engine=found.engine),
     )
     output.line("")
+    compared = any(model.divergence for model in found.models)
     output.table(
-        (msg("MODEL"), msg("SIZE"), msg("PERPLEXITY"), *_compared_headings(found)),
+        (msg("MODEL"), msg("SIZE"), msg("PERPLEXITY"), *(_COMPARED if compared else ())),
         (
             (
                 model.model,
                 byte_size(model.size_bytes),
                 _pair(model.perplexity, 4),
-                *_compared(model),
+                *(_compared(model) if compared else ()),
             )
             for model in found.models
         ),
@@ -125,12 +130,6 @@ def _show(found: Evaluation) -> None:
         if model.divergence:
             output.line("")
             _details(model, model.divergence)
-
-
-def _compared_headings(found: Evaluation) -> Iterable[str]:
-    if any(model.divergence for model in found.models):
-        return (msg("CHANGE"), msg("KL DIVERGENCE"), msg("SAME TOP"))
-    return ()
 
 
 def _compared(model: EvaluatedModel) -> Iterable[str]:

@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
+from localq.cli.quality import quality_in_words
 from localq.display import byte_size, short_count
 from localq.library import Library
 from localq.messages import msg
@@ -91,6 +92,13 @@ def show(result: FitResult) -> None:
         output.line("ready-made:")
         for repo in result.related:
             output.line(msg("  {related}", related=_related(repo)))
+    if result.measured:
+        output.line("")
+        output.line(msg("measured:"))
+        for card in result.measured:
+            output.line(
+                msg("  {quant}: {quality}", quant=card.quant, quality=quality_in_words(card))
+            )
     for warning in result.warnings:
         output.warn(warning)
     output.narrate(msg("next: {command}", command=result.command))

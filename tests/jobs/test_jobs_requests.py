@@ -28,6 +28,7 @@ from localq.services.make.imatrix import ImatrixRequest
 from localq.services.make.quantize import QuantizeRequest
 from localq.services.pull.pull import PullRequest
 from localq.services.pull.stream import PullAsRequest
+from localq.services.quality.evaluate import EvaluateRequest
 
 PATH = Path("/data/x.gguf").absolute()
 REQUESTS: list[Request] = [
@@ -51,6 +52,7 @@ REQUESTS: list[Request] = [
     VerifyRequest(),
     BenchRequest("org/model:Q4_0", n_prompt=64, plan_options=PlanOptions(n_threads=2)),
     TuneRequest("org/model:Q4_0", budget=30.0),
+    EvaluateRequest(("org/model:Q4_0", "org/model:Q8_0"), PATH, "org/model:F16", 256, 9, 0.01),
 ]
 
 
@@ -104,12 +106,13 @@ def test_titles_are_short(home: Paths) -> None:
         "verify all models",
         "bench org/model:Q4_0",
         "tune org/model:Q4_0",
+        "eval org/model:Q4_0, org/model:Q8_0",
     ]
 
 
 def test_who_may_ask() -> None:
     asking = [kind_of(request).may_ask(request) for request in REQUESTS]
-    assert asking == [False, False, True, True] + 6 * [False]
+    assert asking == [False, False, True, True] + 7 * [False]
 
 
 def test_every_kind_is_among_these_requests() -> None:

@@ -313,5 +313,9 @@ def test_the_command_line(home: Paths, models: Path, capsys: pytest.CaptureFixtu
     assert "Q4_0.gguf against F16.gguf" in printed.out
     assert "KL DIVERGENCE" in printed.out
     assert "reading text.txt" in printed.err
+    assert main([*arguments, "--ctx", "64", "--chunks", "2"]) == 0
+    alone = capsys.readouterr().out
+    assert "Q4_0.gguf" in alone
+    assert "KL DIVERGENCE" not in alone
     assert main([*arguments, "--until", "soon"]) == 2
     assert "a number of percent" in capsys.readouterr().err

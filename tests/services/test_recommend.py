@@ -20,6 +20,7 @@ from localq.paths import Paths
 from localq.planning.method_choice import Hardware, Priority, Situation, Use, choose_method
 from localq.quality.cards import QualityCard, QualityCards
 from localq.quality.results import Estimate, EvaluatedText
+from localq.services.fit.fit import FitRequest, fit
 from localq.services.machine.plan import planning_profile
 from localq.services.make.quantize import QuantizeRequest, quantize
 from localq.services.quality.recommend import RecommendRequest, recommend
@@ -108,6 +109,8 @@ def test_what_was_measured_outweighs_the_rule(library: Library, bare: HardwarePr
     assert chosen(QUALITY) == "Q8_0"
     assert chosen(SIZE) == "Q4_0"
     assert chosen(SPEED) == "Q4_0", "no speed was measured: the fewest bytes"
+    seen = fit(library, FitRequest("demo/stories260K"), ignore, threading.Event(), profile=bare)
+    assert [card.quant for card in seen.measured] == ["Q8_0", "Q4_0"]
     made(library, QuantType.Q5_1, 1.004, 0.001)
     assert chosen(QUALITY) == "Q5_1", "the smallest of the lossless ones"
 

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from localq.database import Database
 from localq.engine.settings import KV_TYPES
 from localq.errors import UnsupportedError, UsageError
 from localq.events import Emit, Note
@@ -21,11 +22,13 @@ from localq.library import Library, Model
 from localq.library.names import looks_like_path
 from localq.messages import msg
 from localq.planning.fit_choice import Where
+from localq.quality.cards import QualityCard, QualityCards
 from localq.services.fit.rows import FitResult, FitRow, RelatedRepo, rows_and_advice
 from localq.services.fit.source import DescribedModel, FitKind, known_here, known_on_hub
 from localq.services.library.locate import locate
 from localq.services.machine.hardware import machine_profile
 from localq.services.pull.related_repositories import RelatedSizes, find_related, quant_sizes
+from localq.services.quality.family import family_of, files_of
 
 __all__ = [
     "FitKind",
@@ -82,9 +85,10 @@ def fit(
             known = known_here(meant, every=request.every)
         else:
             known, related = _on_hub(library, request, meant, beside, emit, cancel, policy)
-        return rows_and_advice(
+        result = rows_and_advice(
             known, machine.result(), related, n_ctx=request.n_ctx, type_kv=request.type_kv
         )
+        return replace(result, measured=_measured(library, meant))
 
 
 def parse_cache_type(text: str) -> TensorType:
@@ -97,6 +101,17 @@ def parse_cache_type(text: str) -> TensorType:
             hint=msg("choose one of: {known}", known=known),
         )
     return type_
+
+
+def _measured(library: Library, meant: Model | ModelSpec) -> tuple[QualityCard, ...]:
+    """What is known of the quality of the files that were made of the model, largest first."""
+    family = meant.repo if isinstance(meant, ModelSpec) else family_of(meant)
+    files = files_of(library, family)
+    if not files:
+        return ()
+    cards = QualityCards(Database(library.paths.database)).latest()
+    found = [cards[model.path] for model in files if model.path in cards]
+    return tuple(sorted(found, key=lambda card: -card.size_bytes))
 
 
 def _meant(library: Library, text: str) -> Model | ModelSpec:

@@ -14,6 +14,7 @@ from localq.planning.fit_choice import TypeCandidate, Where, recommend, smaller_
 from localq.planning.fit_shape import read_per_token
 from localq.planning.offload_plan import PlanOptions
 from localq.planning.plan import impossible
+from localq.quality.cards import QualityCard
 from localq.services.fit.offers import Offer
 from localq.services.fit.place import FitPlace, place
 from localq.services.fit.source import DescribedModel, FitKind
@@ -91,6 +92,8 @@ class FitResult:
     related: tuple[RelatedRepo, ...]
     command: str
     warnings: tuple[str, ...]
+    measured: tuple[QualityCard, ...] = ()
+    """What evaluations found of the model's files that are here."""
 
 
 def rows_and_advice(

@@ -12,6 +12,7 @@ from localq.messages import msg
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.kinds.bench import BenchKind
 from localq.services.jobs.kinds.convert import ConvertKind
+from localq.services.jobs.kinds.evaluate import EvaluateKind
 from localq.services.jobs.kinds.imatrix import ImatrixKind
 from localq.services.jobs.kinds.import_models import ImportKind
 from localq.services.jobs.kinds.pull import PullKind
@@ -35,6 +36,7 @@ KINDS: tuple[JobKind[Any, Any], ...] = (
     VerifyKind(),
     BenchKind(),
     TuneKind(),
+    EvaluateKind(),
 )
 
 
