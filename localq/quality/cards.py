@@ -85,7 +85,7 @@ class QualityCards:
 
     def of(self, path: Path) -> tuple[QualityCard, ...]:
         """Those of the file at `path`, latest first."""
-        return self._cards("WHERE path = ?", os.fspath(path.absolute()))
+        return self._cards("WHERE path = ?", os.fsencode(path.absolute()))
 
     def latest(self) -> dict[Path, QualityCard]:
         """The latest card of every file; those that say how far it is from another go first."""
@@ -133,13 +133,13 @@ def _card(model: EvaluatedModel, found: Evaluation) -> QualityCard:
 def _row(card: QualityCard) -> Mapping[str, object]:
     status = card.path.stat()
     return {
-        "path": os.fspath(card.path),
+        "path": os.fsencode(card.path),
         "file_bytes": status.st_size,
         "file_mtime_ns": status.st_mtime_ns,
-        "model": card.model,
+        "model": _utf8(card.model),
         "quant": card.quant,
         "size_bytes": card.size_bytes,
-        "text_name": card.text.name,
+        "text_name": _utf8(card.text.name),
         "text_sha256": card.text.sha256,
         "text_bytes": card.text.size_bytes,
         "n_ctx": card.n_ctx,
@@ -148,7 +148,7 @@ def _row(card: QualityCard) -> Mapping[str, object]:
         "whole_text": card.whole_text,
         "perplexity": card.perplexity.value,
         "perplexity_error": card.perplexity.error,
-        "base": card.base or "",
+        "base": _utf8(card.base or ""),
         **_pair("kld", card.kld),
         **_pair("same_top", card.same_top),
         **_pair("ratio", card.ratio),
@@ -156,6 +156,11 @@ def _row(card: QualityCard) -> Mapping[str, object]:
         "machine": card.machine,
         "measured_at": card.measured_at,
     }
+
+
+def _utf8(name: str) -> str:
+    """A file's name may be any bytes; the database's texts may not."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _pair(name: str, estimate: Estimate | None) -> Mapping[str, float | None]:
@@ -178,7 +183,7 @@ def _from_row(row: sqlite3.Row | tuple[Any, ...]) -> QualityCard | None:
         return None
     return QualityCard(
         model,
-        Path(path),
+        Path(os.fsdecode(path)),
         quant,
         size_bytes,
         EvaluatedText(text_name, text_sha256, text_bytes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_a_file_that_changed_has_no_cards(home: Paths, tmp_path: Path) -> None:
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert cards.of(file) == ()
     assert cards.latest() == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+def test_names_of_files_may_be_any_bytes(home: Paths, tmp_path: Path) -> None:
+    cards = QualityCards(Database(home.database))
+    file = tmp_path / os.fsdecode(b"caf\xe9.gguf")
+    file.write_bytes(b"model")
+    cards.keep([card(file, base="base")])
+    (found,) = cards.of(file)
+    assert (found.path, found.model) == (file, "caf\\udce9.gguf")
+    assert cards.latest() == {file: found}
 
 
 class Checked(HTMLParser):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from localq.cli.main import main
+from localq.database import Database
 from localq.errors import (
     Cancelled,
     EngineError,
@@ -29,6 +30,7 @@ from localq.formats.types import QuantType
 from localq.hardware.profile import HardwareProfile
 from localq.library import Library
 from localq.paths import Paths
+from localq.quality.cards import QualityCards
 from localq.quality.results import EvaluatedModel, Evaluation
 from localq.services.machine.plan import planning_profile
 from localq.services.quality.evaluate import EvaluateRequest, evaluate
@@ -252,6 +254,9 @@ def test_logits_that_are_no_numbers_name_their_model(job: Job, tmp_path: Path) -
     bad.write_bytes(data)
     job.refused(EngineError, r"bad\.gguf: its logits are not numbers", str(bad)[:-5])
     job.refused(EngineError, r"bad\.gguf: its logits are not numbers", str(bad)[:-5], against="F16")
+    job.refused(EngineError, r"bad\.gguf: its logits are not numbers", "Q8_0", str(bad)[:-5])
+    cards = QualityCards(Database(job.library.paths.database)).latest()
+    assert [path.name for path in cards] == ["Q8_0.gguf"], "what was found before is kept"
 
 
 def test_another_vocabulary_is_refused(job: Job, tmp_path: Path) -> None:

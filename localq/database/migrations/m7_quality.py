@@ -2,12 +2,13 @@
 
 __all__ = ["STATEMENTS"]
 
-# A card is of the file at `path` as it was: of that size, last changed then. `base` is "" where
-# there was none, and then nothing is known of the divergence. Times are seconds since 1970.
+# A card is of the file at `path` as it was: of that size, last changed then. The path is in the
+# system's own bytes, which need not be UTF-8. `base` is "" where there was none, and then nothing
+# is known of the divergence. Times are seconds since 1970.
 STATEMENTS: tuple[str, ...] = (
     """
     CREATE TABLE quality_cards (
-        path TEXT NOT NULL,
+        path BLOB NOT NULL,
         file_bytes INTEGER NOT NULL,
         file_mtime_ns INTEGER NOT NULL,
         model TEXT NOT NULL,
