@@ -157,7 +157,7 @@ def test_what_there_is_of_a_reply_stays(home: Paths) -> None:
         talk.cancel.set()
         return "And half"
 
-    talk = Talk(home, [dies, stopped, "never"])
+    talk = Talk(home, [dies, stopped, ""])
     with pytest.raises(EngineError):
         talk.send("Tell")
     assert talk.path == ["Tell", "Half of"]
