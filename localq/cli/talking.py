@@ -177,6 +177,7 @@ class Talking:
 
     def _do(self, command: str, rest: str) -> None:
         chat = self.chat
+        self._meter = ("", 0.0)
         match command:
             case "/quit":
                 raise _Left

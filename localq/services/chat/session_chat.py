@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localq.chat_format.reply import Event
 from localq.closing import Closing
-from localq.errors import UsageError
+from localq.errors import LocalqError, UsageError
 from localq.events import Emit, Note, ignore
 from localq.json_codec import fitting_fields, to_json
 from localq.library import Library
@@ -366,7 +367,9 @@ class SessionChat(SessionView, Closing):
     def _forget_if_empty(self, session: Session) -> None:
         """A session in which nothing was said after all."""
         if not len(self._tree):
-            self._store.remove(session.id)
+            with suppress(LocalqError):  # the reason why nothing was said matters more
+                if not self._store.session(session.id).message_count:
+                    self._store.remove(session.id)
             self._session, self._leaf = None, None
 
     def _left_out(self, path: Sequence[SessionMessage]) -> int:
