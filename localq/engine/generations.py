@@ -248,7 +248,7 @@ class Generations:
         """Add a token to the text; why it is the last, if it is."""
         if self._model.ends(choice.token):
             return "eos"
-        if piece := sequence.take(choice, self._model.piece):
+        if piece := sequence.take(choice, self._model):
             self._send(sequence.id, piece)
         if sequence.stops.found is not None:
             return "stop"

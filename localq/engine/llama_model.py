@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -184,12 +184,17 @@ class LlamaModel:
             raise LlamaError(f"a text of {len(data):,} bytes could not be tokenised")
         return list(buffer[:count])
 
-    def piece(self, token: int) -> bytes:
-        """The bytes a token adds to the text; none for control tokens."""
+    def named(self, texts: Iterable[str]) -> frozenset[int]:
+        """The tokens that these texts name, of those that are one token."""
+        found = [self._ids(text, False, True) for text in texts]
+        return frozenset(tokens[0] for tokens in found if len(tokens) == 1)
+
+    def piece(self, token: int, *, control: bool = False) -> bytes:
+        """The bytes a token adds to the text; none for control tokens, unless with `control`."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count = self.api.llama_token_to_piece(self.vocab, token, buffer, size, 0, False)
+            count = self.api.llama_token_to_piece(self.vocab, token, buffer, size, 0, control)
             if count >= 0:
                 return buffer.raw[:count]
             size = -count

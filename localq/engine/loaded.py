@@ -216,7 +216,15 @@ class Loaded:
         # Where memory cannot be cut back, wrong guesses could not be taken back.
         lookup = PromptLookup(prompt, n_draft) if n_draft and model.recall == "any" else None
         return Sequence(
-            id_, len(prompt), list(prompt), params, sampler, cancelled, stops, lookup=lookup
+            id_,
+            len(prompt),
+            list(prompt),
+            params,
+            sampler,
+            cancelled,
+            stops,
+            shown=model.named(params.markers),
+            lookup=lookup,
         )
 
     def _states(self) -> StateStore | None:

@@ -75,6 +75,8 @@ class SamplingParams:
     mirostat_eta: float = 0.1
     stop: tuple[str, ...] = ()
     """The text ends before the first of these, wherever in a token it begins."""
+    markers: tuple[str, ...] = ()
+    """Control tokens of these texts are part of the text; all others leave none."""
     logit_bias: tuple[LogitBias, ...] = ()
     ignore_eos: bool = False
     """Never choose a token that ends the text."""
@@ -99,7 +101,7 @@ class SamplingParams:
                         upper=upper,
                     )
                 )
-        for name in ("stop", "dry_sequence_breakers"):
+        for name in ("stop", "dry_sequence_breakers", "markers"):
             strings = getattr(self, name)
             if len(strings) > _MAX_STRINGS:
                 raise UsageError(

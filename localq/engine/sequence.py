@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from localq.engine.llama_model import LlamaModel
 from localq.engine.llama_sampler import Choice, TokenSampler
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import Generated, Piece, Stop, TokenLogprob
@@ -30,6 +30,8 @@ class Sequence:
     sampler: TokenSampler
     cancelled: threading.Event
     stops: StopStrings
+    shown: frozenset[int] = frozenset()
+    """Control tokens that are part of the text."""
     text: TextStream = field(default_factory=TextStream)
     lookup: PromptLookup | None = None
     """Guesses what comes next."""
@@ -62,8 +64,12 @@ class Sequence:
         """Whether it waits for nothing but its latest token to be read."""
         return self.prompt_read is not None and self.read == len(self.tokens) - 1
 
-    def take(self, choice: Choice, piece: Callable[[int], bytes]) -> Piece | None:
-        """Add a token, whose bytes `piece` gives; what there is to show of it."""
+    def take(self, choice: Choice, model: LlamaModel) -> Piece | None:
+        """Add a token; what there is to show of it."""
+
+        def piece(token: int) -> bytes:
+            return model.piece(token, control=token in self.shown)
+
         self.tokens.append(choice.token)
         data = piece(choice.token)
         text = self.stops.feed(self.text.feed(data))

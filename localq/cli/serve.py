@@ -1,0 +1,126 @@
+"""`localq serve [MODEL...]`"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localq.cli import output
+from localq.cli.interrupt import cancel_on_interrupt
+from localq.cli.plan_options import plan_options, plan_options_from
+from localq.cli.progress import ProgressDisplay
+from localq.errors import UsageError
+from localq.library import Library
+from localq.messages import msg
+
+if TYPE_CHECKING:
+    from localq.server.run import Listening
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=11435,
+    show_default=True,
+    help="Port to listen on; 0: any that is free.",
+)
+@click.option(
+    "--api-key",
+    envvar="LOCALQ_API_KEY",
+    metavar="KEY",
+    help="What clients have to send (or LOCALQ_API_KEY). Beyond this machine one is needed.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Requests that a model answers at the same time; they share its context.",
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(0, 100_000),
+    default=64,
+    show_default=True,
+    help="Requests that may wait for a model.",
+)
+@click.option("--keep", is_flag=True, help="Keep each MODEL loaded, used or not.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name this server goes by.")
+@click.option(
+    "--allow-origin", multiple=True, metavar="URL", help="A web page that may use it; *: any."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key (PEM).")
+@plan_options
+def command(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key: str | None,
+    parallel: int,
+    queue: int,
+    keep: bool,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    **options: Any,
+) -> None:
+    """Answer other programs over HTTP, as OpenAI's API does.
+
+    Every model of the library is there under its name, loaded when it is asked for. Each MODEL is
+    loaded at once, and the first answers requests that name none. Ctrl-C ends it, once what is
+    being answered is.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError(msg("--tls-cert and --tls-key belong together"))
+    try:
+        from localq.server.run import ServeRequest, serve
+        from localq.server.settings import Limits, ServerSettings
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            msg("{package} is not installed", package=error.name or "starlette"),
+            hint='pip install "localq[serve]"',
+        ) from None
+    request = ServeRequest(
+        models,
+        keep,
+        plan_options_from(**options),
+        ServerSettings(
+            host=host,
+            port=port,
+            api_key=api_key or None,
+            allow_hosts=allow_host,
+            allow_origins=allow_origin,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            limits=Limits(parallel=parallel, queue=queue),
+        ),
+    )
+    _log_to_stderr()
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        serve(library, request, emit, cancel, _announce)
+
+
+def _announce(listening: Listening) -> None:
+    output.narrate(msg("listening on {url} (OpenAI's API: {url}/v1)", url=listening.url))
+    if listening.generated_key:
+        output.narrate(msg("clients need this key: {key}", key=listening.generated_key))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("localq.server")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

@@ -1,0 +1,1 @@
+"""The server: what programs that speak to a model expect, over HTTP."""

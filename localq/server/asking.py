@@ -1,0 +1,64 @@
+"""From a request that is understood to its replies: its turn, its model, its thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from localq.server.context import ServerContext
+from localq.server.exchange import Exchange
+from localq.server.running import Running
+from localq.services.hosting.hosted import HostedModel
+from localq.services.serving.replying import Ended, Replied
+from localq.services.serving.served_models import ServedModel
+
+__all__ = ["Work", "ask", "replies"]
+
+Work = Callable[[HostedModel, threading.Event, Callable[[Replied], None]], None]
+"""What is asked of the model; in a thread of its own."""
+
+_LONG = 3600.0
+
+
+@asynccontextmanager
+async def ask(
+    context: ServerContext, exchange: Exchange, served: ServedModel, work: Work
+) -> AsyncIterator[Running[Replied]]:
+    """The work, once it is this request's turn; whatever of it still runs when the block is left
+    is cancelled."""
+    exchange.noted.model = served.id
+
+    def run(put: Callable[[Replied], None], cancel: threading.Event) -> None:
+        with context.models.acquire(served, cancel) as model:
+            work(model, cancel, put)
+
+    async with (
+        context.gates.enter(served.target),
+        Running(context.executor, run) as running,
+    ):
+        yield running
+
+
+async def replies(
+    context: ServerContext, exchange: Exchange, running: Running[Replied]
+) -> AsyncIterator[Replied]:
+    """What comes of it, counted."""
+    while (batch := await running.next(_LONG)) is not None:
+        for one in batch:
+            if isinstance(one, Ended):
+                _count(context, exchange, one)
+            yield one
+
+
+def _count(context: ServerContext, exchange: Exchange, ended: Ended) -> None:
+    done, noted, metrics = ended.generation, exchange.noted, context.metrics
+    noted.prompt_tokens += done.prompt_tokens
+    noted.reused_tokens += done.reused_tokens
+    noted.generated_tokens += done.generated_tokens
+    metrics.requests_total += 1
+    metrics.prompt_tokens_total += done.prompt_tokens
+    metrics.prompt_tokens_read_total += done.prompt_tokens - done.reused_tokens
+    metrics.prompt_seconds_total += done.prompt_seconds
+    metrics.tokens_predicted_total += done.generated_tokens
+    metrics.tokens_predicted_seconds_total += done.generate_seconds

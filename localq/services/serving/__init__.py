@@ -1,0 +1,1 @@
+"""Answering requests for others: which models there are, and what a request makes of them."""
