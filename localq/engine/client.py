@@ -13,6 +13,7 @@ from localq.engine.embedding_requests import Embed, Embedded, Pooling, Rank, Ran
 from localq.engine.embedding_result import EmbeddedText, Embedding, Input, VectorCollector, batches
 from localq.engine.process import EngineProcess, Gone
 from localq.engine.protocol import (
+    Detokenize,
     Done,
     Failed,
     Generate,
@@ -34,6 +35,7 @@ from localq.engine.protocol import (
     Score,
     Scores,
     Stop,
+    Text,
     Tokenize,
     TokenLogprob,
     Tokens,
@@ -259,6 +261,10 @@ class Engine:
         `parse_special` reads "<|im_end|>" and its like as the tokens they name."""
         reply = self._ask(Tokenize(text, add_special, parse_special), Tokens, "tokenising")
         return list(reply.tokens)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, those that control by their names; what is no UTF-8 is replaced."""
+        return self._ask(Detokenize(tuple(tokens)), Text, msg("reading tokens")).text
 
     def logits(self, tokens: Sequence[int], output: Path) -> None:
         """Write the logits after each token to `output`: little-endian float32, one row of

@@ -22,6 +22,7 @@ from localq.engine.measuring import measure
 from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import (
+    Detokenize,
     Done,
     Embed,
     Failed,
@@ -36,6 +37,7 @@ from localq.engine.protocol import (
     SaveActivations,
     SaveStates,
     Score,
+    Text,
     Tokenize,
     Tokens,
 )
@@ -173,6 +175,11 @@ class Loaded:
             request.text, add_special=request.add_special, parse_special=request.parse_special
         )
         return Tokens(tuple(tokens))
+
+    def detokenize(self, request: Detokenize) -> Text:
+        self.model.check_tokens(request.tokens)
+        pieces = (self.model.piece(token, control=True) for token in request.tokens)
+        return Text(b"".join(pieces).decode("utf-8", "replace"))
 
     @property
     def _generating(self) -> Generations:

@@ -6,9 +6,9 @@ are embedded, then exactly one of the other replies. `failed` with id null answe
 no readable id.
 
 Any number of `generate`, `embed` and `rank` requests are done at the same time, and `tokenize`,
-`measure_memory` and `cancel` beside them; the other requests wait until those before them are done,
-and those after them wait for them. `load` names the version of all this, and is refused where the
-two differ.
+`detokenize`, `measure_memory` and `cancel` beside them; the other requests wait until those before
+them are done, and those after them wait for them. `load` names the version of all this, and is
+refused where the two differ.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = [
     "PROTOCOL",
     "BufferMemory",
     "Cancel",
+    "Detokenize",
     "Done",
     "Embed",
     "Embedded",
@@ -64,6 +65,7 @@ __all__ = [
     "Shutdown",
     "Stop",
     "TokenLogprob",
+    "Text",
     "Tokenize",
     "Tokens",
     "Vectors",
@@ -75,7 +77,7 @@ __all__ = [
 MAX_LINE = 64 << 20
 """Bytes in a line, its newline included; a longer one is refused."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of what this module describes."""
 
 Stop: TypeAlias = Literal["eos", "length", "context", "cancelled", "stop"]
@@ -133,6 +135,13 @@ class Tokenize:
     text: str
     add_special: bool = True
     parse_special: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenize:
+    """The text of tokens, control tokens by their names."""
+
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +267,11 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     pass
 
@@ -278,6 +292,7 @@ Request: TypeAlias = (
     | Embed
     | Rank
     | Tokenize
+    | Detokenize
     | Logits
     | Observe
     | SaveActivations
@@ -299,6 +314,7 @@ Reply: TypeAlias = (
     | Measured
     | Scores
     | Tokens
+    | Text
     | ResidentMemory
     | Done
     | Failed
@@ -311,6 +327,7 @@ _REQUESTS: Mapping[str, type[Any]] = {
     "embed": Embed,
     "rank": Rank,
     "tokenize": Tokenize,
+    "detokenize": Detokenize,
     "logits": Logits,
     "observe": Observe,
     "save_activations": SaveActivations,
@@ -331,6 +348,7 @@ _REPLIES: Mapping[str, type[Any]] = {
     "measured": Measured,
     "tokens": Tokens,
     "scores": Scores,
+    "text": Text,
     "resident": ResidentMemory,
     "done": Done,
     "failed": Failed,

@@ -30,6 +30,7 @@ from localq.engine.protocol import (
     MAX_LINE,
     PROTOCOL,
     Cancel,
+    Detokenize,
     Done,
     Embed,
     Failed,
@@ -206,11 +207,13 @@ class Worker:
         match request:
             case MeasureMemory():
                 return resident_memory()
-            case Tokenize() | Generate() | Embed() | Rank():
+            case Tokenize() | Detokenize() | Generate() | Embed() | Rank():
                 if self._loaded is None:
                     return Failed("no model is loaded")
                 if isinstance(request, Tokenize):
                     return self._loaded.tokenize(request)
+                if isinstance(request, Detokenize):
+                    return self._loaded.detokenize(request)
                 prepared: _Together | Failed
                 if isinstance(request, Generate):
                     prepared = self._loaded.prepare(id_, request, cancelled)

@@ -9,15 +9,26 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from localq.messages import msg
+from localq.server.anthropic.messages import count_tokens, messages
+from localq.server.anthropic.messages import error_form as anthropic_error
 from localq.server.context import ServerContext
 from localq.server.endpoint import Endpoint, ErrorForm
 from localq.server.exchange import Exchange, Handler
 from localq.server.failure import RequestError
 from localq.server.guard import Guard
+from localq.server.llama_server.infill import infill
+from localq.server.llama_server.rerank import rerank
+from localq.server.llama_server.state import metrics, props, slots
+from localq.server.llama_server.tokens import apply_template, detokenize, tokenize
+from localq.server.ollama import models as ollama
+from localq.server.ollama.talk import chat, generate
+from localq.server.ollama.talk import error_form as ollama_error
 from localq.server.openai import form as openai
 from localq.server.openai.chat import chat_completions
 from localq.server.openai.completions import completions
+from localq.server.openai.embeddings import embeddings
 from localq.server.openai.models import list_models, one_model
+from localq.server.openai.responses import responses
 
 __all__ = ["make_app"]
 
@@ -39,11 +50,36 @@ def make_app(context: ServerContext) -> ASGIApp:
         route("/v1/chat/completions", "POST", chat_completions),
         route("/v1/completions", "POST", completions),
     ]
+    routes += [
+        route("/v1/responses", "POST", responses),
+        route("/v1/messages", "POST", messages, anthropic_error),
+        route("/v1/messages/count_tokens", "POST", count_tokens, anthropic_error),
+        route("/api/version", "GET", ollama.version, ollama_error),
+        route("/api/tags", "GET", ollama.tags, ollama_error),
+        route("/api/ps", "GET", ollama.ps, ollama_error),
+        route("/api/show", "POST", ollama.show, ollama_error),
+        route("/api/embed", "POST", ollama.embed, ollama_error),
+        route("/api/chat", "POST", chat, ollama_error),
+        route("/api/generate", "POST", generate, ollama_error),
+        route("/v1/embeddings", "POST", embeddings),
+        route("/v1/rerank", "POST", rerank),
+        route("/tokenize", "POST", tokenize),
+        route("/detokenize", "POST", detokenize),
+        route("/apply-template", "POST", apply_template),
+        route("/infill", "POST", infill),
+        route("/props", "GET", props),
+        route("/slots", "GET", slots),
+        route("/metrics", "GET", metrics),
+    ]
     routes += [  # for clients whose base address has no /v1
         route(path, "POST", make)
         for path, make in (
             ("/chat/completions", chat_completions),
             ("/completions", completions),
+            ("/embeddings", embeddings),
+            ("/rerank", rerank),
+            ("/reranking", rerank),
+            ("/v1/reranking", rerank),
         )
     ]
     application = Starlette(routes=routes)

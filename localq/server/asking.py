@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange
@@ -13,10 +14,12 @@ from localq.services.hosting.hosted import HostedModel
 from localq.services.serving.replying import Ended, Replied
 from localq.services.serving.served_models import ServedModel
 
-__all__ = ["Work", "ask", "replies"]
+__all__ = ["Work", "ask", "compute", "replies"]
 
 Work = Callable[[HostedModel, threading.Event, Callable[[Replied], None]], None]
 """What is asked of the model; in a thread of its own."""
+
+R = TypeVar("R")
 
 _LONG = 3600.0
 
@@ -38,6 +41,29 @@ async def ask(
         Running(context.executor, run) as running,
     ):
         yield running
+
+
+async def compute(
+    context: ServerContext,
+    exchange: Exchange,
+    served: ServedModel,
+    work: Callable[[HostedModel, threading.Event], R],
+) -> R:
+    """What `work` gives, once it is this request's turn; the model need not write text."""
+    exchange.noted.model = served.id
+
+    def run(put: Callable[[R], None], cancel: threading.Event) -> None:
+        with context.models.acquire(served, cancel, any_kind=True) as model:
+            put(work(model, cancel))
+
+    async with (
+        context.gates.enter(served.target),
+        Running(context.executor, run) as running,
+    ):
+        found: list[R] = []
+        while (batch := await running.next(_LONG)) is not None:
+            found += batch
+        return found[0]
 
 
 async def replies(

@@ -117,8 +117,7 @@ class Exchange:
         self, document: object, status: int = 200, headers: Headers | None = None
     ) -> None:
         """Answer with a JSON document."""
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        # "replace": a token may be half of a character
+        text = _to_json(document)
         await self.reply_bytes(text.encode("utf-8", "replace"), "application/json", status, headers)
 
     async def reply_bytes(
@@ -147,12 +146,12 @@ class Exchange:
 
     async def send_event(self, document: object, name: str | None = None) -> None:
         """A server-sent event."""
-        data = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        data = _to_json(document)
         await self.send_text(f"event: {name}\ndata: {data}\n\n" if name else f"data: {data}\n\n")
 
     async def send_line(self, document: object) -> None:
         """A line of JSON."""
-        await self.send_text(json.dumps(document, ensure_ascii=False) + "\n")
+        await self.send_text(_to_json(document) + "\n")
 
     @asynccontextmanager
     async def patience(
@@ -197,6 +196,10 @@ class Exchange:
                 await self._send(message)
         except (TimeoutError, OSError):
             raise ClientGone from None
+
+
+def _to_json(document: object) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _too_large(limits: Limits) -> RequestError:

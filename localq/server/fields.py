@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from localq.messages import msg
 from localq.server.failure import RequestError
 
 __all__ = ["Fields", "parse_json"]
+
+S = TypeVar("S", bound=str)
 
 _MAX_DEPTH = 100
 _MAX_NUMBER = 1e300
@@ -54,11 +56,15 @@ class Fields:
             self.refuse(name, f"at most {most:,} characters long")
         return value
 
-    def choice(self, name: str, allowed: Sequence[str]) -> str | None:
+    def choice(self, name: str, allowed: Sequence[S]) -> S | None:
+        """One of the allowed strings."""
         value = self.text(name)
-        if value is not None and value not in allowed:
+        if value is None:
+            return None
+        found = next((one for one in allowed if one == value), None)
+        if found is None:
             self.refuse(name, f"one of {', '.join(allowed)}")
-        return value
+        return found
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self.values.get(name)

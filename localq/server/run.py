@@ -57,7 +57,7 @@ def open_app(
     ):
         models = ServedModels(library, pool, request.models, plan_options=request.plan_options)
         for served in models.named:
-            with models.acquire(served, cancel, emit):
+            with models.acquire(served, cancel, emit, any_kind=True):
                 if request.keep:
                     models.pin(served)
         yield make_app(ServerContext(models, settings, executor, Gates(settings.limits)))

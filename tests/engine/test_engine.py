@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import localq
 from localq.engine.client import Engine, LoadSettings, SamplingParams
+from localq.engine.sampling import LogitBias
 from localq.errors import Cancelled, EngineError, StorageError
 from localq.events import ignore
 from localq.formats.types import QuantType
@@ -268,6 +270,21 @@ def test_tokens_of_a_text(engine: Engine) -> None:
     assert engine.tokenize("</s>", add_special=False) == [2]
     assert len(engine.tokenize("</s>", add_special=False, parse_special=False)) > 1
     assert engine.tokenize("你好 \ud800 \0", add_special=False)
+
+
+def test_text_of_tokens(engine: Engine) -> None:
+    tokens = engine.tokenize("Once 你好")
+    assert engine.detokenize(tokens) == "<s> Once 你好"
+    assert engine.detokenize(()) == ""
+    with pytest.raises(EngineError, match="invalid token 99999"):
+        engine.detokenize([99999])
+
+
+def test_control_tokens_are_text_where_they_are_asked_for(engine: Engine) -> None:
+    again = SamplingParams(max_tokens=2, temperature=0, logit_bias=(LogitBias(1, 1000.0),))
+    assert engine.generate(ONCE, again, on_text=unheard).text == ""
+    shown = replace(again, markers=("<s>", "no token"))
+    assert engine.generate(ONCE, shown, on_text=unheard).text == "<s><s>"
 
 
 @pytest.mark.parametrize("n_batch", [7, 512])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from localq.engine.memory_report import BufferMemory
 from localq.engine.protocol import (
     Cancel,
+    Detokenize,
     Done,
     Embed,
     Embedded,
@@ -38,6 +39,7 @@ from localq.engine.protocol import (
     Score,
     Scores,
     Shutdown,
+    Text,
     Tokenize,
     Tokens,
     Vectors,
@@ -60,6 +62,7 @@ REQUESTS: list[Request] = [
     Embed(("a", (1, 2), ""), pooling="none", normalize=False, dimensions=3, truncate=True),
     Rank("?", ("a", "\ud800")),
     Tokenize("", add_special=False),
+    Detokenize((1, 2)),
     Logits((1,), Path("out")),
     Cancel(7),
     LoadBeside(LoadSettings(Path("b"), n_ctx=64)),
@@ -79,6 +82,7 @@ REPLIES: list[Reply] = [
     Tokens((1, 2)),
     Tokens(()),
     Scores((ModelScores((0.5, 1.0)), ModelScores((0.5,), (0.0,), (1,)))),
+    Text("a\u00e9"),
     Done(),
     Failed("no", hint=None, kind="storage"),
 ]

@@ -34,6 +34,8 @@ class Server:
     port: int
     paths: Paths
     app: Any
+    file: Path
+    """Of its first model."""
 
     @property
     def url(self) -> str:
@@ -98,7 +100,7 @@ def serving(
         )
         thread.start()
         try:
-            yield Server(listener.getsockname()[1], paths, app)
+            yield Server(listener.getsockname()[1], paths, app, Path(*models[:1]))
         finally:
             server.should_exit = True
             thread.join()

@@ -120,3 +120,65 @@ def test_litellm(server: Server) -> None:
     assert litellm.completion(**settings).choices[0].message.content == STORY
     parts = litellm.completion(stream=True, **settings)
     assert "".join(part.choices[0].delta.content or "" for part in parts) == STORY
+
+
+def test_openai_embeddings_and_responses(server: Server) -> None:
+    openai = client("openai")
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as api:
+        found = api.embeddings.create(model=MODEL, input=["a cat", "a dog"])
+        assert [len(one.embedding) for one in found.data] == [64, 64]
+        settings: Any = {"model": MODEL, "temperature": 0, "max_output_tokens": 12}
+        answer = api.responses.create(input="Once upon a time", **settings)
+        assert answer.output_text == STORY
+        with api.responses.stream(input="Once upon a time", **settings) as stream:
+            said = [one.delta for one in stream if one.type == "response.output_text.delta"]
+        assert "".join(said) == STORY
+
+
+@pytest.mark.slow  # to import
+def test_anthropic(server: Server) -> None:
+    anthropic = client("anthropic")
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as api:
+        settings: Any = {"model": MODEL, "max_tokens": 12, "messages": SAY}
+        settings["extra_body"] = {"temperature": 0}
+        assert api.messages.create(**settings).content[0].text == STORY
+        with api.messages.stream(**settings) as stream:
+            assert "".join(stream.text_stream) == STORY
+            assert stream.get_final_message().usage.output_tokens == 12
+        settings["max_tokens"] = 100
+        tool = {"name": "paint", "input_schema": PAINT["parameters"]}
+        made = api.messages.create(tools=[tool], tool_choice={"type": "any"}, **settings)
+        assert made.stop_reason == "tool_use"
+        assert made.content[0].input["colour"] in ("red", "blue")
+        del settings["max_tokens"], settings["extra_body"]
+        assert api.messages.count_tokens(**settings).input_tokens == 5
+        with pytest.raises(anthropic.NotFoundError):
+            api.messages.create(model="claude-x", max_tokens=1, messages=SAY)
+
+
+def test_ollama(server: Server) -> None:
+    ollama = client("ollama")
+    api = ollama.Client(host=server.url)
+    options = {"temperature": 0, "num_predict": 12}
+    assert api.chat(MODEL, SAY, options=options).message.content == STORY
+    parts = api.chat(MODEL, SAY, options=options, stream=True)
+    assert "".join(part.message.content for part in parts) == STORY
+    assert api.generate(MODEL, "Once upon a time", options=options).response == STORY
+    assert len(api.embed(MODEL, "a cat").embeddings[0]) == 64
+    assert [one.model for one in api.list().models] == [MODEL]
+    assert api.show(MODEL).details.format == "gguf"
+    assert api.ps().models[0].context_length == 512
+    with pytest.raises(ollama.ResponseError, match="there is no model"):
+        api.chat("llama3", SAY)
+
+
+@pytest.mark.slow  # to import
+def test_langchain_ollama_and_embeddings(server: Server) -> None:
+    module = client("langchain_ollama")
+    chat = module.ChatOllama(base_url=server.url, model=MODEL, temperature=0, num_predict=12)
+    assert chat.invoke("Once upon a time").content == STORY
+    assert "".join(part.content for part in chat.stream("Once upon a time")) == STORY
+    embeddings = client("langchain_openai").OpenAIEmbeddings(
+        base_url=f"{server.url}/v1", api_key="none", model=MODEL, check_embedding_ctx_length=False
+    )
+    assert len(embeddings.embed_query("a cat")) == 64

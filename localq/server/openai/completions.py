@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from localq.chat.reply import ContentText
 from localq.engine.client import Generation
@@ -21,11 +21,12 @@ from localq.server.openai.form import finish_reason, new_id, text_logprobs, usag
 from localq.server.openai.sampling import MAX_REPLIES, read_response_format, read_sampling
 from localq.server.running import Running
 from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied, Step, continue_texts
+from localq.services.serving.fill_in import FillIn
+from localq.services.serving.replying import Ended, Replied, Step, TextPrompt, continue_texts
 
 __all__ = ["Prompt", "completions", "read_inputs"]
 
-Prompt = str | list[int]
+Prompt: TypeAlias = str | list[int]
 
 _MAX_PROMPTS = 64
 _MAX_TOKENS = 1 << 24
@@ -37,7 +38,7 @@ _DEFAULT_TOKENS = 16
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
     model: str | None
-    prompts: Sequence[Prompt]
+    prompts: Sequence[TextPrompt]
     sampling: Mapping[str, Any]
     count: int
     echo: bool
@@ -108,8 +109,6 @@ def _read(fields: Fields) -> CompletionRequest:
         fields.refuse("n", f"so that there are at most {_MAX_PROMPTS} replies")
     if (fields.whole("best_of", 1, 128) or count) > count:
         raise _unsupported("best_of")
-    if fields.text("suffix"):
-        raise _unsupported("suffix")
     sampling = read_sampling(fields, max_tokens=("max_tokens",))
     if sampling["max_tokens"] is None:
         sampling["max_tokens"] = _DEFAULT_TOKENS
@@ -120,9 +119,10 @@ def _read(fields: Fields) -> CompletionRequest:
     if echo and (sampling["logprobs"] is not None or not all(isinstance(p, str) for p in prompts)):
         raise _unsupported("echo")
     options = fields.object("stream_options")
+    suffix = fields.text("suffix")
     return CompletionRequest(
         fields.text("model"),
-        prompts,
+        [FillIn(p, suffix) if suffix and isinstance(p, str) else p for p in prompts],
         sampling,
         count,
         echo,

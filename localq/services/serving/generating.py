@@ -14,7 +14,7 @@ from localq.errors import UsageError
 from localq.messages import msg
 from localq.services.hosting.hosted import HostedModel
 
-__all__ = ["ContextExceeded", "Said", "generate_within", "sampling_within"]
+__all__ = ["ContextExceeded", "Said", "check_tokens", "generate_within", "sampling_within"]
 
 Said = tuple[str, tuple[TokenLogprob, ...]]
 """More text, and what is known of tokens; one may lag behind the other."""
@@ -44,6 +44,19 @@ def sampling_within(
     return sampling_for(
         model.metadata, {**given, "max_tokens": room if most is None else min(most, room)}
     )
+
+
+def check_tokens(model: HostedModel, tokens: Sequence[int]) -> None:
+    """UsageError for a token that the model's vocabulary does not have."""
+    n_vocab = model.loaded.n_vocab
+    if wrong := [token for token in tokens if not 0 <= token < n_vocab]:
+        raise UsageError(
+            msg(
+                "there is no token {token}: the vocabulary has {n_vocab:,}",
+                token=wrong[0],
+                n_vocab=n_vocab,
+            )
+        )
 
 
 def generate_within(

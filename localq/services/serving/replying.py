@@ -15,10 +15,11 @@ from localq.engine.protocol import TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.services.hosting.hosted import HostedModel
 from localq.services.serving.chat_prompt import ChatInput, ChatTemplates
+from localq.services.serving.fill_in import FillIn, fill_in_tokens
 from localq.services.serving.forced_call import ForcedCall
-from localq.services.serving.generating import Said, generate_within, sampling_within
+from localq.services.serving.generating import Said, check_tokens, generate_within, sampling_within
 
-__all__ = ["Ended", "Replied", "Step", "continue_texts", "reply_to_chat"]
+__all__ = ["Ended", "Replied", "Step", "TextPrompt", "continue_texts", "reply_to_chat"]
 
 _MAX_SEED = 2**32 - 1
 
@@ -42,6 +43,8 @@ class Ended:
 
 
 Replied: TypeAlias = Step | Ended
+TextPrompt: TypeAlias = str | Sequence[int] | FillIn
+"""A text, tokens as they are, or what stands around a text."""
 _Put: TypeAlias = Callable[[Replied], None]
 
 
@@ -84,16 +87,16 @@ def reply_to_chat(
 
 def continue_texts(
     model: HostedModel,
-    prompts: Sequence[str | Sequence[int]],
+    prompts: Sequence[TextPrompt],
     given: Mapping[str, Any],
     *,
     count: int = 1,
     cancel: threading.Event,
     put: _Put,
 ) -> None:
-    """Let the model go on `count` times with each of the prompts, texts or tokens; the replies to
-    the first come first. Errors as `reply_to_chat`."""
-    read = [model.tokenize(one) if isinstance(one, str) else list(one) for one in prompts]
+    """Let the model go on `count` times with each of the prompts; the replies to the first come
+    first. Errors as `reply_to_chat`."""
+    read = [_tokens(model, one) for one in prompts]
     settings = [sampling_within(model, tokens, given) for tokens in read]
 
     def one(index: int, sampling: SamplingParams) -> None:
@@ -114,6 +117,16 @@ def continue_texts(
             for i in range(len(prompts) * count)
         ]
     )
+
+
+def _tokens(model: HostedModel, prompt: TextPrompt) -> list[int]:
+    match prompt:
+        case str():
+            return model.tokenize(prompt)
+        case FillIn():
+            return fill_in_tokens(model, prompt)
+    check_tokens(model, prompt)
+    return list(prompt)
 
 
 def _each(one: Callable[[int, SamplingParams], None], sampling: SamplingParams, count: int) -> None:

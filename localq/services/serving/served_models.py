@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from localq.errors import LibraryError, NotFoundError
+from localq.engine.settings import Purpose
+from localq.errors import LibraryError, NotFoundError, UnsupportedError
 from localq.events import Emit, ignore
 from localq.library import Library, Model
 from localq.library.names import looks_like_path
@@ -90,12 +91,25 @@ class ServedModels:
 
     @contextmanager
     def acquire(
-        self, served: ServedModel, cancel: threading.Event, emit: Emit = ignore
+        self,
+        served: ServedModel,
+        cancel: threading.Event,
+        emit: Emit = ignore,
+        *,
+        any_kind: bool = False,
     ) -> Iterator[HostedModel]:
-        """The model, loaded, for the time of the block. Errors as `ModelPool.acquire`."""
+        """The model, loaded, for the time of the block; with `any_kind` also one that writes no
+        text. Errors as `ModelPool.acquire`."""
+        purpose: Purpose = "text"
+        if any_kind:
+            try:
+                self._pool.prepare(served.target, self._plan_options, cancel=cancel)
+            except UnsupportedError:
+                purpose = "vectors"
         with self._pool.acquire(
             served.target,
             self._plan_options,
+            purpose=purpose,
             cancel=cancel,
             emit=emit,
             wait_seconds=self._wait_seconds,
