@@ -87,8 +87,8 @@ def test_a_conversation_with_tools_is_read(server: Server) -> None:
         "tool_use_id": "toolu_1",
         "content": [{"type": "text", "text": "ok"}],
     }
-    turns = [
-        *ONCE["messages"],
+    turns: list[Any] = [
+        {"role": "user", "content": "Once upon a time"},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, use]},
         {"role": "user", "content": [result, {"type": "text", "text": "And"}]},
     ]

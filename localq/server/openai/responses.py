@@ -138,7 +138,7 @@ class _Writer:
                 await self._open({"id": id_, "type": "reasoning", "summary": [], "content": []})
         self._text += text
         name = "output_text" if kind == "message" else "reasoning_text"
-        extra = {"logprobs": []} if kind == "message" else {}
+        extra: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
         await self._send(
             f"response.{name}.delta", **self._place, content_index=0, delta=text, **extra
         )
