@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localq.chat.message import ChatMessage, Role, ToolCall
+from localq.chat_format.message import ChatMessage, Role, ToolCall
 from localq.messages import msg
 from localq.server.failure import RequestError
 from localq.server.fields import Fields

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from localq.chat.reply import ContentText
+from localq.chat_format.reply import ContentText
 from localq.server.asking import ask, replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 from urllib.parse import parse_qs
 
-from localq.chat.choose_template import own_templates, special_token
+from localq.chat_format.choose_template import own_templates, special_token
 from localq.server.asking import compute
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler

@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from localq.chat.choose_template import own_templates
+from localq.chat_format.choose_template import own_templates
 from localq.display import short_count
 from localq.engine.embedding_requests import MAX_TEXTS
 from localq.engine.embedding_result import Embedding

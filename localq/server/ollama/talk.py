@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from localq.chat.message import ChatMessage, ToolCall
-from localq.chat.reply import CallMade, ContentText, Event, ReasoningText
+from localq.chat_format.message import ChatMessage, ToolCall
+from localq.chat_format.reply import CallMade, ContentText, Event, ReasoningText
 from localq.server.asking import ask, replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from localq.chat.reply import CallMade, ContentText, ReasoningText
+from localq.chat_format.reply import CallMade, ContentText, ReasoningText
 from localq.engine.client import Generation
 from localq.engine.protocol import TokenLogprob
 from localq.server.asking import ask, replies

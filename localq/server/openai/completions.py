@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from localq.chat.reply import ContentText
+from localq.chat_format.reply import ContentText
 from localq.engine.client import Generation
 from localq.engine.protocol import TokenLogprob
 from localq.messages import msg

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from localq.chat.message import ToolCall
+from localq.chat_format.message import ToolCall
 from localq.engine.client import Generation
 from localq.engine.protocol import Stop, TokenLogprob
 from localq.server.failure import Failure

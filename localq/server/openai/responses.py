@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from localq.chat.message import ToolCall
-from localq.chat.reply import CallMade, ContentText, ReasoningText
+from localq.chat_format.message import ToolCall
+from localq.chat_format.reply import CallMade, ContentText, ReasoningText
 from localq.engine.client import Generation
 from localq.server.asking import ask, replies
 from localq.server.context import ServerContext

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localq.chat.choose_template import choose_template, own_templates, special_token
-from localq.chat.message import ChatMessage
-from localq.chat.prompt import join_text
-from localq.chat.reply import PLAIN, ReplyFormat, ReplyParser, reply_format
-from localq.chat.template import ChatTemplate
-from localq.chat.thinking import ThinkingControl, thinking_control
+from localq.chat_format.choose_template import choose_template, own_templates, special_token
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.prompt import join_text
+from localq.chat_format.reply import PLAIN, ReplyFormat, ReplyParser, reply_format
+from localq.chat_format.template import ChatTemplate
+from localq.chat_format.thinking import ThinkingControl, thinking_control
 from localq.services.hosting.hosted import HostedModel
 
 __all__ = ["ChatInput", "ChatPrompt", "ChatTemplates"]

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localq.chat.message import ChatMessage, ToolCall
-from localq.chat.reply import CallMade, Event
+from localq.chat_format.message import ChatMessage, ToolCall
+from localq.chat_format.reply import CallMade, Event
 
 __all__ = ["CallParser", "ForcedCall"]
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from localq.chat.message import ChatMessage
-from localq.chat.reply import ContentText, Event
+from localq.chat_format.message import ChatMessage
+from localq.chat_format.reply import ContentText, Event
 from localq.engine.client import Generation
 from localq.engine.protocol import TokenLogprob
 from localq.engine.sampling import SamplingParams
