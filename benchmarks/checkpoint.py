@@ -69,7 +69,7 @@ def make_imatrix(checkpoint: Path, path: Path) -> Path:
         widths |= {f"blk.{i}.{name}.weight": _HIDDEN for name in _OF_HIDDEN}
         widths[f"blk.{i}.ffn_down.weight"] = _INTERMEDIATE
     sums = {
-        name: (np.exp(2 * random.standard_normal(width, np.float32)), np.ones(1, np.float32))
+        name: (np.exp(2 * random.standard_normal(width, np.float32)), np.ones(1, np.int64))
         for name, width in widths.items()
     }
     write_imatrix(path, sums, datasets=["random"], chunk_count=1, chunk_size=512)
