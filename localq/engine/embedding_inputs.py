@@ -51,6 +51,10 @@ class EmbeddingInputs:
                 hint="localq rerank, or name a pooling",
                 kind="unsupported",
             )
+        for number, one in enumerate(request.inputs):
+            least = model.least_tokens(one) if isinstance(one, str) else 0
+            if least > self.limit and not request.truncate:
+                return self._too_long(number, f"at least {least:,}")
         texts = [self._tokens(one) for one in request.inputs]
         if problem := self._fit(texts, truncate=request.truncate):
             return problem
@@ -134,13 +138,15 @@ class EmbeddingInputs:
             if len(tokens) > self.limit and truncate:
                 del tokens[self.limit - 1 : -1]  # the token that ends a text stays
             if len(tokens) > self.limit:
-                return Failed(
-                    f"text {number + 1} is {len(tokens):,} tokens long; the model reads at most"
-                    f" {self.limit:,}",
-                    hint="split it into several texts, or cut off its end: --truncate",
-                    kind="usage",
-                )
+                return self._too_long(number, f"{len(tokens):,}")
         return None
+
+    def _too_long(self, number: int, tokens: str) -> Failed:
+        return Failed(
+            f"text {number + 1} is {tokens} tokens long; the model reads at most {self.limit:,}",
+            hint="split it into several texts, or cut off its end: --truncate",
+            kind="usage",
+        )
 
 
 def _filled(template: str, parts: dict[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
+
+from localq.engine.log_output import write_log
 
 __all__ = ["LogTail"]
 
@@ -47,9 +48,7 @@ class LogTail:
         self._level = self._level if continues else level
         line = text.decode("utf-8", "replace")
         if _INFO <= self._level <= _ERROR:
-            with suppress(OSError):  # a full disk: what is read from the lines goes on
-                sys.stderr.write(line)
-                sys.stderr.flush()
+            write_log(line)
             if self._lines is not None and not continues and len(self._lines) < _MAX_LINES:
                 self._lines.append(line)
         if self._level == _ERROR and line.strip():

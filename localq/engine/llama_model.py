@@ -28,6 +28,12 @@ Recall: TypeAlias = Literal["any", "window", "whole"]
 still within the sliding window; nothing but the whole, as recurrent layers keep only a state."""
 
 
+_BYTE_BY_BYTE = (1, 2)
+"""LLAMA_VOCAB_TYPE_ of SentencePiece's and of byte-level BPE: no part of a text is left out."""
+_WORTH_ESTIMATING = 1 << 18
+"""Characters."""
+
+
 class LlamaError(Exception):
     """llama.cpp refused; the message is its reason."""
 
@@ -167,6 +173,21 @@ class LlamaModel:
             if len(tokens) > 1 and tokens[-1] == eos:
                 tokens.pop()
         return tokens
+
+    def least_tokens(self, text: str) -> int:
+        """So many tokens `text` has at the least, found without reading it: a text of megabytes
+        that fits nowhere takes nobody's time. 0 where that cannot be told."""
+        if len(text) < _WORTH_ESTIMATING or not self._longest_token:
+            return 0
+        return len(text) // self._longest_token
+
+    @cached_property
+    def _longest_token(self) -> int:
+        """The most bytes of a text that one token stands for; 0: any number."""
+        api, vocab = self.api, self.vocab
+        if api.llama_vocab_type(vocab) not in _BYTE_BY_BYTE:
+            return 0
+        return max(len(api.llama_vocab_get_text(vocab, id_) or b"") for id_ in range(self.n_vocab))
 
     def _ids(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")

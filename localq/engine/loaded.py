@@ -202,6 +202,8 @@ class Loaded:
         assert self._generating
         prompt = request.prompt
         if isinstance(prompt, str):
+            if too_long := self._too_long(model.least_tokens(prompt), room=1, least=True):
+                return too_long
             prompt = tuple(model.tokenize(prompt, add_special=True, parse_special=True))
         if not prompt:
             return Failed("there is nothing to continue: the prompt is empty")
@@ -327,12 +329,13 @@ class Loaded:
             )
         return Done()
 
-    def _too_long(self, count: int, *, room: int) -> Failed | None:
+    def _too_long(self, count: int, *, room: int, least: bool = False) -> Failed | None:
         n_ctx = self._context.n_ctx
         if count + room <= n_ctx:
             return None
+        number = f"at least {count:,}" if least else f"{count:,}"
         return Failed(
-            f"the prompt is {count:,} tokens long; the context holds {n_ctx:,}",
+            f"the prompt is {number} tokens long; the context holds {n_ctx:,}",
             hint="shorten it, or load the model with a larger context",
         )
 

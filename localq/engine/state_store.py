@@ -19,6 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from localq.engine.log_output import write_log
 from localq.engine.prefix_tree import PrefixTree
 
 __all__ = ["StateStore", "file_fingerprint"]
@@ -110,7 +111,7 @@ class StateStore:
         try:
             _write(path, (line, raw, data))
         except OSError as error:
-            sys.stderr.write(f"a state was not kept: {error}\n")  # which is the engine's log
+            write_log(f"a state was not kept: {error}\n")
             return False
         self._enter(path, tokens)
         for number in replaced:
@@ -201,7 +202,10 @@ class _Header:
 
 def _header(file: BinaryIO) -> _Header:
     """ValueError where it is not one."""
-    header = json.loads(file.readline(_MAX_HEADER))
+    try:
+        header = json.loads(file.readline(_MAX_HEADER))
+    except RecursionError:
+        raise ValueError("not a state") from None
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError("not a state")
     for name, most in (("tokens", _MAX_TOKENS), ("bytes", 1 << 40)):

@@ -25,6 +25,7 @@ from localq.engine.embedding_job import EmbeddingJob
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import LlamaError
 from localq.engine.loaded import Alone, Loaded
+from localq.engine.log_output import write_log
 from localq.engine.mode import EngineMode, chosen_mode
 from localq.engine.protocol import (
     MAX_LINE,
@@ -115,8 +116,7 @@ class Worker:
             step()
         except Exception:
             # What the texts' state is now nobody knows: end, and let the client say so.
-            traceback.print_exc()
-            sys.stderr.flush()
+            write_log(traceback.format_exc())
             os._exit(70)
 
     def _do_alone(self, work: _Alone) -> None:
@@ -144,7 +144,7 @@ class Worker:
         except MemoryError:
             reply = Failed("not enough memory for this request")
         except Exception as error:
-            traceback.print_exc()
+            write_log(traceback.format_exc())
             reply = Failed(f"the engine has a defect: {type(error).__name__}: {error}")
         if reply is not None:
             self._finish(id_, reply)
@@ -276,7 +276,7 @@ class Worker:
 
 def _exit() -> NoReturn:
     """End the process from any thread; the system takes the memory back faster than llama.cpp."""
-    sys.stderr.flush()
+    write_log("")
     os._exit(0)
 
 

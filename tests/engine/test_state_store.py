@@ -64,6 +64,7 @@ def test_a_longer_text_takes_the_place_of_its_beginning(store: StateStore, tmp_p
         lambda data: b"",
         lambda data: b"[]\n" + data,
         lambda data: b"{" * 5000,
+        lambda data: b"[" * 4000,
         lambda data: b"\xff" * 600,
     ],
 )
