@@ -89,7 +89,7 @@ def command(
     except ModuleNotFoundError as error:
         raise UsageError(
             msg("{package} is not installed", package=error.name or "starlette"),
-            hint='pip install "localq[serve]"',
+            hint=msg('pip install "localq[serve]"'),
         ) from None
     request = ServeRequest(
         models,

@@ -42,7 +42,9 @@ class WebServer(uvicorn.Server):
                 ssl_keyfile=settings.tls_key,
             )
         )
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # requests have a log of their own
+        # Requests have a log of their own; that a client has left is no news.
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def listen(settings: ServerSettings) -> socket.socket:

@@ -27,9 +27,7 @@ def rerank(context: ServerContext) -> Handler:
         served = context.models.find(fields.text("model"))
 
         def work(model: HostedModel, cancel: threading.Event) -> tuple[float, ...]:
-            return model.request(
-                lambda engine: engine.rank(query, documents, cancel=cancel), cancel=cancel
-            )
+            return model.rank(query, documents, cancel=cancel)
 
         scores = await compute(context, exchange, served, work)
         order = sorted(

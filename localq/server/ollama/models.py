@@ -96,12 +96,7 @@ def embed(context: ServerContext) -> Handler:
             return
 
         def work(model: HostedModel, cancel: threading.Event) -> Embedding:
-            return model.request(
-                lambda engine: engine.embed(
-                    inputs, truncate=truncate, dimensions=dimensions, cancel=cancel
-                ),
-                cancel=cancel,
-            )
+            return model.embed(inputs, truncate=truncate, dimensions=dimensions, cancel=cancel)
 
         done = await compute(context, exchange, served, work)
         count = sum(text.tokens for text in done.texts)

@@ -32,10 +32,7 @@ def embeddings(context: ServerContext) -> Handler:
             for one in inputs:
                 if not isinstance(one, str):
                     check_tokens(model, one)
-            return model.request(
-                lambda engine: engine.embed(inputs, dimensions=dimensions, cancel=cancel),
-                cancel=cancel,
-            )
+            return model.embed(inputs, dimensions=dimensions, cancel=cancel)
 
         embedding = await compute(context, exchange, served, work)
         count = sum(text.tokens for text in embedding.texts)
