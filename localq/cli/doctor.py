@@ -1,6 +1,8 @@
-"""`localq doctor [--repair]`"""
+"""`localq doctor [--repair]`, `localq doctor --template MODEL`"""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import click
 
@@ -8,7 +10,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.errors import LibraryError
+from localq.errors import LibraryError, UsageError
 from localq.library import Library
 from localq.messages import msg
 
@@ -17,12 +19,62 @@ __all__ = ["command"]
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Mend what can be mended; nothing wanted is deleted.")
+@click.option(
+    "--template",
+    "model",
+    metavar="MODEL",
+    help="Compare MODEL's chat template and token ids with its checkpoint's own tokenizer.",
+)
+@click.option(
+    "--against",
+    metavar="FOLDER",
+    help="The checkpoint to compare with, where the library does not have it.",
+)
 @json_option
-def command(repair: bool, as_json: bool) -> None:
+def command(repair: bool, model: str | None, against: str | None, as_json: bool) -> None:
     """Look for files without a model, models without files, work cut off, and the like.
 
     Says what --repair would do about each. Exit code 1 if anything is amiss afterwards.
     """
+    if model is not None:
+        if repair:
+            raise UsageError(msg("--repair mends the library, not a model's template"))
+        _template(model, against, as_json)
+        return
+    if against is not None:
+        raise UsageError(msg("--against goes with --template MODEL"))
+    _library(repair, as_json)
+
+
+def _template(model: str, against: str | None, as_json: bool) -> None:
+    from localq.services.doctor.template import compare_templates
+
+    with Library() as library, cancel_on_interrupt() as cancel:
+        report = compare_templates(library, model, against, cancel)
+    differ = sum(comparison.difference is not None for comparison in report.comparisons)
+    if as_json:
+        output.json_document({"clean": report.clean, **asdict(report)})
+    else:
+        for comparison in report.comparisons:
+            if said := comparison.difference or comparison.note:
+                output.line(msg("{what}:", what=comparison.what_of_template))
+                output.line(msg("  {said}", said=said))
+        for what in report.not_compared:
+            output.narrate(msg("not compared: {what}", what=what))
+        output.narrate(
+            msg(
+                "{same} of {count} comparisons are the same",
+                same=len(report.comparisons) - differ,
+                count=len(report.comparisons),
+            )
+        )
+    if differ:
+        raise LibraryError(
+            msg("{model}: {differ} comparisons differ", model=report.model, differ=differ)
+        )
+
+
+def _library(repair: bool, as_json: bool) -> None:
     from localq.services.doctor.doctor import doctor
 
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

@@ -264,3 +264,14 @@ def test_what_one_types_is_cut_last_and_in_its_middle() -> None:
     assert line == "bartowski/…GGUF:Q4_K_M  LlamaFo…  123 GB"
     (_, line) = lay_out(("NAME",), [["模" * 20 + ":Q4_0"]], 20)
     assert line == "模模模模模…模模:Q4_0"
+
+
+def test_a_models_template(home: Paths, capsys: Capture, material: Path) -> None:
+    phi3 = str(material / "tokenizers" / "phi3")
+    assert main(["doctor", "--template", phi3]) == 0
+    assert "12 of 12 comparisons are the same" in capsys.readouterr().err
+    assert main(["doctor", "--template", phi3, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clean"] is True
+    assert main(["doctor", "--template", phi3, "--repair"]) == 2
+    assert main(["doctor", "--against", phi3]) == 2
+    assert "--against goes with --template MODEL" in capsys.readouterr().err
