@@ -176,7 +176,10 @@ class ChatModel(Closing):
     def sampling(self, **given: Any) -> SamplingParams:
         """Settings of a reply: what is given and not None, else what the model's makers recommend,
         else localq's own. UsageError."""
-        return sampling_for(self._metadata, given)
+        # What thinking and calls are marked by, which are control tokens in many models.
+        return sampling_for(
+            self._metadata, {**given, "markers": tuple(sorted(self._format.markers))}
+        )
 
     def prompt(self, messages: Sequence[ChatMessage]) -> Prompt:
         """What the model reads of the messages. UnsupportedError from the template."""
