@@ -138,8 +138,9 @@ async def test_screens(fakes: Fakes, cell: Cell, monkeypatch: pytest.MonkeyPatch
     failed = fakes.begin("quantize Qwen/Qwen2.5-1.5B-Instruct to Q4_0", "quantize")
     fakes.end(failed, JobState.FAILED, error="the disk is full", hint="free some space")
     async with fakes.running(cell.size) as pilot:
-        await until(pilot, lambda: "8,192 tokens" in screen_text(pilot.app))
+        await until(pilot, lambda: "8,192" in screen_text(pilot.app))
         await until(pilot, lambda: "41" in screen_text(pilot.app))
+        await until(pilot, lambda: "✓ 1.0 GB" in screen_text(pilot.app))
         await matches_snapshot(pilot, cell.name("library"))
         await pilot.press("question_mark")
         await matches_snapshot(pilot, cell.name("help"))

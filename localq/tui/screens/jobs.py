@@ -19,7 +19,7 @@ from localq.events import Unit
 from localq.jobs import Job, JobState
 from localq.messages import msg
 from localq.tui.context import AppContext
-from localq.tui.job_text import MARKS, amount, bar, job_title, state_name
+from localq.tui.job_text import MARKS, amount, bar, job_title, share, state_name
 from localq.tui.screens.base import AppScreen
 from localq.tui.text import tr
 from localq.tui.watch import HomeNews
@@ -190,7 +190,7 @@ class JobsScreen(AppScreen):
                 ),
                 width=13,
             ),
-            Column(msg("Job"), lambda job, _: Text(job_title(job))),
+            Column(msg("Job"), lambda job, _: Text(job_title(job)), least=32),
             Column(msg("Progress"), lambda job, _: Text(_bar(job)), width=_BAR + 6, rank=1),
             Column(msg("Speed"), lambda job, _: Text(_speed(job)), width=11, right=True, rank=3),
             Column(msg("When"), lambda job, _: _when(job, now()), width=11, rank=2),
@@ -198,7 +198,8 @@ class JobsScreen(AppScreen):
 
 
 def _bar(job: Job) -> str:
-    return bar(job.progress, _BAR) if job.state.is_active or job.state.is_resumable else ""
+    known = job.state.is_resumable and share(job.progress) is not None
+    return bar(job.progress, _BAR) if job.state.is_active or known else ""
 
 
 def _speed(job: Job) -> str:

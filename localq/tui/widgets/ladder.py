@@ -59,8 +59,11 @@ class Ladder(Table["FitRow"]):
     def _fit(self, row: FitRow, _: int) -> Text:
         if (why := self._blocked(row)) is not None:
             return Text(why, "dim italic")
-        note = self._note(row)
-        return Text.assemble(note, " · " if note else "", fit_text(row))
+        note, fit = self._note(row), fit_text(row)
+        if not note:
+            return fit
+        fits = row.where.value != "no"
+        return Text(note) if fits else Text.assemble(note, " · ", fit)
 
 
 def fit_text(row: FitRow) -> Text:

@@ -27,7 +27,7 @@ class TopBar(Widget, can_focus=False):
         background: $background;
         .top-bar--current { color: $primary; text-style: bold reverse; }
         .top-bar--other { color: $foreground; }
-        .top-bar--right { color: $text-muted; }
+        .top-bar--right { color: $footer-description-foreground; }
     }
     """
 
