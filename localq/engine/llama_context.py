@@ -7,12 +7,12 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from localq.display import byte_size
 from localq.engine.abort_flag import AbortFlag
 from localq.engine.backends import total_memory
+from localq.engine.llama_batch import MAX_SEQUENCES, LlamaBatch, Part, ReadPart
 from localq.engine.llama_log import LogTail
 from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_options import cache_bytes_at_least, context_params
@@ -24,8 +24,6 @@ __all__ = ["Interrupted", "LlamaContext", "OutOfCells", "Part", "ReadPart"]
 
 _DEFAULT_CONTEXT = 4096
 _WORTH_CHECKING = 1 << 30
-_MAX_SEQUENCES = 256
-"""LLAMA_MAX_SEQ of llama.cpp."""
 
 
 class Interrupted(Exception):
@@ -38,27 +36,6 @@ class Interrupted(Exception):
 
 class OutOfCells(Exception):
     """The memory has no room for the batch; nothing has changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Consecutive tokens of one sequence, to be read in one batch with others."""
-
-    sequence: int
-    position: int
-    """How many tokens of the sequence were read before."""
-    tokens: Sequence[int]
-    outputs: int = 0
-    """After so many of the last tokens there are logits."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPart:
-    """Tokens `start` to `stop` of a text; after the last `outputs` of them there are logits."""
-
-    start: int
-    stop: int
-    outputs: int
 
 
 class LlamaContext:
@@ -93,7 +70,7 @@ class LlamaContext:
         self.n_ctx = settings.n_ctx or min(model.n_ctx_train or _DEFAULT_CONTEXT, _DEFAULT_CONTEXT)
         self.n_seq_max = settings.n_seq_max
         self.n_draft = settings.n_draft
-        self.n_sequences = _MAX_SEQUENCES
+        self.n_sequences = MAX_SEQUENCES
         """Sequences that the memory tells apart; those from `n_seq_max` on cannot be computed."""
         self._check_size()
         self._open(self.generation_outputs if pooling is None else self.n_batch)
@@ -138,7 +115,7 @@ class LlamaContext:
         self._memory = self._api.llama_get_memory(self.handle)
         self._outputs = outputs
         self.n_ubatch = int(params.n_ubatch)
-        self._batch = _Batch(self._api, self.n_batch)
+        self._batch = LlamaBatch(self._api, self.n_batch)
 
     def _add_adapters(self) -> None:
         if not (adapters := self._model.adapters):
@@ -356,43 +333,6 @@ class LlamaContext:
         row = array("f", data)
         row.byteswap()
         return row.tobytes()
-
-
-class _Batch:
-    """llama.cpp's arrays for a batch, filled again and again."""
-
-    def __init__(self, api: Any, size: int) -> None:
-        self._tokens: Any = (ctypes.c_int32 * size)()
-        self._positions: Any = (ctypes.c_int32 * size)()
-        self._counts = (ctypes.c_int32 * size)(*[1] * size)
-        self._ids = (ctypes.c_int32 * _MAX_SEQUENCES)(*range(_MAX_SEQUENCES))
-        start, step = ctypes.addressof(self._ids), ctypes.sizeof(ctypes.c_int32)
-        self._addresses = [start + step * i for i in range(_MAX_SEQUENCES)]
-        self._sequences: Any = (ctypes.c_void_p * size)()
-        self._outputs: Any = (ctypes.c_int8 * size)()
-        self._batch = api.llama_batch(
-            0,
-            self._tokens,
-            None,
-            self._positions,
-            self._counts,
-            ctypes.cast(self._sequences, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
-            self._outputs,
-        )
-
-    def of(self, parts: Sequence[Part]) -> Any:
-        """The llama_batch of these parts; the next call changes it."""
-        end = 0
-        for part in parts:
-            count = len(part.tokens)
-            begin, end = end, end + count
-            outputs = part.outputs
-            self._tokens[begin:end] = list(part.tokens)
-            self._positions[begin:end] = list(range(part.position, part.position + count))
-            self._sequences[begin:end] = [self._addresses[part.sequence]] * count
-            self._outputs[begin:end] = [0] * (count - outputs) + [1] * outputs
-        self._batch.n_tokens = end
-        return self._batch
 
 
 def _usable_processors() -> int:

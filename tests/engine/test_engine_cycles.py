@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 FEW = SamplingParams(max_tokens=3, temperature=0)
 ENDLESS = SamplingParams(max_tokens=10**6, temperature=0, ignore_eos=True)
-WARM_UP = 5
+WARM_UP = 3
 """Cycles after which everything that is made once has been made."""
 MOST_GROWTH = 16 << 20
 """Bytes of memory, over all cycles: what the allocator and the interpreter make of them."""
@@ -181,7 +181,7 @@ class Cycle:
 @pytest.mark.parametrize(
     "cycles",
     [
-        8,
+        5,
         pytest.param(100, marks=pytest.mark.slow),
         pytest.param(1000, marks=pytest.mark.full),
     ],
