@@ -244,6 +244,13 @@ def test_channels_without_headers_or_cut_off() -> None:
     assert parse(harmony, call).content == call
 
 
+def test_markers_are_named_by_the_tokens_they_are_made_of() -> None:
+    assert {"<|channel>", "<channel|>"} <= reply_format("<|channel>thought").markers
+    solar = reply_format("<|begin|>assistant<|think|> <|begin|>assistant<|content|>").markers
+    assert {"<|begin|>", "<|think|>", "<|content|>", "<|end|>"} <= solar
+    assert max(len(reply_format(text).markers) for text in FORMATS) < 30  # a request's limit is 64
+
+
 MARKS = sorted({mark for text in FORMATS for mark in reply_format(text).markers} | {">>>"})
 FRAGMENTS = st.sampled_from(
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from localq.chat_format.reply.stream import Reading, ReplyStream
 from localq.chat_format.reply.tools import Tools
 
 __all__ = ["CallSyntax", "ReplyFormat", "ReplyParser", "ReplyReader"]
+
+_TOKEN = re.compile(r"<[^<>\s]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,13 @@ class ReplyFormat:
 
     @property
     def markers(self) -> frozenset[str]:
-        """All texts that have to be in a reply for it to be understood, control tokens or not."""
+        """All texts that have to be in a reply for it to be understood, control tokens or not, and
+        the tokens that they are made of."""
         pairs = (*self.thinking, *self.wrappers)
         opens = (mark for syntax in self.calls if not syntax.at_start for mark in syntax.opens)
-        return frozenset(
-            (*(m for pair in pairs for m in pair), *opens, *self.silent, *self.control)
-        )
+        both = (mark for pair in pairs for mark in pair)
+        marks = (*both, *opens, *self.silent, *self.control)
+        return frozenset(part for mark in marks for part in (mark, *_TOKEN.findall(mark)))
 
     def call_grammar(
         self,
