@@ -130,6 +130,10 @@ def test_gpt2_leaves_its_masks_out(tmp_path: Path) -> None:
         ("nomic-tiny", {"moe_every_n_layers": 2}),
         ("qwen2-moe", {"mlp_only_layers": [1]}),
         ("qwen3-moe", {"decoder_sparse_step": 2}),
+        ("exaone4-tiny", {"sliding_window": 4096}),
+        ("gemma3n-tiny", {"altup_num_inputs": 2}),
+        ("gemma4-tiny", {"num_kv_shared_layers": 4}),
+        ("mamba-tiny", {"intermediate_size": 64}),
     ],
 )
 def test_what_llama_cpp_would_compute_otherwise_is_refused(
@@ -183,3 +187,48 @@ def test_gemma_adds_one_in_the_precision_of_the_checkpoint(case: str, tmp_path: 
         add = family.transform("model.norm.weight", dtype)
         assert add is not None
         assert (add(0, weights) == (weights + 1).astype(stored)).all()
+
+
+def test_dots1_calls_its_sigmoid_otherwise(tmp_path: Path) -> None:
+    checkpoint = without_weights(tmp_path / "x", "dots1-tiny", {"scoring_func": "noaux_tc"})
+    assert converter(checkpoint)(checkpoint).convert().fields["dots1.expert_gating_func"].value == 2
+
+
+def add_dense(root: Path, **config: Any) -> None:
+    """A matrix behind the pooling of an embedder, as sentence-transformers saves it."""
+    kind = "sentence_transformers.models.Dense"
+    folder = root / "2_Dense"
+    folder.mkdir()
+    (root / "modules.json").write_text(json.dumps([{"path": "2_Dense", "type": kind}]))
+    about = {"in_features": 96, "out_features": 128, "bias": False, **config}
+    (folder / "config.json").write_text(json.dumps(about))
+    header = {"linear.weight": {"dtype": "F32", "shape": [128, 96], "data_offsets": [0, 49152]}}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + 49152)
+
+
+def test_an_embedder_keeps_its_dense_layer(tmp_path: Path) -> None:
+    checkpoint = without_weights(tmp_path / "x", "embedding-gemma")
+    add_dense(checkpoint.root)
+    model = converter(checkpoint)(checkpoint).convert()
+    assert (model.tensors[0].name, model.tensors[0].shape) == ("dense_2.weight", (96, 128))
+    assert model.fields["gemma-embedding.dense_2_feat_out"].value == 128
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"bias": True}, "matrices alone"),
+        ({"activation_function": "torch.nn.modules.activation.Tanh"}, "matrices alone"),
+        ({"out_features": 64}, "has shape"),
+    ],
+)
+def test_a_dense_layer_of_another_kind_is_refused(
+    tmp_path: Path, config: dict[str, Any], complaint: str
+) -> None:
+    checkpoint = without_weights(tmp_path / "x", "embedding-gemma")
+    add_dense(checkpoint.root, **config)
+    with pytest.raises((BadFileError, UnsupportedError), match=complaint):
+        converter(checkpoint)(checkpoint).convert()

@@ -37,7 +37,8 @@ WITHOUT_LOGITS: dict[str, str] = {
     "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
     **dict.fromkeys(
         (
-            *("bge-tiny", "distilbert-tiny", "embedding-gemma", "nomic-tiny"),
+            *("bge-tiny", "distilbert-tiny", "embedding-gemma", "modernbert-reranker"),
+            *("modernbert-tiny", "neobert-tiny", "nomic-tiny"),
             *("reranker-tiny", "roberta-tiny"),
         ),
         "an encoder has none",

@@ -26,6 +26,7 @@ from tests.reference.family_cases_e import FAMILY_CASES_E
 from tests.reference.family_cases_f import FAMILY_CASES_F
 from tests.reference.family_cases_g import FAMILY_CASES_G
 from tests.reference.family_cases_h import FAMILY_CASES_H
+from tests.reference.family_cases_i import FAMILY_CASES_I
 
 __all__ = ["FAMILY_CASES", "main"]
 
@@ -38,6 +39,7 @@ FAMILY_CASES: tuple[FamilyCase, ...] = (
     *FAMILY_CASES_F,
     *FAMILY_CASES_G,
     *FAMILY_CASES_H,
+    *FAMILY_CASES_I,
 )
 
 

@@ -75,8 +75,12 @@ class Bert(Decoder):
         self.flag("attention.causal", False)
         if (pooling := pooling_type(self.checkpoint.root)) is not None:
             self.u32("pooling_type", pooling)
+        self.before_labels()
         if labels := self._labels():
             self.fields.strings(f"{self.architecture}.classifier.output_labels", labels)
+
+    def before_labels(self) -> None:
+        """Fields between the pooling and a classifier's labels."""
 
     def vocabulary(self, files: TokenizerFiles) -> None:
         count = self.config.get("type_vocab_size", 1)
