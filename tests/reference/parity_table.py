@@ -165,7 +165,7 @@ def _logits(case: Case, checkpoint: Path, architecture: str, work: Path) -> str:
         return reason
     words = np.random.default_rng(7).integers(3, 500, test_family_logits.TOKENS - 1)
     ids = [1, *(int(word) for word in words)]
-    expected = test_family_logits.reference_logits(checkpoint, architecture, ids)
+    expected, _ = test_family_logits.reference_logits(checkpoint, architecture, ids)
     logits = test_family_logits.engine_logits(checkpoint, ids, work)
     return f"{np.abs(logits - expected).max():.1e} of {np.abs(expected).max():.1f}"
 
