@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +108,12 @@ def command(
             limits=Limits(parallel=parallel, queue=queue),
         ),
     )
-    _log_to_stderr()
-    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+    with (
+        Library() as library,
+        cancel_on_interrupt() as cancel,
+        ProgressDisplay() as emit,
+        _log_on_stderr(),
+    ):
         serve(library, request, emit, cancel, _announce)
 
 
@@ -117,10 +123,18 @@ def _announce(listening: Listening) -> None:
         output.narrate(msg("clients need this key: {key}", key=listening.generated_key))
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     log = logging.getLogger("localq.server")
+    before = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
