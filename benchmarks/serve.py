@@ -125,6 +125,8 @@ def _started(command: list[str]) -> Iterator[int]:
                 break
             except OSError:
                 time.sleep(0.1)
+        if server.poll() is not None:
+            raise SystemExit(f"{command[0]} ended with {server.returncode}")
         yield port
     finally:
         server.terminate()

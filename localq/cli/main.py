@@ -44,6 +44,7 @@ _VERBS: Mapping[str, _Verb] = {
     "run": _Verb("run", "Let a model answer one prompt."),
     "chat": _Verb("chat", "Talk with a model; what is said is kept."),
     "serve": _Verb("serve", "Answer other programs, as OpenAI's API does, on this machine."),
+    "open": _Verb("open_with", "Print what other programs need to use `localq serve`."),
     "ps": _Verb("ps", "List the models that are loaded now."),
     "stop": _Verb("stop", "Unload models, and give their memory back."),
     "embed": _Verb("embed", "Turn texts into vectors."),

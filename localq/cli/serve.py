@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
@@ -62,8 +64,11 @@ __all__ = ["command"]
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate (PEM).")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key (PEM).")
+@click.option("--install", is_flag=True, help="Make it a service that starts at login.")
 @plan_options
+@click.pass_context
 def command(
+    context: click.Context,
     models: tuple[str, ...],
     host: str,
     port: int,
@@ -75,6 +80,7 @@ def command(
     allow_origin: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    install: bool,
     **options: Any,
 ) -> None:
     """Answer other programs over HTTP, as OpenAI's API does.
@@ -93,6 +99,9 @@ def command(
             msg("{package} is not installed", package=error.name or "starlette"),
             hint=msg('pip install "localq[serve]"'),
         ) from None
+    if install:
+        _install(context, api_key)
+        return
     request = ServeRequest(
         models,
         keep,
@@ -115,6 +124,37 @@ def command(
         _log_on_stderr(),
     ):
         serve(library, request, emit, cancel, _announce)
+
+
+def _install(context: click.Context, api_key: str | None) -> None:
+    """With the same options; the key goes where other users cannot see it."""
+    from localq.services.serving.service_unit import install_unit
+
+    command = [sys.executable, "-m", "localq", "serve"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or name in ("install", "api_key"):
+            continue
+        value = context.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(parameter, click.Argument):
+            command += values
+        elif getattr(parameter, "is_flag", False):
+            command.append(parameter.opts[0])
+        else:
+            for one in values:
+                command += [
+                    parameter.opts[0],
+                    str(one.absolute() if isinstance(one, Path) else one),
+                ]
+    kept = {name: os.environ[name] for name in ("LOCALQ_HOME",) if name in os.environ}
+    if api_key:
+        kept["LOCALQ_API_KEY"] = api_key
+    unit = install_unit(command, kept)
+    output.narrate(msg("wrote {path}", path=unit.path))
+    output.narrate(msg("start it with:"))
+    output.line(unit.start)
 
 
 def _announce(listening: Listening) -> None:
