@@ -69,6 +69,7 @@ __all__ = ["command"]
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     models: tuple[str, ...],
     host: str,
     port: int,
