@@ -262,6 +262,8 @@ def _preset(text: str) -> Preset:
 
 
 def _object(text: str) -> dict[str, Any]:
+    if text == "{}":  # most plans
+        return {}
     with suppress(ValueError):
         value = json.loads(text)
         if isinstance(value, dict):

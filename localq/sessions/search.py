@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from localq.errors import LibraryError
@@ -14,7 +13,7 @@ from localq.sessions.session import Session
 __all__ = ["NEWEST_FIRST", "Found", "meant", "search"]
 
 NEWEST_FIRST = "ORDER BY updated_at DESC"
-_LOOKED_AT = 500
+_LOOKED_AT = 5000
 """So many of the latest messages with the words are looked at for the sessions they are in."""
 
 
@@ -28,18 +27,19 @@ class Found:
     snippet: str
 
 
-def meant(sessions: Sequence[Session], text: str) -> Session:
-    """As `SessionStore.find`, among these."""
+def meant(records: Records, text: str) -> Session:
+    """As `SessionStore.find`, within a transaction."""
     folded = text.strip().casefold()
+    every = records.connection.execute(f"SELECT id, title FROM sessions {NEWEST_FIRST}").fetchall()
     for chosen in (
-        [one for one in sessions if str(one.id) == folded],
-        [one for one in sessions if one.title.casefold() == folded],
-        [one for one in sessions if folded and folded in one.title.casefold()],
+        [row for row in every if str(row[0]) == folded],
+        [row for row in every if row[1].casefold() == folded],
+        [row for row in every if folded and folded in row[1].casefold()],
     ):
         if len(chosen) == 1:
-            return chosen[0]
+            return records.session(chosen[0][0])
         if chosen:
-            some = ", ".join(f"{one.id} ({one.title})" for one in chosen[:3])
+            some = ", ".join(f"{id_} ({title})" for id_, title in chosen[:3])
             raise LibraryError(
                 msg("{text!r} may mean several sessions: {some}", text=text, some=some),
                 hint=msg("name it by its number"),
@@ -54,28 +54,33 @@ def search(records: Records, text: str, limit: int) -> list[Found]:
         return []
     in_title = " AND ".join("instr(lower(title), ?)" for _ in folded)
     entitled = records.sessions(f"WHERE {in_title} {NEWEST_FIRST} LIMIT ?", (*folded, limit))
-    latest = _latest(records, words.query(text))
     seen = {one.id for one in entitled}
-    others = [id_ for id_ in latest if id_ not in seen][: limit - len(entitled)]
+    latest = _latest(records, words.query(text), limit - len(entitled), seen)
+    others = list(latest)
     marks = ", ".join("?" * len(others))
     by_id = {one.id: one for one in records.sessions(f"WHERE id IN ({marks})", others)}
     found = [Found(one, None, one.title) for one in entitled]
     for id_ in others:
-        message_id, content = latest[id_]
+        message_id = latest[id_]
+        row = records.connection.execute("SELECT content FROM messages WHERE id = ?", (message_id,))
+        (content,) = row.fetchone()
         found.append(Found(by_id[id_], message_id, words.snippet(content, text)))
     return found
 
 
-def _latest(records: Records, query: str) -> dict[int, tuple[int, str]]:
-    """Of each session with such messages, the latest first, the latest one and its text."""
-    latest: dict[int, tuple[int, str]] = {}
-    if query:
+def _latest(records: Records, query: str, limit: int, seen: set[int]) -> dict[int, int]:
+    """So many sessions with such messages, but those `seen`, the latest first, and the latest
+    message of each."""
+    latest: dict[int, int] = {}
+    if query and limit > 0:
         rows = records.connection.execute(
-            "SELECT id, session_id, content FROM messages WHERE id IN"
-            " (SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?)"
-            " ORDER BY id DESC",
+            "SELECT words.rowid, session_id FROM words JOIN messages ON id = words.rowid"
+            " WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?",
             (query, _LOOKED_AT),
         )
-        for message_id, session_id, content in rows:
-            latest.setdefault(session_id, (message_id, content))
+        for message_id, session_id in rows:
+            if session_id not in seen:
+                latest.setdefault(session_id, message_id)
+                if len(latest) == limit:
+                    break
     return latest

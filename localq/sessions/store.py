@@ -18,7 +18,7 @@ from localq.paths import Paths
 from localq.sessions.message import MessageState, NewMessage, SessionMessage, copy_of
 from localq.sessions.preset import DEFAULT, Preset
 from localq.sessions.records import Records, no_such_session
-from localq.sessions.search import NEWEST_FIRST, Found, meant, search
+from localq.sessions.search import Found, meant, search
 from localq.sessions.session import MAX_TITLE, Session, title_of
 from localq.sessions.tree import MessageTree
 from localq.sessions.words import well_formed
@@ -69,7 +69,9 @@ class SessionStore:
         NotFoundError, or LibraryError where it may mean several.
         """
         with self._read() as records:
-            return meant([] if records is None else records.sessions(NEWEST_FIRST), text)
+            if records is None:
+                raise no_such_session(repr(text))
+            return meant(records, text)
 
     def last(self) -> Session:
         """The one used last, archived ones left out; NotFoundError."""

@@ -6,7 +6,9 @@ __all__ = ["STATEMENTS"]
 # that the session goes on after; `revision` grows with every change. A message comes after the one
 # it answers, so its number is higher and no circle is possible. `left_out_id` is the last message
 # that the prompt of this one left out, or that a summary stands for.
-# `words` has no copy of the texts; see localq/sessions/words.py for what goes in.
+# `words` is asked for beginnings of words: without an index of these, each would be merged from the
+# messages of all words that begin so. It keeps no copy of the texts; localq/sessions/words.py says
+# what goes in.
 STATEMENTS: tuple[str, ...] = (
     """
     CREATE TABLE sessions (
@@ -72,7 +74,8 @@ STATEMENTS: tuple[str, ...] = (
     """,
     """
     CREATE VIRTUAL TABLE words USING fts5 (
-        text, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
+        text, content = '', columnsize = 0, prefix = '3 4 5 6',
+        tokenize = 'unicode61 remove_diacritics 2'
     )
     """,
 )
