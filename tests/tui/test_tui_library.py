@@ -107,6 +107,7 @@ class TestTable:
     @asynchronous
     async def test_lists_models_in_human_units(self, fakes: Fakes) -> None:
         async with fakes.running() as pilot:
+            await until(pilot, lambda: "✓ 1.0 GB" in screen_text(pilot.app))
             text = screen_text(pilot.app)
         assert "3 models · 1.3 GB" in text
         row = next(line for line in text.splitlines() if "Q4_K_M" in line)

@@ -97,8 +97,12 @@ class Welcome(CallListener, Container):
             else tr("No models yet. The demo shows how everything works:")
         )
         self.query_one("#about", Static).update(about)
-        if self.screen.focused is None and self.display:
-            options.focus()
+        # Not before the table of models, which had the focus, is hidden.
+        self.call_after_refresh(self._take_focus)
+
+    def _take_focus(self) -> None:
+        if self.display and not isinstance(self.screen.focused, ChoiceList):
+            self.query_one(ChoiceList).focus()
 
     def _offer_the_demo(self, error: LocalqError) -> None:
         self._offer(())
