@@ -119,8 +119,10 @@ def test_a_body_that_is_none_is_refused(server: Server, body: bytes) -> None:
 
 
 def test_a_large_body_is_refused_before_it_is_read(server: Server) -> None:
-    status, _document = server.post(CHAT, b" " * (2 << 20))
-    assert status == 413
+    with server.connect() as connection:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b" 413 " in connection.recv(1000)
     with server.connect() as connection:  # one that does not say how long it will be
         head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode())
