@@ -89,7 +89,7 @@ def test_llama_cpp_is_offered_only_where_it_knows_the_architecture(tmp_path: Pat
             convert_checkpoint(open_checkpoint(folder))
         return caught.value
 
-    assert "--with llama.cpp" in str(refused("MambaForCausalLM").hint)
+    assert "--with llama.cpp" in str(refused("XverseForCausalLM").hint)
     nobody = refused("NobodyKnowsItForCausalLM")
     assert "neither localq nor llama.cpp" in nobody.message
     assert "--with" not in str(nobody.hint)

@@ -222,9 +222,9 @@ def edit_config(folder: Path, **changes: object) -> None:
     ("spoil", "error", "message"),
     [
         (
-            lambda root: edit_config(root, architectures=["MambaForCausalLM"]),
+            lambda root: edit_config(root, architectures=["XverseForCausalLM"]),
             UnsupportedError,
-            "'MambaForCausalLM'",
+            "'XverseForCausalLM'",
         ),
         (
             lambda root: edit_config(root, num_hidden_layers=-1),

@@ -173,9 +173,9 @@ def test_never_over_its_input(home: Paths, checkpoint: Path) -> None:
             r"config\.json .*not valid JSON",
         ),
         (
-            lambda root: edit_config(root, architectures=["MambaForCausalLM"]),
+            lambda root: edit_config(root, architectures=["XverseForCausalLM"]),
             UnsupportedError,
-            "'MambaForCausalLM'",
+            "'XverseForCausalLM'",
         ),
         (lambda root: edit_config(root, architectures=None), BadFileError, "no model architecture"),
         (lambda root: edit_config(root, num_hidden_layers=-1), BadFileError, "num_hidden_layers"),

@@ -17,13 +17,14 @@ from localq.library import Library
 from localq.paths import Paths
 from localq.services.doctor.template import Comparison, TemplateReport, compare_templates
 from localq.services.doctor.template.conversations import conversations
-from localq.services.doctor.template.installed_transformers import ask_transformers
+from localq.services.doctor.template.installed_transformers import ask_transformers, is_installed
 from tests.engine.test_engine import DEMO, make_gguf
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+INSTALLED = "localq.services.doctor.template.compare"
 # What differs for each tokenizer, and why. They are llama.cpp's ways, which localq follows.
 NFC = "does not bring a text into its composed form, NFC)"
 CONTROL = "takes '</s>' in a text for a control token)"
@@ -38,6 +39,13 @@ KNOWN: dict[str, dict[str, str]] = {
     "llama2": {"text 3": "29871 '▁', 2 '</s>'"},  # spaces beside a control token
     "bert": {},
 }
+
+
+@pytest.fixture(autouse=True)
+def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes changes from release to release (its fifth puts a space after Phi-3's control
+    tokens); tests of the rest do not hang on that."""
+    monkeypatch.setattr(f"{INSTALLED}.is_installed", lambda: False)
 
 
 def compare(model: Path | str, against: Path | None = None) -> TemplateReport:
@@ -151,7 +159,10 @@ def test_transformers_that_cannot_be_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
-def test_transformers_own_result(material: Path, home: Paths) -> None:
+def test_transformers_own_result(
+    material: Path, home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{INSTALLED}.is_installed", is_installed)
     report = compare(material / "tokenizers" / "llama3")
     assert report.clean
     assert sum(c.what.endswith("by transformers") for c in report.comparisons) >= 8
