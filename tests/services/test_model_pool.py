@@ -35,6 +35,8 @@ from localq.services.hosting.pool import ModelPool
 from localq.services.hosting.prepared import prepare_model
 from localq.services.hosting.settings import HostingSettings
 from localq.services.hosting.stop import loaded_models
+from localq.services.library.locate import locate_gguf
+from localq.services.machine.plan import save_plan_options
 from tests.engine.test_engine import DEMO, make_gguf
 
 GREEDY = SamplingParams(max_tokens=4, temperature=0.0)
@@ -248,6 +250,50 @@ def test_busy_ones_stay_and_others_wait(
                 fakes.engines[0].released.set()
         assert (first, second) == (["text"], ["text"])
         assert loaded(pool) == {"b"}
+
+
+def test_who_waits_is_not_overtaken_for_ever(
+    home: Paths, models: dict[str, str], fakes: Fakes, events: list[JobEvent], size: int
+) -> None:
+    told = threading.Event()
+
+    def wait_for_b() -> str:
+        with pool.acquire(
+            models["b"], SMALL, wait_seconds=60, emit=lambda event: told.set()
+        ) as model:
+            order.append("b")
+            return say(model)
+
+    def come_later() -> str:
+        with pool.acquire(models["a"], SMALL, wait_seconds=60) as model:
+            order.append("a")
+            return say(model)
+
+    order: list[str] = []
+    with fake_pool(home, fakes, events, room=size) as pool, ExitStack() as stack:
+        first = stack.enter_context(in_thread(lambda: use(pool, models["a"], "wait")))
+        fakes.waiting.acquire()
+        waits = stack.enter_context(in_thread(wait_for_b))
+        assert told.wait(30)
+        later = stack.enter_context(in_thread(come_later))
+        impatient = use(pool, models["a"])  # who may not wait is answered while it is there
+        fakes.engines[0].released.set()
+        stack.close()
+    assert (first, waits, later, impatient) == (["text"], ["text"], ["text"], "text")
+    assert order == ["b", "a"]
+
+
+def test_what_is_saved_for_a_model_is_heard(
+    home: Paths, models: dict[str, str], fakes: Fakes, events: list[JobEvent]
+) -> None:
+    library = Library(home)
+    with fake_pool(home, fakes, events) as pool:
+        with pool.acquire(models["a"]) as model:
+            assert model.loaded.n_ctx == 512
+        found = locate_gguf(library, models["a"])
+        save_plan_options(library, found, PlanOptions(n_ctx=256))
+        with pool.acquire(models["a"]) as model:
+            assert model.loaded.n_ctx == 256
 
 
 def test_what_never_fits_is_refused_with_the_reason(

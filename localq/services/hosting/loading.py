@@ -152,6 +152,17 @@ class Loader:
 
     def _make_room(self, seat: Seat, call: LoadCall) -> None:
         """Let others give way until the seat's plan fits, and note that it is being loaded."""
+        wanted: list[Seat] = []
+        try:
+            self._wait_for_room(seat, call, wanted)
+        finally:
+            with self._changed:
+                for one in wanted:
+                    one.wanted -= 1
+                self._changed.notify_all()
+
+    def _wait_for_room(self, seat: Seat, call: LoadCall, wanted: list[Seat]) -> None:
+        """`wanted` gets the seats of this pool whose memory is waited for."""
         deadline = time.monotonic() + call.wait_seconds
         unwilling: set[str] = set()
         planned_again = told = False
@@ -185,6 +196,8 @@ class Loader:
             staying = [r for r in records if not _gives_way(r) or r.id in unwilling]
             if time.monotonic() >= deadline:
                 raise _no_room(seat.prepared, room.lacking, staying)
+            with self._changed:
+                self._want(staying, wanted)
             if not told:
                 names = ", ".join(sorted({record.model for record in staying}))
                 call.emit(Note(msg("waiting for memory that {names} takes", names=names)))
@@ -195,6 +208,13 @@ class Loader:
             if call.cancel is not None and call.cancel.is_set():
                 raise Cancelled("stopped")
             planned_again = False
+
+    def _want(self, staying: Sequence[WorkerRecord], wanted: list[Seat]) -> None:
+        ids = {record.id for record in staying if not record.pinned}
+        for one in self._seats():
+            if one.id in ids and one not in wanted:
+                one.wanted += 1
+                wanted.append(one)
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from localq.closing import Closing
+from localq.database import Database
 from localq.engine.client import Engine
 from localq.engine.settings import Purpose
+from localq.errors import LibraryError, StorageError
 from localq.events import Emit, ignore
-from localq.library import Library
+from localq.library import Library, Model
 from localq.planning.offload_plan import PlanOptions
+from localq.planning.saved_settings import SavedPlanOptions, merged
 from localq.services.hosting.hosted import HostedModel, LoadCall, acquire_lock
 from localq.services.hosting.prepared import PreparedModel
 from localq.services.hosting.seat import PooledModel, SeatKey
@@ -41,7 +44,8 @@ class ModelPool(Closing):
     The budget is the memory of each device, shared with every other localq of the same home. What
     never fits is refused with the reason. What fits only in place of others sends away the least
     recently used of those that are neither busy nor pinned, those of other programs last. Where
-    only busy or pinned ones are in the way, it waits for them for `wait_seconds`, then is refused.
+    only busy or pinned ones are in the way, it waits for them for `wait_seconds`, then is refused;
+    who asks later for what is in the way, and may wait too, lets it go first.
 
     A process that dies is started again by the next request; three times in an hour, and the model
     is set aside: EngineError until `forgive`, or `localq stop`. See `HostedModel` for requests.
@@ -90,7 +94,7 @@ class ModelPool(Closing):
         Errors are those of `localq.services.hosting.prepared.prepare_model`.
         """
         found = locate_gguf(self._library, model)
-        plan_options = plan_options or PlanOptions()
+        plan_options = self._with_saved(found, plan_options or PlanOptions())
         key = SeatKey.of(found, plan_options, purpose)
         acquire_lock(self._preparing, cancel)  # many may come for the same at once
         try:
@@ -101,6 +105,14 @@ class ModelPool(Closing):
             )
         finally:
             self._preparing.release()
+
+    def _with_saved(self, model: Model, plan_options: PlanOptions) -> PlanOptions:
+        """With what was saved for the model, as far as it can be read: whatever changes there is
+        heard by the next who asks."""
+        with suppress(LibraryError, StorageError):
+            saved = SavedPlanOptions(Database(self._library.paths.database)).of(model.name)
+            return merged(plan_options, saved)
+        return plan_options
 
     def open(
         self,
@@ -139,7 +151,9 @@ class ModelPool(Closing):
         what the block raises comes out."""
         prepared = self.prepare(model, plan_options, purpose=purpose, force=force, cancel=cancel)
         with (
-            self._seats.hosted(prepared, LoadCall(emit, cancel, wait_seconds)) as hosted,
+            self._seats.hosted(
+                prepared, LoadCall(emit, cancel, wait_seconds), patient=True
+            ) as hosted,
             hosted.in_use(),
         ):
             hosted.revive(cancel=cancel)

@@ -79,6 +79,8 @@ class Seat:
     """For how many it must stay loaded: requests, and blocks around some."""
     queued: int = 0
     """Requests that wait for it to be loaded."""
+    wanted: int = 0
+    """How many wait for its memory: who comes after them lets them go first."""
     holders: int = 0
     """Those who have it and may use it again."""
     pinned: bool = False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from localq.engine.client import Engine
-from localq.errors import EngineClosed, EngineCrashed, EngineError, NotFoundError
+from localq.errors import Cancelled, EngineClosed, EngineCrashed, EngineError, NotFoundError
 from localq.events import Emit, Note, ignore
 from localq.library import Library
 from localq.messages import msg
@@ -110,6 +110,16 @@ class Seats:
                 if not seat.users and seat.state == "busy":
                     self._become(seat, "idle")
 
+    def let_others_first(self, seat: Seat, call: LoadCall) -> None:
+        """Whoever waits for the model's memory would wait for ever if there were always somebody
+        new to use it. Cancelled."""
+        deadline = time.monotonic() + call.wait_seconds
+        with self.changed:
+            while seat.wanted and not self._closed and (left := deadline - time.monotonic()) > 0:
+                self.changed.wait(min(_WATCH_SECONDS, left))
+                if call.cancel is not None and call.cancel.is_set():
+                    raise Cancelled("stopped")
+
     def enter(self, seat: Seat, call: LoadCall) -> tuple[Life, bool]:
         """As `SeatKeeper.enter`. EngineError where the model is set aside, or cannot be loaded."""
         with self.changed:
@@ -174,8 +184,11 @@ class Seats:
         with self.changed:
             return seat.status()
 
-    def hosted(self, prepared: PreparedModel, call: LoadCall) -> HostedModel:
-        """One more has the model, in a place that is made for it where there is none."""
+    def hosted(
+        self, prepared: PreparedModel, call: LoadCall, *, patient: bool = False
+    ) -> HostedModel:
+        """One more has the model, in a place that is made for it where there is none; `patient`:
+        after those who wait for its memory."""
         key = SeatKey.of(prepared.model, prepared.plan_options, prepared.settings.purpose)
         with self.changed:
             seat = self._seats.get(key)
@@ -185,7 +198,14 @@ class Seats:
             elif seat.life is None and not seat.lock.locked():
                 seat.prepared, seat.planned = prepared, True
             seat.holders += 1
-        return HostedModel(self, seat, call)
+        hosted = HostedModel(self, seat, call)
+        if patient:
+            try:
+                self.let_others_first(seat, call)
+            except BaseException:
+                hosted.close()
+                raise
+        return hosted
 
     def forgive(self, seat: Seat) -> None:
         """Forget its crashes; if it was set aside for them, it may be loaded again."""
