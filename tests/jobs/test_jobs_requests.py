@@ -18,7 +18,7 @@ from localq.library import Library
 from localq.paths import Paths
 from localq.planning.offload_plan import PlanOptions
 from localq.quantize.options import TypeRule
-from localq.services.jobs.kinds import KINDS, Request, draft_of, kind_of, request_of
+from localq.services.jobs.kinds import Request, draft_of, kind_of, kinds, request_of
 from localq.services.jobs.kinds.verify import VerifyRequest
 from localq.services.library.import_models import ImportRequest
 from localq.services.machine.bench import BenchRequest
@@ -116,8 +116,10 @@ def test_who_may_ask() -> None:
 
 
 def test_every_kind_is_among_these_requests() -> None:
-    assert {kind_of(request) for request in REQUESTS} == set(KINDS)
-    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    assert {kind_of(request) for request in REQUESTS} == set(kinds())
+    for request in REQUESTS:
+        assert type(request) is kind_of(request).request
+    assert len({kind.name for kind in kinds()}) == len(kinds())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 class JobKind(ABC, Generic[Request, Result]):
     """All in which a kind differs from the others. To add one: a module in
-    `localq.services.jobs.kinds`, and its class in the list there."""
+    `localq.services.jobs.kinds`, and its names in the table there."""
 
     name: ClassVar[str]
     """In the records of jobs, which are there for good: never to be changed."""
