@@ -67,6 +67,8 @@ def _template(model: str, against: str | None, as_json: bool) -> None:
                 same=len(report.comparisons) - differ,
                 count=len(report.comparisons),
             )
+            if report.comparisons
+            else msg("nothing could be compared")
         )
     if differ:
         raise LibraryError(

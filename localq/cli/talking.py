@@ -167,13 +167,23 @@ class Talking:
         else:
             self._show_news()
             if text.strip() or self._attachments:
-                attached = self._attachments
-                self._reply(
-                    lambda cancel, show: self.chat.send(
-                        text, attached, given=self._given, cancel=cancel, on_event=show
+                # A file that is too large must not stand in the way of all that is said next.
+                attached, self._attachments = self._attachments, []
+                try:
+                    self._reply(
+                        lambda cancel, show: self.chat.send(
+                            text, attached, given=self._given, cancel=cancel, on_event=show
+                        )
                     )
-                )
-                self._attachments = []
+                except UsageError:
+                    for attachment in attached:
+                        output.narrate(
+                            msg(
+                                "{name} goes with no message any more; /file takes it again",
+                                name=attachment.name,
+                            )
+                        )
+                    raise
 
     def _do(self, command: str, rest: str) -> None:
         chat = self.chat
@@ -200,6 +210,8 @@ class Talking:
             case "/file":
                 from localq.sessions.attachments import read_attachment
 
+                if not rest:
+                    raise UsageError(msg("no file is named"), hint=msg("/file PATH"))
                 self.attach(read_attachment(Path(rest).expanduser()))
             case "/system":
                 if rest:
@@ -210,7 +222,9 @@ class Talking:
             case "/full":
                 from localq.sessions.preset import on_full_named
 
-                chat.set_preset(replace(chat.preset, on_full=on_full_named(rest)))
+                if rest:
+                    chat.set_preset(replace(chat.preset, on_full=on_full_named(rest)))
+                output.line(chat.preset.on_full)
             case "/model":
                 self._switch(rest)
             case "/tokens":

@@ -232,6 +232,20 @@ def test_errors_do_not_end_a_chat(home: Paths, keys: PipeInput, capsys: Capture)
     assert terminal.path == ["hello", "well"]
 
 
+def test_a_file_that_is_too_large_goes_with_no_later_message(
+    home: Paths, keys: PipeInput, capsys: Capture, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.txt"
+    large.write_text("x" * 400)
+    terminal = Terminal(home, ["well"], n_ctx=400)
+    terminal.run(keys, f"/file {large}\rfirst\rsecond\r/file\r/full\r")
+    said = capsys.readouterr()
+    assert "large.txt goes with no message any more" in said.err
+    assert "no file is named" in said.err
+    assert said.out.endswith("stop\n")
+    assert terminal.path == ["second", "well"]
+
+
 def test_the_other_program_is_seen(home: Paths, keys: PipeInput, capsys: Capture) -> None:
     terminal = Terminal(home, ["one", "three"])
     terminal.run(keys, "first\r")

@@ -74,6 +74,9 @@ def test_measurements_lead_to_different_advice(library: Library, two: tuple[Mode
     worse = advise(library, Q4, threading.Event())[0]
     assert worse.command == f"localq show {Q4}"
     assert "quantizing is not the cause" in worse.found
+    store.keep([card(quantized, 0.97, 0.003)])
+    assert "quantizing is not the cause" in advise(library, Q4, threading.Event())[0].found
+    assert commands(library)[2] == f"localq plan {Q4} --kv q8_0 --save"  # it is a Q4_0 already
     write_speed(library, original, 100)
     write_speed(library, quantized, 101)
     slow = advise(library, Q4, threading.Event())[1]

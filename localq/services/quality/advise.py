@@ -58,6 +58,9 @@ def advise(
     )
 
 
+_FEW_BITS = ("Q4_", "Q3_", "Q2_", "IQ", "TQ", "MXFP4")
+
+
 def _quality(library: Library, model: Model) -> Advice:
     trouble = msg("its answers are worse than the original's")
     cards = QualityCards(Database(library.paths.database)).of(model.path.absolute())
@@ -75,7 +78,7 @@ def _quality(library: Library, model: Model) -> Advice:
         kld=card.kld.value,
         base=card.base,
     )
-    if card.is_lossless:
+    if card.is_lossless or card.ratio.value + card.ratio.error <= 1:
         found += msg(": quantizing is not the cause; look at the chat template and the sampling")
         return Advice(trouble, looked_at, found, f"localq show {model.name}")
     if model.quant in _EXACT:
@@ -130,7 +133,8 @@ def _memory(library: Library, model: Model, file: GGUFFile, machine: HardwarePro
     half = plan.n_ctx // 2
     if half >= _SHORT_CONTEXT and estimate.kv_cache > _LARGE_CONTEXT * estimate.weights:
         return Advice(trouble, looked_at, found, f"localq plan {model.name} --ctx {half} --save")
-    if model.size_bytes * 8 > 5 * model.parameters:  # above 5 bits for each weight
+    large = model.size_bytes * 8 > 5 * model.parameters  # above 5 bits for each weight
+    if large and not model.quant.startswith(_FEW_BITS):  # in a small model also because of others
         return Advice(trouble, looked_at, found, f"localq quantize q4_0 {family_of(model)}")
     return Advice(trouble, looked_at, found, f"localq plan {model.name} --kv q8_0 --save")
 
