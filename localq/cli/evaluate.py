@@ -10,7 +10,7 @@ import click
 
 from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
-from localq.cli.options import json_option
+from localq.cli.options import chunk_options, json_option, text_option
 from localq.cli.progress import ProgressDisplay
 from localq.display import byte_size, duration
 from localq.errors import UsageError
@@ -27,23 +27,9 @@ _COMPARED = (msg("CHANGE"), msg("KL DIVERGENCE"), msg("SAME TOP"))
 
 @click.command(name="eval")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option(
-    "--text",
-    default="wikitext2",
-    show_default=True,
-    metavar="FILE",
-    help="What the models are to read: plain text of the kind they will be used for.",
-)
+@text_option
 @click.option("--against", metavar="BASE", help="The model to compare with: best the F16 file.")
-@click.option(
-    "--ctx",
-    "n_ctx",
-    type=click.IntRange(16),
-    default=512,
-    show_default=True,
-    help="Tokens in a chunk.",
-)
-@click.option("--chunks", type=click.IntRange(1), help="Read only so many chunks of the text.")
+@chunk_options
 @click.option(
     "--until",
     metavar="PERCENT",

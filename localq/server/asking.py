@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from localq.engine.protocol import TokenLogprob
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange
 from localq.server.running import Running
 from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied
+from localq.services.serving.chat_prompt import ChatInput
+from localq.services.serving.forced_call import ForcedCall
+from localq.services.serving.replying import Ended, Replied, reply_to_chat
 from localq.services.serving.served_models import ServedModel
 
-__all__ = ["Work", "ask", "compute", "replies"]
+__all__ = ["Work", "ask", "chat_work", "compute", "replies", "whole_replies"]
 
 Work = Callable[[HostedModel, threading.Event, Callable[[Replied], None]], None]
 """What is asked of the model; in a thread of its own."""
 
 R = TypeVar("R")
+Logprobs = dict[int, list[TokenLogprob]]
+"""By the index of the reply."""
 
 _LONG = 3600.0
+
+
+def chat_work(
+    context: ServerContext,
+    chat: ChatInput,
+    sampling: Mapping[str, Any],
+    *,
+    count: int = 1,
+    forced: ForcedCall | None = None,
+) -> Work:
+    """Replies to a conversation, as `reply_to_chat` makes them."""
+
+    def work(model: HostedModel, cancel: threading.Event, put: Callable[[Replied], None]) -> None:
+        reply_to_chat(
+            model,
+            context.templates,
+            chat,
+            sampling,
+            count=count,
+            forced=forced,
+            cancel=cancel,
+            put=put,
+        )
+
+    return work
 
 
 @asynccontextmanager
@@ -75,6 +105,20 @@ async def replies(
             if isinstance(one, Ended):
                 _count(context, exchange, one)
             yield one
+
+
+async def whole_replies(
+    context: ServerContext, exchange: Exchange, running: Running[Replied]
+) -> tuple[dict[int, Ended], Logprobs]:
+    """All of it, by the indices of the replies."""
+    ended: dict[int, Ended] = {}
+    logprobs: Logprobs = {}
+    async for one in replies(context, exchange, running):
+        if isinstance(one, Ended):
+            ended[one.index] = one
+        else:
+            logprobs.setdefault(one.index, []).extend(one.logprobs)
+    return ended, logprobs
 
 
 def _count(context: ServerContext, exchange: Exchange, ended: Ended) -> None:

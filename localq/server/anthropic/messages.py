@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from localq.chat_format.message import ToolCall
 from localq.chat_format.reply import CallMade, ContentText, ReasoningText
 from localq.engine.client import Generation
 from localq.server.anthropic.messages_request import MessagesRequest, read_messages
-from localq.server.asking import ask, compute, replies
+from localq.server.asking import ask, chat_work, compute, replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler
 from localq.server.failure import Failure
 from localq.server.running import Running
 from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied, reply_to_chat
+from localq.services.serving.replying import Ended, Replied
 
 __all__ = ["count_tokens", "error_form", "messages"]
 
@@ -43,20 +42,7 @@ def messages(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
         request = read_messages(await exchange.json())
         served = context.models.find(request.model)
-
-        def work(
-            model: HostedModel, cancel: threading.Event, put: Callable[[Replied], None]
-        ) -> None:
-            reply_to_chat(
-                model,
-                context.templates,
-                request.chat,
-                request.sampling,
-                forced=request.forced,
-                cancel=cancel,
-                put=put,
-            )
-
+        work = chat_work(context, request.chat, request.sampling, forced=request.forced)
         head = {
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",

@@ -11,14 +11,14 @@ from typing import Any
 
 from localq.chat_format.message import ChatMessage, ToolCall
 from localq.chat_format.reply import CallMade, ContentText, Event, ReasoningText
-from localq.server.asking import ask, replies
+from localq.server.asking import ask, chat_work, replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler
 from localq.server.failure import Failure
 from localq.server.fields import Fields
 from localq.server.ollama.requests import OllamaRequest, read_chat, read_generate
 from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied, continue_texts, reply_to_chat
+from localq.services.serving.replying import Ended, Replied, continue_texts
 
 __all__ = ["chat", "error_form", "generate"]
 
@@ -54,9 +54,7 @@ def _handler(
             if request.prompt is not None:
                 continue_texts(model, [request.prompt], request.sampling, cancel=cancel, put=put)
             elif request.chat.messages:
-                reply_to_chat(
-                    model, context.templates, request.chat, request.sampling, cancel=cancel, put=put
-                )
+                chat_work(context, request.chat, request.sampling)(model, cancel, put)
 
         head = {"model": served.id}
         last = {**part("", "", ()), "done": True, "done_reason": "load"}

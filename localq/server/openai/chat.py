@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from localq.chat_format.reply import CallMade, ContentText, ReasoningText
 from localq.engine.client import Generation
-from localq.engine.protocol import TokenLogprob
-from localq.server.asking import ask, replies
+from localq.server.asking import ask, chat_work, replies, whole_replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler
 from localq.server.openai.chat_request import ChatRequest, read_chat
 from localq.server.openai.form import chat_logprobs, finish_reason, new_id, tool_call, usage
 from localq.server.running import Running
-from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied, Step, reply_to_chat
+from localq.services.serving.replying import Ended, Replied, Step
 
 __all__ = ["chat_completions"]
 
@@ -26,20 +22,9 @@ def chat_completions(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
         request = read_chat(await exchange.json())
         served = context.models.find(request.model)
-
-        def work(
-            model: HostedModel, cancel: threading.Event, put: Callable[[Replied], None]
-        ) -> None:
-            reply_to_chat(
-                model,
-                context.templates,
-                request.chat,
-                request.sampling,
-                count=request.count,
-                forced=request.forced,
-                cancel=cancel,
-                put=put,
-            )
+        work = chat_work(
+            context, request.chat, request.sampling, count=request.count, forced=request.forced
+        )
 
         head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": served.id}
         if request.stream:
@@ -60,13 +45,7 @@ async def _whole(
     request: ChatRequest,
     head: dict[str, Any],
 ) -> dict[str, Any]:
-    ended: dict[int, Ended] = {}
-    logprobs: dict[int, list[TokenLogprob]] = {}
-    async for one in replies(context, exchange, running):
-        if isinstance(one, Ended):
-            ended[one.index] = one
-        else:
-            logprobs.setdefault(one.index, []).extend(one.logprobs)
+    ended, logprobs = await whole_replies(context, exchange, running)
     choices = []
     for index in range(request.count):
         message = ended[index].message

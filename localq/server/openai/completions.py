@@ -10,9 +10,8 @@ from typing import Any, TypeAlias
 
 from localq.chat_format.reply import ContentText
 from localq.engine.client import Generation
-from localq.engine.protocol import TokenLogprob
 from localq.messages import msg
-from localq.server.asking import ask, replies
+from localq.server.asking import ask, replies, whole_replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler
 from localq.server.failure import RequestError
@@ -22,7 +21,7 @@ from localq.server.openai.sampling import MAX_REPLIES, read_response_format, rea
 from localq.server.running import Running
 from localq.services.hosting.hosted import HostedModel
 from localq.services.serving.fill_in import FillIn
-from localq.services.serving.replying import Ended, Replied, Step, TextPrompt, continue_texts
+from localq.services.serving.replying import Replied, Step, TextPrompt, continue_texts
 
 __all__ = ["Prompt", "completions", "read_inputs"]
 
@@ -149,13 +148,7 @@ async def _whole(
     request: CompletionRequest,
     head: dict[str, Any],
 ) -> dict[str, Any]:
-    ended: dict[int, Ended] = {}
-    logprobs: dict[int, list[TokenLogprob]] = {}
-    async for one in replies(context, exchange, running):
-        if isinstance(one, Ended):
-            ended[one.index] = one
-        else:
-            logprobs.setdefault(one.index, []).extend(one.logprobs)
+    ended, logprobs = await whole_replies(context, exchange, running)
     wanted = request.sampling["logprobs"] is not None
     choices = [
         {

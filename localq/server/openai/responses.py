@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from localq.chat_format.message import ToolCall
 from localq.chat_format.reply import CallMade, ContentText, ReasoningText
 from localq.engine.client import Generation
-from localq.server.asking import ask, replies
+from localq.server.asking import ask, chat_work, replies
 from localq.server.context import ServerContext
 from localq.server.exchange import Exchange, Handler
 from localq.server.openai.responses_request import ResponsesRequest, read_responses
 from localq.server.running import Running
-from localq.services.hosting.hosted import HostedModel
-from localq.services.serving.replying import Ended, Replied, reply_to_chat
+from localq.services.serving.replying import Ended, Replied
 
 __all__ = ["responses"]
 
@@ -26,20 +23,7 @@ def responses(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
         request = read_responses(await exchange.json())
         served = context.models.find(request.model)
-
-        def work(
-            model: HostedModel, cancel: threading.Event, put: Callable[[Replied], None]
-        ) -> None:
-            reply_to_chat(
-                model,
-                context.templates,
-                request.chat,
-                request.sampling,
-                forced=request.forced,
-                cancel=cancel,
-                put=put,
-            )
-
+        work = chat_work(context, request.chat, request.sampling, forced=request.forced)
         writer = _Writer(exchange, request, served.id)
         if request.stream:
             async with exchange.patience(), ask(context, exchange, served, work) as running:
