@@ -70,6 +70,13 @@ class Request:
     headers: Message
 
 
+@dataclass(slots=True)
+class _Count:
+    """How much of a piece went out."""
+
+    sent: int = 0
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -378,16 +385,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, file: Path, begin: int, end: int, counted_as: str) -> None:
         with file.open("rb") as opened:
             while begin < end:
-                count = os.sendfile(
-                    self.connection.fileno(),
-                    opened.fileno(),
-                    begin,
-                    min(_SENDFILE_PIECE, end - begin),
-                )
-                if count == 0:
+                asked = min(_SENDFILE_PIECE, end - begin)
+                with self._counted(counted_as, asked) as count:
+                    count.sent = os.sendfile(
+                        self.connection.fileno(), opened.fileno(), begin, asked
+                    )
+                if count.sent == 0:
                     raise OSError(f"{file} became shorter")
-                begin += count
-                self._count(counted_as, count)
+                begin += count.sent
 
     def _send_pieces(
         self, content: Content, begin: int, end: int, counted_as: str, rate: float | None
@@ -396,14 +401,27 @@ class _Handler(BaseHTTPRequestHandler):
         for block in content.blocks(begin, end):
             for offset in range(0, len(block), size):
                 piece = block[offset : offset + size]
-                self.wfile.write(piece)
-                self._count(counted_as, len(piece))
+                with self._counted(counted_as, len(piece)) as count:
+                    self.wfile.write(piece)
+                    count.sent = len(piece)
                 if rate is not None and self.server_of.stopping.wait(len(piece) / rate):
                     raise OSError("the server stops")
 
-    def _count(self, path: str, count: int) -> None:
+    @contextmanager
+    def _counted(self, path: str, asked: int) -> Iterator[_Count]:
+        """Count `asked` bytes before they go out, and take back what did not.
+
+        A client has the last byte before this thread runs on, so counting afterwards would let a
+        test read a sum that lacks it.
+        """
+        count = _Count()
         with self.server_of.lock:
-            self.server_of.sent[path] += count
+            self.server_of.sent[path] += asked
+        try:
+            yield count
+        finally:
+            with self.server_of.lock:
+                self.server_of.sent[path] -= asked - count.sent
 
     def _json(self, value: object, headers: Mapping[str, str]) -> None:
         body = json.dumps(value).encode()
