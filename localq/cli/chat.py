@@ -117,10 +117,14 @@ def chat_with(
 ) -> None:
     """Talk until the user leaves."""
     from localq.cli.talking import Talking
+    from localq.services.chat.chat_model import check_chat_model
+    from localq.services.chat.presets import check_reply_settings
     from localq.services.chat.session_chat import SessionChat
     from localq.sessions.attachments import read_attachment
+    from localq.sessions.preset import DEFAULT
 
     attachments = [read_attachment(Path(file)) for file in files]
+    check_reply_settings(preset or (session.preset if session else DEFAULT), given)
     with ProgressDisplay(quiet=as_json) as emit:
 
         def open_chat(model: str | None, session: Session | None) -> SessionChat:
@@ -139,8 +143,11 @@ def chat_with(
                     cancel=cancel,
                 )
 
+        def check(model: str) -> None:
+            check_chat_model(library, model, template)
+
         talking = Talking(
-            open_chat(model, session), library.paths, open_chat, given=given, as_json=as_json
+            open_chat(model, session), library.paths, open_chat, check, given=given, as_json=as_json
         )
         try:
             for attachment in attachments:
@@ -156,8 +163,8 @@ def chat_with(
 
 
 def _on_terminal(talking: Talking, library: Library, chat: SessionChat) -> None:
+    from localq.cli.chat_commands import COMMANDS
     from localq.cli.chat_input import TerminalInput
-    from localq.cli.talking import COMMANDS
     from localq.messages import translate
 
     output.narrate(

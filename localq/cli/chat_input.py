@@ -3,10 +3,11 @@ the lines of stdin."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from localq.cli.stdin_text import stdin_line
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -32,17 +33,18 @@ class PipedInput:
 
     is_terminal = False
 
+    def __init__(self) -> None:
+        self._lines = 0
+
     def ask(self, default: str = "") -> str | None:
-        line = sys.stdin.readline()
-        if not line:
-            return None
-        text = line.rstrip("\n")
-        while _is_open(text):
-            line = sys.stdin.readline()
-            if not line:
-                break
-            text += "\n" + line.rstrip("\n")
-        return unquoted(text)
+        text = self._next()
+        while text is not None and _is_open(text) and (line := self._next()) is not None:
+            text += "\n" + line
+        return None if text is None else unquoted(text)
+
+    def _next(self) -> str | None:
+        self._lines += 1
+        return stdin_line(self._lines)
 
 
 class TerminalInput:

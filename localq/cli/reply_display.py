@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.markdown import Markdown
 
-__all__ = ["PlainReply", "ReplyDisplay", "SilentReply", "reply_display", "settled_end"]
+__all__ = [
+    "PlainReply",
+    "ReplyDisplay",
+    "SilentReply",
+    "reply_display",
+    "settled_end",
+    "show_reply",
+]
 
 _SECONDS_BETWEEN_DRAWINGS = 0.08
 
@@ -34,6 +41,13 @@ def reply_display(*, as_json: bool = False) -> ReplyDisplay:
     if as_json:
         return SilentReply()
     return MarkdownReply() if sys.stdout.isatty() else PlainReply()
+
+
+def show_reply(text: str) -> None:
+    """A reply that is whole."""
+    display = reply_display()
+    display(ContentText(text.strip("\n")))
+    display.close()
 
 
 class SilentReply:

@@ -59,7 +59,7 @@ def sampling_from(
     grammar: str | None,
 ) -> dict[str, Any]:
     """Fields of SamplingParams; None: not given. NotFoundError and BadFileError for files."""
-    if json_schema is not None and not json_schema.lstrip().startswith(("{", "true")):
+    if json_schema is not None and not _is_json(json_schema):
         json_schema = _read(Path(json_schema))
     return {
         "max_tokens": max_tokens,
@@ -68,6 +68,11 @@ def sampling_from(
         "json_schema": json_schema,
         "grammar": None if grammar is None else _read(Path(grammar)),
     }
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is meant as a schema itself, not as the name of a file with one."""
+    return text.lstrip()[:1] in ("{", "[", '"') or text.strip() in ("true", "false", "null")
 
 
 def _read(path: Path) -> str:

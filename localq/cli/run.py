@@ -14,6 +14,7 @@ from localq.cli.options import json_option, optional_model
 from localq.cli.plan_options import plan_options, plan_options_from
 from localq.cli.progress import ProgressDisplay
 from localq.cli.reply_options import reply_options, sampling_from, system_option
+from localq.cli.stdin_text import stdin_text
 from localq.errors import Cancelled, UsageError
 from localq.library import Library
 from localq.messages import msg
@@ -82,6 +83,7 @@ def command(
         raise UsageError(msg("--raw takes neither a template nor a system prompt"))
     with Library() as library:
         chosen = _preset(library, preset, system)
+        _check(chosen, given)
         if prompt is None and "-" not in files and not as_json and _is_terminal():
             from localq.cli.chat import chat_with
 
@@ -192,6 +194,12 @@ def _report(reply: Generation, n_ctx: int, max_tokens: int, *, limited: bool) ->
         )
 
 
+def _check(preset: Preset, given: dict[str, Any]) -> None:
+    from localq.services.chat.presets import check_reply_settings
+
+    check_reply_settings(preset, given)
+
+
 def _preset(library: Library, name: str | None, system: str | None) -> Preset:
     from dataclasses import replace
 
@@ -205,19 +213,19 @@ def _preset(library: Library, name: str | None, system: str | None) -> Preset:
 def _asked(prompt: str | None, files: tuple[str, ...]) -> tuple[str, list[Attachment]]:
     """The prompt and what goes with it. stdin is read once at most, and only where it is asked
     for or there is nothing else to say."""
-    from localq.sessions.attachments import decode_attachment, read_attachment
+    from localq.sessions.attachments import MAX_ATTACHMENT, decode_attachment, read_attachment
 
     wants_stdin = [*(["-p"] if prompt == "-" else []), *(file for file in files if file == "-")]
     if len(wants_stdin) > 1:
         raise UsageError(msg("stdin can be read only once"), hint=msg("name a file instead of -"))
     attachments = [
-        decode_attachment("stdin", sys.stdin.buffer.read())
+        decode_attachment("stdin", sys.stdin.buffer.read(MAX_ATTACHMENT + 1))
         if file == "-"
         else read_attachment(Path(file))
         for file in files
     ]
     if prompt == "-" or (prompt is None and not attachments and not sys.stdin.isatty()):
-        prompt = sys.stdin.read()
+        prompt = stdin_text()
     if not prompt and not attachments:
         raise UsageError(
             msg("nothing to say to the model"),

@@ -15,6 +15,7 @@ from localq.errors import Cancelled, UsageError
 from localq.messages import msg
 from localq.paths import Paths
 from localq.sessions import Session, SessionStore
+from localq.sessions.session import shown_end
 
 __all__ = ["command"]
 
@@ -57,8 +58,7 @@ def show(session: str, every: bool, as_json: bool) -> None:
     """
     store = _store()
     found, tree = store.opened(store.find(session).id)
-    leaf = found.leaf_id if found.leaf_id in tree else tree.newest_leaf()
-    messages = list(tree) if every else tree.path(leaf)
+    messages = list(tree) if every else tree.path(shown_end(found, tree))
     if as_json:
         output.json_document({**_document(found), "messages": messages})
     else:
@@ -76,6 +76,8 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
 
     A word is found by its beginning, from three letters on; Chinese and Japanese anywhere.
     """
+    if not any(character.isalnum() for word in words for character in word):
+        raise UsageError(msg("no word to look for"), hint=msg("localq sessions search WORDS"))
     found = _store().search(" ".join(words), limit=limit)
     if as_json:
         output.json_document(

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from localq.cli import output
+from localq.cli.chat_commands import COMMANDS, steps
 from localq.cli.chat_input import ChatInput
 from localq.cli.interrupt import cancel_on_interrupt
-from localq.cli.reply_display import ReplyDisplay, reply_display
+from localq.cli.quiet_keys import quiet_keys
+from localq.cli.reply_display import ReplyDisplay, reply_display, show_reply
 from localq.cli.sessions_table import message_notes
-from localq.errors import Cancelled, LocalqError, UsageError
+from localq.errors import Cancelled, LibraryError, LocalqError, UsageError
 from localq.jobs import CancelEvent
-from localq.messages import Message, msg, translate
+from localq.messages import msg, translate
 from localq.paths import Paths
+from localq.services.chat.fitting import ContextFull
 from localq.services.chat.session_chat import SessionChat
 from localq.sessions import Attachment, Session, SessionMessage, SessionStore
 
-__all__ = ["COMMANDS", "Talking"]
-
-COMMANDS: Mapping[str, Message] = {
-    "/edit": msg("say something else in place of the last thing said: /edit [TEXT]"),
-    "/retry": msg("another reply"),
-    "/back": msg("go on before the last thing said"),
-    "/prev": msg("turn to the alternative before this one"),
-    "/next": msg("turn to the alternative after this one"),
-    "/file": msg("send a text file with the next message: /file PATH"),
-    "/system": msg("show or change the system prompt: /system [TEXT]"),
-    "/preset": msg("use a preset: /preset NAME"),
-    "/full": msg("when the context is full: /full stop, slide or summarise"),
-    "/model": msg("go on with another model: /model NAME"),
-    "/tokens": msg("how full the context is"),
-    "/save": msg("give the session a title: /save TITLE"),
-    "/export": msg("write the session to a file: /export FILE.md, .json or .html"),
-    "/new": msg("begin another session"),
-    "/help": msg("this list"),
-    "/quit": msg("leave; Ctrl-D does too"),
-}
-_OTHER_NAMES = {"/bye": "/quit", "/exit": "/quit", "/?": "/help", "/regenerate": "/retry"}
+__all__ = ["Talking"]
 
 Open = Callable[[str | None, Session | None], SessionChat]
+Check = Callable[[str], None]
 
 
 class _Left(Exception):
@@ -52,8 +36,9 @@ class _Left(Exception):
 class Talking:
     """One chat, until the user leaves; `chat` is the one that is open then, to be closed.
 
-    `open_chat` opens a session with a model. On a terminal an error is said and the chat goes on;
-    where the input is piped it comes out.
+    `open_chat` opens a session with a model; `check` raises what would keep a model from being
+    opened, as far as that shows at once. On a terminal an error is said and the chat goes on; where
+    the input is piped it comes out.
     """
 
     def __init__(
@@ -61,6 +46,7 @@ class Talking:
         chat: SessionChat,
         paths: Paths,
         open_chat: Open,
+        check: Check,
         *,
         given: Mapping[str, object],
         as_json: bool = False,
@@ -69,6 +55,7 @@ class Talking:
         self._paths = paths
         self._store = SessionStore(paths)
         self._open = open_chat
+        self._check = check
         self._given = given
         self._as_json = as_json
         self._attachments: list[Attachment] = []
@@ -97,7 +84,7 @@ class Talking:
                 except LocalqError as error:
                     if not asking.is_terminal:
                         raise
-                    output.error(error)
+                    output.error(_within_chat(error))
 
     def status(self) -> str:
         """How full the context is, and whether another program has said something."""
@@ -156,34 +143,33 @@ class Talking:
         )
 
     def _take(self, text: str) -> None:
-        command, _, rest = text.strip().partition(" ")
-        command = _OTHER_NAMES.get(command, command)
-        if command in COMMANDS:
-            self._do(command, rest.strip())
-        elif command.startswith("/") and "/" not in command[1:] and command[1:].isalpha():
-            raise UsageError(
-                msg("there is no {command}", command=command), hint=msg("/help lists what there is")
+        for command, rest in steps(text):
+            if command:
+                self._do(command, rest)
+            else:
+                self._say(rest)
+
+    def _say(self, text: str) -> None:
+        self._show_news()
+        if not text.strip() and not self._attachments:
+            return
+        # A file that is too large must not stand in the way of all that is said next.
+        attached, self._attachments = self._attachments, []
+        try:
+            self._reply(
+                lambda cancel, show: self.chat.send(
+                    text, attached, given=self._given, cancel=cancel, on_event=show
+                )
             )
-        else:
-            self._show_news()
-            if text.strip() or self._attachments:
-                # A file that is too large must not stand in the way of all that is said next.
-                attached, self._attachments = self._attachments, []
-                try:
-                    self._reply(
-                        lambda cancel, show: self.chat.send(
-                            text, attached, given=self._given, cancel=cancel, on_event=show
-                        )
+        except UsageError:
+            for attachment in attached:
+                output.narrate(
+                    msg(
+                        "{name} goes with no message any more; /file takes it again",
+                        name=attachment.name,
                     )
-                except UsageError:
-                    for attachment in attached:
-                        output.narrate(
-                            msg(
-                                "{name} goes with no message any more; /file takes it again",
-                                name=attachment.name,
-                            )
-                        )
-                    raise
+                )
+            raise
 
     def _do(self, command: str, rest: str) -> None:
         chat = self.chat
@@ -202,10 +188,16 @@ class Talking:
                 self._edit(rest)
             case "/back":
                 said = chat.back()
-                output.narrate(msg("the session goes on before: {said}", said=said[:200]))
+                output.narrate(
+                    msg("the session goes on before: {said} (/prev: back to it)", said=said[:200])
+                )
             case "/prev" | "/next":
                 if not chat.beside(-1 if command == "/prev" else 1):
-                    raise UsageError(msg("there is no alternative there"))
+                    raise UsageError(
+                        msg("this is the first branch")
+                        if command == "/prev"
+                        else msg("this is the last branch")
+                    )
                 self._show(chat.path[-1])
             case "/file":
                 from localq.sessions.attachments import read_attachment
@@ -234,16 +226,19 @@ class Talking:
             case "/export":
                 self._export(rest)
             case "/new":
-                self._begin_again(chat.model_name, None)
+                chat.begin_anew()
+                self._attachments = []
+                output.narrate(msg("a new session begins with what is said next"))
 
     def _reply(self, ask: Callable[[CancelEvent, ReplyDisplay], SessionMessage]) -> None:
         show = reply_display(as_json=self._as_json)
-        try:
-            with cancel_on_interrupt() as cancel:
-                reply = ask(cancel, show)
-        finally:
-            show.close()
-            self._meter = ("", 0.0)
+        with quiet_keys() if self._input.is_terminal else nullcontext():
+            try:
+                with cancel_on_interrupt() as cancel:
+                    reply = ask(cancel, show)
+            finally:
+                show.close()
+                self._meter = ("", 0.0)
         if self._as_json:
             assert self.chat.session
             output.json_line({"session": self.chat.session.id, "message": reply})
@@ -286,14 +281,11 @@ class Talking:
         if not name:
             output.line(self.chat.model_name)
             return
-        self._begin_again(name, self.chat.session)
-
-    def _begin_again(self, model: str, session: Session | None) -> None:
-        """Open a session with a model; where that fails, go on as before."""
+        self._check(name)  # what a typo means shows before the model that answers is given up
         before, preset = self.chat, self.chat.preset
         before.close()
         try:
-            self.chat = self._open(model, session)
+            self.chat = self._open(name, before.session)
         except LocalqError:
             self.chat = self._open(before.model_name, before.session)
             raise
@@ -318,7 +310,10 @@ class Talking:
             raise UsageError(msg("no file is named"), hint=msg("/export FILE.md, .json or .html"))
         if self.chat.session is None:
             raise UsageError(msg("nothing was said yet"))
-        output.path(export_session(self._store, self.chat.session.id, Path(file)))
+        try:
+            output.path(export_session(self._store, self.chat.session.id, Path(file)))
+        except LibraryError as error:  # there is a file of this name
+            raise LibraryError(error.message, hint=msg("/export with another name")) from None
 
     def _show_news(self) -> None:
         news = self.chat.refresh()
@@ -330,7 +325,10 @@ class Talking:
     def _show(self, message: SessionMessage) -> None:
         who = msg("You") if message.role == "user" else msg("Model")
         output.heading(who, message_notes(self.chat.tree, message))
-        output.text(message.content.strip("\n"))
+        if message.role == "user":
+            output.text(message.content.strip("\n"))
+        else:
+            show_reply(message.content)
 
     def _meter_text(self) -> str:
         meter = self.chat.meter()
@@ -338,3 +336,13 @@ class Talking:
         if meter.left_out:
             text += msg(", {count} messages left out", count=meter.left_out)
         return translate(text)
+
+
+def _within_chat(error: LocalqError) -> LocalqError:
+    """The error with advice that can be followed in a chat, where there are no options."""
+    hint = error.hint
+    if isinstance(error, ContextFull):
+        hint = msg("/full slide or /full summarise leaves out what is old; or a shorter message")
+    elif hint and "--" in hint and "localq" not in hint:
+        hint = msg("{hint} (/quit first, then: localq chat --last ...)", hint=hint)
+    return LocalqError(error.message, hint)

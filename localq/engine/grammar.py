@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 
 from localq.errors import UsageError
 from localq.messages import msg
 
-__all__ = ["gbnf"]
+__all__ = ["check_grammar", "gbnf"]
 
 _MAX_GRAMMAR = 1 << 20
 _MAX_SCHEMA = 1 << 18
 _MAX_DEPTH = 200
+_ROOT = re.compile(r"^\s*root\s*::=", re.MULTILINE)
 
 
 def gbnf(grammar: str | None, json_schema: str | None) -> str | None:
@@ -25,9 +27,23 @@ def gbnf(grammar: str | None, json_schema: str | None) -> str | None:
     llama-cpp-python turns schemas into grammars: its module is plain Python and loads at once.
     """
     if json_schema is not None:
-        grammar = _from_schema(json_schema)
-    if grammar is None:
-        return None
+        grammar = _from_schema(_read_schema(json_schema))
+    if grammar is not None:
+        _check(grammar)
+    return grammar
+
+
+def check_grammar(grammar: str | None, json_schema: str | None) -> None:
+    """UsageError where `gbnf` or llama.cpp would refuse it, as far as that shows at once."""
+    if json_schema is not None:
+        _read_schema(json_schema)
+    if grammar is not None:
+        _check(grammar)
+        if not _ROOT.search(grammar):
+            raise UsageError(msg("the grammar has no rule named root"))
+
+
+def _check(grammar: str) -> None:
     if len(grammar) > _MAX_GRAMMAR:
         raise UsageError(
             msg("a grammar of {grammar:,} characters is too long", grammar=len(grammar))
@@ -40,10 +56,9 @@ def gbnf(grammar: str | None, json_schema: str | None) -> str | None:
         raise UsageError(
             msg("the grammar nests deeper than {max_depth} groups", max_depth=_MAX_DEPTH)
         )
-    return grammar
 
 
-def _from_schema(schema: str) -> str:
+def _read_schema(schema: str) -> dict[str, object]:
     if len(schema) > _MAX_SCHEMA:
         raise UsageError(
             msg("a JSON schema of {schema:,} characters is too long", schema=len(schema))
@@ -53,7 +68,13 @@ def _from_schema(schema: str) -> str:
     except (ValueError, RecursionError) as error:
         raise UsageError(msg("the JSON schema is no JSON: {error}", error=error)) from None
     if not isinstance(read, dict):
-        raise UsageError(msg("the JSON schema must be an object"))
+        raise UsageError(
+            msg("the JSON schema must be an object"), hint=msg('such as {"type": "object"}')
+        )
+    return read
+
+
+def _from_schema(read: dict[str, object]) -> str:
     schema = json.dumps(_without_reference(read))
     convert = importlib.import_module("llama_cpp.llama_grammar").json_schema_to_gbnf
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from localq.json_codec import to_json
 from localq.sessions.attachments import with_attachments
 from localq.sessions.message import MessageState, SessionMessage, left_out_after
-from localq.sessions.session import Session
+from localq.sessions.session import Session, shown_end
 from localq.sessions.tree import MessageTree
 
 __all__ = ["FORMAT", "ExportFormat", "export", "openai_messages"]
@@ -30,7 +30,7 @@ class ExportFormat(StrEnum):
 
 def export(session: Session, tree: MessageTree[SessionMessage], form: ExportFormat) -> str:
     """The session as a text: all branches as JSON, else the one that it goes on with."""
-    path = tree.path(session.leaf_id if session.leaf_id in tree else tree.newest_leaf())
+    path = tree.path(shown_end(session, tree))
     match form:
         case ExportFormat.JSON:
             return _as_json(session, tree)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localq.sessions.preset import Preset
+from localq.sessions.tree import MessageTree, N
 
-__all__ = ["MAX_TITLE", "Session", "title_of"]
+__all__ = ["MAX_TITLE", "Session", "shown_end", "title_of"]
 
 MAX_TITLE = 200
 _SHOWN = 60
@@ -40,6 +41,13 @@ class Session:
     """In all branches."""
     revision: int
     """Grows with every change, whichever program makes it."""
+
+
+def shown_end(session: Session, tree: MessageTree[N]) -> int | None:
+    """The end of the branch that stands for a session where one is shown, exported or copied: the
+    one it goes on with or, where it goes on from its beginning, the one that was spoken on last.
+    None: there are no messages."""
+    return session.leaf_id if session.leaf_id in tree else tree.newest_leaf()
 
 
 def title_of(text: str) -> str:

@@ -19,7 +19,7 @@ from localq.sessions.message import MessageState, NewMessage, SessionMessage, co
 from localq.sessions.preset import DEFAULT, Preset
 from localq.sessions.records import Records, no_such_session
 from localq.sessions.search import Found, meant, search
-from localq.sessions.session import MAX_TITLE, Session, title_of
+from localq.sessions.session import MAX_TITLE, Session, shown_end, title_of
 from localq.sessions.tree import MessageTree
 from localq.sessions.words import well_formed
 
@@ -230,10 +230,13 @@ class SessionStore:
             return session
 
     def fork(self, session_id: int, leaf_id: int | None = None, title: str = "") -> Session:
-        """A session of its own with the messages up to `leaf_id` (None: where it goes on)."""
+        """A session of its own with the messages up to `leaf_id` (None: those of the branch that
+        is shown). UsageError: there are none."""
         session, tree = self.opened(session_id)
-        leaf_id = session.leaf_id if leaf_id is None else leaf_id
-        if leaf_id is not None and leaf_id not in tree:
+        leaf_id = shown_end(session, tree) if leaf_id is None else leaf_id
+        if leaf_id is None:
+            raise UsageError(msg("session {id} has no messages", id=session_id))
+        if leaf_id not in tree:
             raise UsageError(
                 msg("session {session} has no message {id}", session=session_id, id=leaf_id)
             )

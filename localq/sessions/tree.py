@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["MessageTree", "Place"]
+__all__ = ["MessageTree", "N", "Place"]
 
 
 class _Node(Protocol):
@@ -25,8 +25,6 @@ class Place:
 
     number: int
     count: int
-    previous_id: int | None
-    next_id: int | None
 
 
 class MessageTree(Generic[N]):
@@ -69,13 +67,7 @@ class MessageTree(Generic[N]):
     def place(self, id_: int) -> Place:
         """Where the message stands among its siblings."""
         ids = self._children[self._parent(self._nodes[id_])]
-        index = ids.index(id_)
-        return Place(
-            index + 1,
-            len(ids),
-            ids[index - 1] if index else None,
-            ids[index + 1] if index + 1 < len(ids) else None,
-        )
+        return Place(ids.index(id_) + 1, len(ids))
 
     def newest_leaf(self, id_: int | None = None) -> int | None:
         """The end of the branch below the message that was spoken on last; of all, for None."""
@@ -89,6 +81,20 @@ class MessageTree(Generic[N]):
             if parent is not None:
                 newest[parent] = max(top, newest.get(parent, 0))
         return newest[id_]
+
+    def end_beside(self, id_: int | None, step: int) -> int | None:
+        """The end of the branch before (-1) or after (+1) this place, None where there is none. In
+        this order the ends of what follows a message come before the place behind that message,
+        and behind None are all."""
+        order: list[int | None] = []
+        waiting: list[int | None] = [None]
+        while waiting:
+            node = waiting.pop()
+            order.append(node)
+            waiting += self._children.get(node, ())
+        at = order.index(id_)
+        there = order[:at][::-1] if step > 0 else order[at + 1 :]
+        return next((node for node in there if node not in self._children), None)
 
     def leaves(self) -> tuple[int, ...]:
         """The ends of all branches, the oldest first."""

@@ -130,6 +130,30 @@ def test_retry_edit_back_and_the_walk_between(home: Paths) -> None:
     assert len(talk.chat.tree) == 7
 
 
+def test_every_branch_is_reached_from_every_other(home: Paths) -> None:
+    """Also those of an edit further up, and from where one has gone back to."""
+    talk = Talk(home, ["1", "2", "3", "4", "5"])
+    talk.send("a")
+    talk.retry()
+    talk.send("b")
+    talk.edit("A", talk.chat.path[0].id)
+    walked = [talk.path]
+    while talk.chat.beside(-1):
+        walked.append(talk.path)
+    assert walked == [["A", "4"], ["a", "2", "b", "3"], ["a", "1"]]
+    while talk.chat.beside(1):
+        assert talk.path in walked
+    assert talk.path == ["A", "4"]
+    assert talk.again().path == ["A", "4"]
+    talk.chat.back()
+    assert talk.path == []
+    for nothing in (talk.retry, lambda: talk.edit("x"), talk.chat.back):
+        with pytest.raises(UsageError, match="at its beginning"):
+            nothing()
+    assert talk.chat.beside(-1)
+    assert talk.path == ["A", "4"]
+
+
 def test_nothing_was_said(home: Paths) -> None:
     talk = Talk(home, [EngineError("no"), "Hi.", EngineError("no")])
     for bad in (lambda: talk.send(" "), talk.retry, talk.chat.back):
@@ -333,7 +357,7 @@ def test_halves_of_characters_are_no_trouble(home: Paths) -> None:
 
 def test_a_preset_that_makes_no_sense(home: Paths) -> None:
     talk = Talk(home, ["ok"])
-    with pytest.raises(UsageError, match="unknown field"):
+    with pytest.raises(UsageError, match="no setting"):
         talk.chat.set_preset(Preset("p", sampling={"warmth": 1}))
     talk.chat.set_preset(Preset("q", "Be brief."))
     talk.send("Hello")

@@ -15,11 +15,13 @@ from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 from localq.chat_format.reply import ContentText, ReasoningText
+from localq.cli.chat_commands import COMMANDS, steps
 from localq.cli.chat_input import TerminalInput, _completer, unquoted
 from localq.cli.main import main
+from localq.cli.quiet_keys import quiet_keys
 from localq.cli.reply_display import MarkdownReply, settled_end
-from localq.cli.talking import COMMANDS, Talking
-from localq.errors import EngineError
+from localq.cli.talking import Talking
+from localq.errors import EngineError, NotFoundError, UsageError
 from localq.paths import Paths
 from localq.services.chat.session_chat import SessionChat, SummaryMade
 from localq.sessions import OnFull, Session, SessionStore
@@ -78,21 +80,66 @@ def test_a_chat_by_pipe(
         (["--file", "/nowhere"], 1, "/nowhere: no such file"),
         (["--grammar", "/nowhere"], 1, "/nowhere: no such file"),
         (["--temperature", "hot"], 2, "not a valid float"),
+        (["--json-schema", "[]"], 2, "the JSON schema must be an object"),
+        (["--json-schema", "null"], 2, "the JSON schema must be an object"),
+        (["--json-schema", "{"], 2, "the JSON schema is no JSON"),
+        (["--json-schema", "{}", "--grammar", "GRAMMAR"], 2, "at once"),
+        (["--grammar", "GRAMMAR"], 2, "no rule named root"),
+        (["--lora", "adapter.gguf:1e9"], 2, "the scale of an adapter is 1e+09"),
     ],
 )
 def test_what_cannot_be_begun(
     home: Paths,
     say: Callable[[str], None],
     capsys: Capture,
+    tmp_path: Path,
     arguments: list[str],
     code: int,
     problem: str,
 ) -> None:
-    say("")
-    assert main(["chat", "no-model", *arguments]) == code
-    said = capsys.readouterr()
-    assert problem in said.err
-    assert said.out == ""
+    """Before a model is looked for, let alone loaded; by `localq run` too."""
+    grammar = tmp_path / "a.gbnf"
+    grammar.write_text("leaf ::= 'x'")
+    arguments = [str(grammar) if word == "GRAMMAR" else word for word in arguments]
+    verbs = ["chat"] if {"--last", "--session"} & {*arguments} else ["chat", "run"]
+    for verb in verbs:
+        say("hello\n")
+        assert main([verb, "no-model", *arguments]) == code
+        said = capsys.readouterr()
+        assert problem in said.err
+        assert said.out == ""
+        assert said.err.count("\n") <= 2 or "Usage" in said.err
+
+
+def test_an_adapter_is_looked_at_before_the_model_is_loaded(
+    home: Paths, story: str, say: Callable[[str], None], capsys: Capture, tmp_path: Path
+) -> None:
+    for name, problem in ((tmp_path / "gone.gguf", "No such file"), (story, "no LoRA adapter")):
+        say("hello\n")
+        assert main(["chat", story, "--lora", str(name)]) == 1
+        said = capsys.readouterr().err
+        assert problem in said
+        assert "loading" not in said
+
+
+def test_what_is_no_utf8_on_stdin(
+    home: Paths, story: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for arguments, name in (
+        (["run", story, "-p", "-"], "stdin (byte 1)"),
+        (["run", story], "stdin (byte 1)"),
+        (["run", story, "-p", "x", "--file", "-"], "stdin (byte 1)"),
+        (["chat", story], "stdin, line 1 (byte 1)"),
+    ):
+        stdin = io.TextIOWrapper(
+            io.BytesIO(b"a\xfcb\n"), encoding="utf-8", errors="surrogateescape"
+        )
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(arguments) == 1
+        said = capsys.readouterr()
+        assert f"{name}: no text: only UTF-8" in said.err
+        assert said.out == ""
+    assert SessionStore(home).sessions() == []
 
 
 class TestRun:
@@ -169,7 +216,11 @@ class Terminal:
         self.engine = FakeEngine(replies)
         self.opened: list[str | None] = []
         self.n_ctx = n_ctx
-        self.talking = Talking(self._chat("m", None), home, self._chat, given={})
+        self.talking = Talking(self._chat("m", None), home, self._chat, self._check, given={})
+
+    def _check(self, model: str) -> None:
+        if model == "typo":
+            raise NotFoundError("no model typo")
 
     def _chat(self, model: str | None, session: Session | None) -> SessionChat:
         if model == "broken":
@@ -203,7 +254,7 @@ def test_the_keys_of_a_chat(home: Paths, keys: PipeInput, capsys: Capture) -> No
     )
     assert terminal.path == ["first", "one", "a\nb", "three", "c\nd", "four"]
     said = capsys.readouterr()
-    assert "there is no alternative there" in said.err
+    assert "this is the first branch" in said.err
     assert "there is no /bogus" in said.err
     assert "kept as session 1: A title" in said.err
     assert "of 1,000 tokens" in said.out
@@ -228,8 +279,68 @@ def test_errors_do_not_end_a_chat(home: Paths, keys: PipeInput, capsys: Capture)
     assert "it died" in said
     assert "it does not load" in said
     assert "has no room for a reply" in said
-    assert terminal.opened == ["m", "m", "m", "other"]
+    assert "/full slide or" in said
+    assert "--on-full" not in said
+    assert terminal.opened == ["m", "m", "other"]
     assert terminal.path == ["hello", "well"]
+
+
+def test_a_typo_does_not_unload_the_model(home: Paths, keys: PipeInput, capsys: Capture) -> None:
+    terminal = Terminal(home, ["one"])
+    terminal.run(keys, "/model typo\rfirst\r")
+    assert "no model typo" in capsys.readouterr().err
+    assert terminal.opened == ["m"]
+    assert terminal.path == ["first", "one"]
+
+
+def test_another_session_needs_no_other_model(
+    home: Paths, keys: PipeInput, capsys: Capture, tmp_path: Path
+) -> None:
+    page = tmp_path / "a.md"
+    terminal = Terminal(home, ["one", "two"])
+    terminal.run(keys, f"first\r/save A title\r/export {page}\r/export {page}\r/new\rsecond\r")
+    said = capsys.readouterr().err
+    assert "/export with another name" in said
+    assert "--force" not in said
+    assert terminal.opened == ["m"]
+    assert not terminal.engine.closed
+    assert [(s.title, s.message_count) for s in terminal.store.sessions()] == [
+        ("second", 2),
+        ("A title", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("hello", [("", "hello")]),
+        ("/tokens", [("/tokens", "")]),
+        (" /full  slide ", [("/full", "slide")]),
+        ("/full slide\n\n/tokens\n/?", [("/full", "slide"), ("/tokens", ""), ("/help", "")]),
+        ("/system Be\nbrief.\n/retry\nso", [("/system", "Be\nbrief."), ("/retry", ""), ("", "so")]),
+        ("hello\n/retry", [("", "hello\n/retry")]),
+        ("/usr/bin is a folder\n/etc too", [("", "/usr/bin is a folder\n/etc too")]),
+        ("/edit\n def f():\n  pass", [("/edit", "def f():\n  pass")]),
+        ("", [("", "")]),
+    ],
+)
+def test_what_is_pasted_is_taken_line_by_line(text: str, parts: list[tuple[str, str]]) -> None:
+    assert list(steps(text)) == parts
+
+
+def test_a_command_that_is_none_ends_what_was_pasted() -> None:
+    read = steps("/tokens\n/bogus\n/retry")
+    assert next(read) == ("/tokens", "")
+    with pytest.raises(UsageError, match="no /bogus"):
+        next(read)
+
+
+def test_commands_that_are_pasted(home: Paths, keys: PipeInput, capsys: Capture) -> None:
+    terminal = Terminal(home, ["one"])
+    terminal.run(keys, "\x1b[200~/full slide\n/system Be brief.\nhello\x1b[201~\r/tokens\rfirst\r")
+    assert terminal.talking.chat.preset.on_full is OnFull.SLIDE
+    assert terminal.talking.chat.preset.system == "Be brief.\nhello"
+    assert terminal.path == ["first", "one"]
 
 
 def test_a_file_that_is_too_large_goes_with_no_later_message(
@@ -300,6 +411,29 @@ def shown(pieces: list[object]) -> str:
     display.close()
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no termios")
+def test_keys_are_not_shown_while_a_reply_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import pty
+    import termios
+
+    terminal, keyboard = pty.openpty()
+    with os.fdopen(terminal, "rb"), os.fdopen(keyboard, "r") as stdin:
+
+        def echoes() -> bool:
+            return bool(termios.tcgetattr(stdin)[3] & termios.ECHO)
+
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert echoes()
+        with pytest.raises(KeyboardInterrupt), quiet_keys():
+            assert not echoes()
+            raise KeyboardInterrupt
+        assert echoes()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with quiet_keys():
+        pass
 
 
 def test_markdown_as_it_grows() -> None:

@@ -56,6 +56,9 @@ def test_list_show_and_search(cake: Path, capsys: Capture) -> None:
     assert found["session"]["id"] == 1
     assert main(["sessions", "search", "nowhere"]) == 0
     assert "no session has: nowhere" in capsys.readouterr().err
+    for nothing in ("", "  ", "?!"):
+        assert main(["sessions", "search", nothing]) == 2
+        assert "no word to look for" in capsys.readouterr().err
 
 
 def test_what_is_changed(cake: Path, capsys: Capture) -> None:
@@ -115,7 +118,7 @@ def test_presets(home: Paths, capsys: Capture) -> None:
     assert shown["sampling"] == {"temperature": 0.9}
     path.write_text("[sampling]\ntemperature = 'hot'\n")
     assert main(["presets", "show", "mine"]) == 2
-    assert "preset mine: sampling: temperature" in capsys.readouterr().err
+    assert "preset mine: temperature" in capsys.readouterr().err
     path.write_text("on_full = 'explode'\n")
     assert main(["presets"]) == 0
     said = capsys.readouterr()

@@ -75,9 +75,12 @@ def test_names_that_are_none(home: Paths, name: str) -> None:
         (b"temperature = 1", "there is no 'temperature'"),
         (b"sampling = 3", "sampling is not a table"),
         (b'on_full = "explode"', "no way to go on"),
-        (b"[sampling]\ntemperature = 'hot'", "temperature: 'hot' is not float"),
+        (b"[sampling]\ntemperature = 'hot'", "temperature is 'hot'; it must be a number"),
         (b"[sampling]\ntemperature = -3", "it must be at least 0"),
-        (b"[sampling]\nwarmth = 1", "unknown field 'warmth'"),
+        (b"[sampling]\nwarmth = 1", "there is no setting 'warmth'"),
+        (b"[sampling]\nseed = 'x'", "seed is 'x'; it must be a whole number"),
+        (b"[sampling]\nstop = 'x'", "stop is 'x'; it must be a list"),
+        (b"[sampling]\nignore_eos = 1", "ignore_eos is 1; it must be true or false"),
         (b"[sampling]\ntop_k = " + b"9" * 5000, "not valid TOML"),
         (b"a = " + b"[" * 20000, "nested too deeply"),
         (b"#" * (3 << 20), "too long"),
@@ -91,6 +94,7 @@ def test_a_preset_with_nonsense_is_one_clear_line(home: Paths, text: bytes, prob
         preset_named(home, "odd")
     assert "\n" not in caught.value.message
     assert "odd" in caught.value.message
+    assert "SamplingParams" not in f"{caught.value.message} {caught.value.hint}"
     presets, problems = files.all()
     assert len(presets) >= len(SHIPPED)
     assert all(isinstance(error, LocalqError) for error in problems)

@@ -26,6 +26,8 @@ from localq.sessions import (
     SessionStore,
     ToolCall,
 )
+from localq.sessions.exports import ExportFormat, export
+from localq.sessions.session import shown_end
 
 
 @pytest.fixture
@@ -206,6 +208,20 @@ def test_a_fork_has_one_branch_of_its_own(store: SessionStore) -> None:
     assert store.search("two")
 
 
+def test_a_session_at_its_beginning_is_shown_and_copied(store: SessionStore) -> None:
+    """Gone back to before all that was said, it has a branch to show, and no other number."""
+    id_ = talk(store, "one", "1")
+    store.go_to(id_, None)
+    session, tree = store.opened(id_)
+    assert "one" in export(session, tree, ExportFormat.MARKDOWN)
+    fork, copy = store.opened(store.fork(id_).id)
+    assert [m.content for m in copy.path(fork.leaf_id)] == ["one", "1"]
+    assert fork in store.sessions()
+    store.take_back(id_, [m.id for m in tree], None)
+    with pytest.raises(UsageError, match="has no messages"):
+        store.fork(id_)
+
+
 def test_only_words_are_tags(store: SessionStore) -> None:
     id_ = talk(store, "x")
     for bad in ("", "two words", "x" * 61, "\n"):
@@ -233,9 +249,10 @@ def test_whatever_is_done_the_tree_is_whole(
                 store.say(id_, session.leaf_id, NewMessage("user", f"said {number}"))
             case "a":
                 store.say(id_, at, NewMessage("user", "a"), NewMessage("assistant", "b"))
-            case "f":
+            case "f" if len(tree):
                 fork = store.fork(id_, at)
-                assert store.session(fork.id).message_count == len(tree.path(at))
+                shown = tree.path(shown_end(session, tree) if at is None else at)
+                assert store.session(fork.id).message_count == len(shown) > 0
             case "r" if at is not None:
                 leaf = tree[at].parent_id
                 below = [m.id for m in tree if at in {n.id for n in tree.path(m.id)}]

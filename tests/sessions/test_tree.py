@@ -52,18 +52,38 @@ def test_a_path_goes_from_parent_to_child(nodes: list[Node]) -> None:
 
 @settings(max_examples=30)
 @given(trees())
-def test_siblings_are_walked_from_the_first_to_the_last(nodes: list[Node]) -> None:
+def test_the_place_among_siblings(nodes: list[Node]) -> None:
     tree = MessageTree(nodes)
     for node in nodes:
         siblings = tree.children(node.parent_id)
         place = tree.place(node.id)
         assert siblings[place.number - 1] == node.id
         assert place.count == len(siblings)
-        walked = [siblings[0]]
-        while (following := tree.place(walked[-1]).next_id) is not None:
-            assert tree.place(following).previous_id == walked[-1]
-            walked.append(following)
-        assert tuple(walked) == siblings
+
+
+@settings(max_examples=30)
+@given(trees())
+def test_every_branch_is_reached_step_by_step(nodes: list[Node]) -> None:
+    tree = MessageTree(nodes)
+    walked = [tree.end_beside(None, -1)]
+    while walked[-1] is not None:
+        walked.append(tree.end_beside(walked[-1], -1))
+    backwards = [end for end in walked if end is not None]
+    assert sorted(backwards) == list(tree.leaves())
+    for earlier, later in pairwise(reversed(backwards)):
+        assert tree.end_beside(earlier, 1) == later
+        # Siblings in the order in which they were said.
+        apart = next(
+            (a, b) for a, b in zip(tree.path(earlier), tree.path(later), strict=False) if a != b
+        )
+        assert apart[0].id < apart[1].id
+    assert tree.end_beside(None, 1) is None
+    for node in nodes:
+        below = [end for end in backwards if node in tree.path(end)]
+        if node.id not in tree.leaves():
+            assert tree.end_beside(node.id, -1) == below[0]
+            after = backwards.index(below[0])
+            assert tree.end_beside(node.id, 1) == (backwards[after - 1] if after else None)
 
 
 @settings(max_examples=30)

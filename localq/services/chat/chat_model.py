@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from localq.planning.offload_plan import PlanOptions
     from localq.services.hosting.pool import ModelPool
 
-__all__ = ["ChatEngine", "ChatModel", "Prompt"]
+__all__ = ["ChatEngine", "ChatModel", "Prompt", "check_chat_model"]
 
 
 class ChatEngine(Protocol):
@@ -54,6 +54,20 @@ class Prompt:
 
     text: str
     tokens: list[int]
+
+
+def check_chat_model(library: Library, model: str, template: str | None = None) -> None:
+    """Raise what would keep a model from being opened, as far as its file's header tells, which
+    takes no time: NotFoundError, BadFileError, UnsupportedError, UsageError."""
+    from localq.chat_format.choose_template import choose_template
+    from localq.formats.gguf import read_gguf
+    from localq.services.library.locate import locate_gguf
+    from localq.services.library.writes_text import check_writes_text
+
+    found = locate_gguf(library, model)
+    file = read_gguf(found.path)
+    check_writes_text(found, file)
+    choose_template(file.metadata, template)
 
 
 class ChatModel(Closing):

@@ -66,17 +66,19 @@ class SessionView:
         self._go_to(self._tree.newest_leaf(self._message(message_id).id))
 
     def beside(self, step: int) -> bool:
-        """Turn to the alternative before (-1) or after (+1) the last reply or, where it has none,
-        the last thing said; whether there is one."""
-        for message in reversed(self.path):
-            place = self._tree.place(message.id)
-            if place.count > 1:
-                other = place.next_id if step > 0 else place.previous_id
-                if other is None:
-                    return False
-                self.turn_to(other)
-                return True
-        return False
+        """Turn to the branch before (-1) or after (+1) this one, in the order in which messages
+        that answer the same one were said; whether there is one. Whoever has gone back stands
+        behind all that was said there."""
+        end = self._tree.end_beside(self._leaf, step)
+        if end is None:
+            return False
+        self._go_to(end)
+        return True
+
+    def begin_anew(self) -> None:
+        """Leave this session; another begins with what is said next."""
+        self._session, self._leaf, self._title = None, None, ""
+        self._tree = MessageTree([])
 
     def rename(self, title: str) -> None:
         """UsageError for a title that is none."""
@@ -105,6 +107,8 @@ class SessionView:
         for message in reversed(self.path):
             if message.role == "user":
                 return message
+        if len(self._tree):
+            raise UsageError(msg("nothing was said before this: the session is at its beginning"))
         raise UsageError(msg("nothing was said yet"))
 
     def _message(self, message_id: int) -> SessionMessage:
