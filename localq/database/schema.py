@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from localq.database.full_text import has_full_text
 from localq.database.migrations import ALL
+from localq.database.migrations.m6_sessions import WORDS
 from localq.errors import LibraryError
 from localq.messages import msg
 
@@ -23,9 +25,11 @@ def migrate(connection: sqlite3.Connection, database: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     # Read once more: another process may have done it while this one waited.
+    left_out = () if has_full_text(connection) else (WORDS,)  # for localq.sessions to make up for
     for statements in _MIGRATIONS[_version(connection, database) :]:
         for statement in statements:
-            connection.execute(statement)
+            if statement not in left_out:
+                connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 

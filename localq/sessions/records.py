@@ -13,6 +13,7 @@ from localq.database.rows import insert
 from localq.errors import NotFoundError, UsageError
 from localq.json_codec import to_json
 from localq.messages import msg
+from localq.sessions import word_index
 from localq.sessions.message import (
     ROLES,
     Attachment,
@@ -23,7 +24,6 @@ from localq.sessions.message import (
 )
 from localq.sessions.preset import DEFAULT, Preset, preset_of
 from localq.sessions.session import Session
-from localq.sessions.words import indexed
 
 __all__ = ["Records", "no_such_session"]
 
@@ -118,7 +118,7 @@ class Records:
             fields = {"message_id": message_id, "position": position}
             insert(self.connection, "attachments", {**fields, **to_json(attachment)})
         if new.state is not MessageState.GROWING:
-            self._index(message_id, new.content)
+            word_index.add(self.connection, message_id, new.content)
         return message_id
 
     def grow(self, message_id: int, content: str, reasoning: str) -> bool:
@@ -145,7 +145,7 @@ class Records:
             {**row, "id": message_id},
         )
         if done.rowcount == 1:
-            self._index(message_id, new.content)
+            word_index.add(self.connection, message_id, new.content)
         return done.rowcount == 1
 
     def interrupt_growing(self, session_id: int, now: float) -> int:
@@ -159,7 +159,7 @@ class Records:
                 "UPDATE messages SET state = 'interrupted', ended_at = ? WHERE id = ?",
                 (now, message_id),
             )
-            self._index(message_id, content)
+            word_index.add(self.connection, message_id, content)
         return len(rows)
 
     def remove_messages(self, session_id: int, ids: Iterable[int]) -> None:
@@ -175,10 +175,7 @@ class Records:
             " AND (id = ? OR ? IS NULL)",
             (session_id, message_id, message_id),
         ).fetchall()
-        self.connection.executemany(
-            "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)",
-            ((id_, indexed(content)) for id_, content in rows),
-        )
+        word_index.take_out(self.connection, rows)
 
     def touch(self, session_id: int, now: float | None, **changes: object) -> None:
         """Change columns of a session, and say so to whoever has it open; `now` None: it was not
@@ -192,11 +189,6 @@ class Records:
         )
         if done.rowcount == 0:
             raise no_such_session(session_id)
-
-    def _index(self, message_id: int, content: str) -> None:
-        self.connection.execute(
-            "INSERT INTO words (rowid, text) VALUES (?, ?)", (message_id, indexed(content))
-        )
 
     def _tags(self, ids: list[int]) -> dict[int, tuple[str, ...]]:
         # One of a few is asked for by its number, all of many are read at once.

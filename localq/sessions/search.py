@@ -9,12 +9,11 @@ from localq.messages import msg
 from localq.sessions import words
 from localq.sessions.records import Records, no_such_session
 from localq.sessions.session import Session
+from localq.sessions.word_index import latest_with
 
 __all__ = ["NEWEST_FIRST", "Found", "meant", "search"]
 
 NEWEST_FIRST = "ORDER BY updated_at DESC"
-_LOOKED_AT = 5000
-"""So many of the latest messages with the words are looked at for the sessions they are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def search(records: Records, text: str, limit: int) -> list[Found]:
     in_title = " AND ".join("instr(lower(title), ?)" for _ in folded)
     entitled = records.sessions(f"WHERE {in_title} {NEWEST_FIRST} LIMIT ?", (*folded, limit))
     seen = {one.id for one in entitled}
-    latest = _latest(records, words.query(text), limit - len(entitled), seen)
+    latest = _latest(records, text, limit - len(entitled), seen)
     others = list(latest)
     marks = ", ".join("?" * len(others))
     by_id = {one.id: one for one in records.sessions(f"WHERE id IN ({marks})", others)}
@@ -68,17 +67,12 @@ def search(records: Records, text: str, limit: int) -> list[Found]:
     return found
 
 
-def _latest(records: Records, query: str, limit: int, seen: set[int]) -> dict[int, int]:
+def _latest(records: Records, text: str, limit: int, seen: set[int]) -> dict[int, int]:
     """So many sessions with such messages, but those `seen`, the latest first, and the latest
     message of each."""
     latest: dict[int, int] = {}
-    if query and limit > 0:
-        rows = records.connection.execute(
-            "SELECT words.rowid, session_id FROM words JOIN messages ON id = words.rowid"
-            " WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?",
-            (query, _LOOKED_AT),
-        )
-        for message_id, session_id in rows:
+    if limit > 0:
+        for message_id, session_id in latest_with(records.connection, text):
             if session_id not in seen:
                 latest.setdefault(session_id, message_id)
                 if len(latest) == limit:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["indexed", "query", "snippet", "well_formed"]
+__all__ = ["indexed", "query", "snippet", "sought_words", "well_formed"]
 
 # Thai, Lao, Tibetan, Burmese, Khmer; kana, bopomofo, ideographs and their later blocks.
 _ALONE = re.compile(
@@ -46,6 +46,11 @@ def query(text: str) -> str:
             prefix = "*" if len(last) >= _PREFIX and not _ALONE.search(last) else ""
             parts.append(f'"{plain}"{prefix}')
     return " ".join(parts)
+
+
+def sought_words(text: str) -> list[str]:
+    """The words of `text` for who looks for them in the messages themselves, without an index."""
+    return [word.lower() for word in text.split() if any(map(str.isalnum, word))]
 
 
 def snippet(text: str, sought: str) -> str:

@@ -222,6 +222,47 @@ def test_a_session_at_its_beginning_is_shown_and_copied(store: SessionStore) -> 
         store.fork(id_)
 
 
+def test_without_full_text_search(
+    home: Paths, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun with a SQLite that has no FTS5, gone on with one that has, and back."""
+
+    def have(full_text: bool) -> None:
+        for place in ("database.schema", "sessions.word_index"):
+            monkeypatch.setattr(f"localq.{place}.has_full_text", lambda _: full_text)
+
+    def tables() -> set[str]:
+        with closing(sqlite3.connect(home.database)) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+    def found(text: str) -> list[int]:
+        return [one.session.id for one in store.search(text)]
+
+    have(False)
+    first = talk(store, "a Cake of flour", "北京 is far")
+    assert "words" not in tables()
+    assert found("cake FLOUR") == found("北京") == [first]
+    assert found("bread") == []
+    have(True)
+    assert found("cake") == [first]  # nothing was written yet
+    second = talk(store, "bread and flour", "gone soon")
+    assert "unindexed" not in tables()
+    assert found("flour") == [second, first]
+    have(False)
+    third = talk(store, "flour once more", "eggs")
+    store.remove(second)
+    assert found("flour") == [third, first]
+    have(True)
+    assert found("flour") == [third, first]
+    fourth = talk(store, "flour", "")
+    assert found("flour") == [fourth, third, first]
+    assert found("bread") == []
+    store.remove(third)
+    assert found("flour") == [fourth, first]
+    with closing(sqlite3.connect(home.database)) as connection:
+        connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+
+
 def test_only_words_are_tags(store: SessionStore) -> None:
     id_ = talk(store, "x")
     for bad in ("", "two words", "x" * 61, "\n"):

@@ -1,6 +1,6 @@
 """Conversations: sessions, their messages as trees, what was attached, and an index of words."""
 
-__all__ = ["STATEMENTS"]
+__all__ = ["STATEMENTS", "WORDS"]
 
 # `plan`, `preset` and `tool_calls` are JSON; times are seconds since 1970. `leaf_id` is the message
 # that the session goes on after; `revision` grows with every change. A message comes after the one
@@ -9,6 +9,12 @@ __all__ = ["STATEMENTS"]
 # `words` is asked for beginnings of words: without an index of these, each would be merged from the
 # messages of all words that begin so. It keeps no copy of the texts; localq/sessions/words.py says
 # what goes in.
+WORDS = """
+    CREATE VIRTUAL TABLE words USING fts5 (
+        text, content = '', columnsize = 0, prefix = '3 4 5 6',
+        tokenize = 'unicode61 remove_diacritics 2'
+    )
+    """
 STATEMENTS: tuple[str, ...] = (
     """
     CREATE TABLE sessions (
@@ -72,10 +78,5 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (message_id, position)
     ) WITHOUT ROWID
     """,
-    """
-    CREATE VIRTUAL TABLE words USING fts5 (
-        text, content = '', columnsize = 0, prefix = '3 4 5 6',
-        tokenize = 'unicode61 remove_diacritics 2'
-    )
-    """,
+    WORDS,
 )
