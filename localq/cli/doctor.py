@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +14,10 @@ from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
 from localq.errors import LibraryError, UsageError
 from localq.library import Library
-from localq.messages import msg
+from localq.messages import listed, msg
+
+if TYPE_CHECKING:
+    from localq.services.doctor.template import Comparison
 
 __all__ = ["command"]
 
@@ -55,10 +60,8 @@ def _template(model: str, against: str | None, as_json: bool) -> None:
     if as_json:
         output.json_document({"clean": report.clean, **asdict(report)})
     else:
-        for comparison in report.comparisons:
-            if said := comparison.difference or comparison.note:
-                output.line(msg("{what}:", what=comparison.what_of_template))
-                output.line(msg("  {said}", said=said))
+        for group in _alike(report.comparisons):
+            _show(group)
         for what in report.not_compared:
             output.narrate(msg("not compared: {what}", what=what))
         output.narrate(
@@ -74,6 +77,24 @@ def _template(model: str, against: str | None, as_json: bool) -> None:
         raise LibraryError(
             msg("{model}: {differ} comparisons differ", model=report.model, differ=differ)
         )
+
+
+def _alike(comparisons: Iterable[Comparison]) -> Iterable[list[Comparison]]:
+    """Comparisons of which the same is to be said, together."""
+    groups: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        if said := one.cause or one.difference or one.note:
+            groups.setdefault(said, []).append(one)
+    return groups.values()
+
+
+def _show(group: list[Comparison]) -> None:
+    first = group[0]
+    where = listed([one.what_of_template for one in group])
+    output.line(msg("{what}:", what=where))
+    for said in (first.cause, first.difference, first.note, first.advice):
+        if said:
+            output.line(msg("  {said}", said=said))
 
 
 def _library(repair: bool, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from localq.chat_format.template import ChatTemplate
+from localq.cli.main import main
 from localq.errors import NotFoundError, UnsupportedError
 from localq.library import Library
 from localq.paths import Paths
@@ -26,8 +27,8 @@ CHATML = (
 )
 INSTALLED = "localq.services.doctor.template.compare"
 # What differs for each tokenizer, and why. They are llama.cpp's ways, which localq follows.
-NFC = "does not bring a text into its composed form, NFC)"
-CONTROL = "takes '</s>' in a text for a control token)"
+NFC = "does not bring a text into its composed form, NFC"
+CONTROL = "takes '</s>' in a text for a control token"
 KNOWN: dict[str, dict[str, str]] = {
     "qwen3": {"text 1": NFC, "text 3": CONTROL},
     "qwen2.5": {"text 1": NFC, "text 3": CONTROL},
@@ -70,7 +71,8 @@ def test_published_tokenizers(name: str, material: Path, home: Paths) -> None:
     for comparison in differences(report):
         texts = [text for text in known if comparison.what.endswith(text)]
         assert texts, comparison
-        assert known[texts[0]] in str(comparison.difference), comparison
+        assert known[texts[0]] in f"{comparison.cause} {comparison.difference}", comparison
+        assert "matter" in str(comparison.advice)
     assert report.clean == (not known)
     rendered = {"llama3", "mistral-v0.3", "phi3", "qwen2.5", "qwen3"}
     assert (len(report.comparisons) > 10) == (name in rendered)
@@ -119,7 +121,9 @@ def test_a_template_that_is_another_or_broken(
     assert "does not work (line 2)" in str(report.comparisons[-1].difference)
 
 
-def test_the_token_that_llama_cpp_begins_with(material: Path, home: Paths, tmp_path: Path) -> None:
+def test_the_token_that_llama_cpp_begins_with(
+    material: Path, home: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """ChatML has no BOS; a tokenizer that wants one differs from what transformers encodes."""
     folder = tmp_path / "phi3"
     shutil.copytree(material / "tokenizers" / "phi3", folder)
@@ -130,7 +134,11 @@ def test_the_token_that_llama_cpp_begins_with(material: Path, home: Paths, tmp_p
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "add_bos_token": True}))
     found = [c for c in differences(compare(folder)) if not c.what.startswith("plain")]
     assert len(found) >= 5
-    assert all("begins every text with '<s>'" in str(c.difference) for c in found)
+    assert all("begins every text with '<s>'" in str(c.cause) for c in found)
+    assert main(["doctor", "--template", str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert said.count("begins every text with") == said.count("matters little") == 1
+    assert "a question, a system message, several turns, difficult text 1" in said
 
 
 def test_what_is_not_there(home: Paths, tmp_path: Path) -> None:

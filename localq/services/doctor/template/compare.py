@@ -27,7 +27,7 @@ from localq.services.doctor.template.installed_transformers import (
     is_installed,
 )
 from localq.services.doctor.template.sides import Checkpoint, Vocabulary, find_sides
-from localq.services.doctor.template.token_ids import TokenIds
+from localq.services.doctor.template.token_ids import UNEXPLAINED, Difference, TokenIds
 from localq.services.doctor.template.vocabulary_file import write_vocabulary_file
 
 __all__ = ["Comparison", "TemplateReport", "compare_templates"]
@@ -42,6 +42,10 @@ class Comparison:
     what: str
     """The conversation, or what else is compared."""
     difference: Message | None = None
+    cause: Message | None = None
+    """Why it differs, where that is known; many comparisons may have the same cause."""
+    advice: Message | None = None
+    """Whether the difference matters."""
     note: Message | None = None
     """What is otherwise than one might think, though nothing is wrong."""
 
@@ -124,7 +128,7 @@ def _compare(
     for name, source in own_templates(vocabulary.metadata).items():
         original = theirs_by_name.get(name)
         if original is not None:
-            yield Comparison(name, msg("the template itself"), _texts_differ(source, original))
+            yield _texts_compared(name, msg("the template itself"), source, original)
         try:
             template = ChatTemplate(
                 source,
@@ -152,7 +156,7 @@ def _plain(
     if len(theirs) == len(ours) + 1 and theirs[:-1] == ours:
         note = msg("the token that ends a text is left out: a prompt goes on")
         return Comparison("", what, note=note)
-    return Comparison("", what, ids.difference(text, ours, theirs))
+    return _ids_compared("", what, ids.difference(text, ours, theirs))
 
 
 def _conversation(
@@ -196,14 +200,14 @@ def _conversation(
         return Comparison(name, what, note=note)
     if refusal:
         return Comparison(name, what, Message.joined(refusal.message))
-    if difference := _texts_differ(ours, theirs):
-        return Comparison(name, what, difference)
+    if ours != theirs:
+        return _texts_compared(name, what, ours, theirs)
     if checkpoint and checkpoint.tokenizer:
         has_bos = bool(template.bos_token) and ours.startswith(template.bos_token)
         read = engine.tokenize(ours, add_special=not has_bos)
         expected = checkpoint.ids(theirs, add_special_tokens=False)
         rendered.append(_Rendered(name, source, conversation, ours, tuple(read)))
-        return Comparison(name, what, ids.difference(ours, read, expected))
+        return _ids_compared(name, what, ids.difference(ours, read, expected))
     return Comparison(name, what)
 
 
@@ -221,28 +225,35 @@ def _with_transformers(
         not_compared.append(msg("transformers' own result: {reason}", reason=answers))
         return
     for one, answer in zip(rendered, answers, strict=True):
-        difference = (
-            Message.joined(answer.error)
-            if answer.error
-            else _texts_differ(one.text, answer.text)
-            or ids.difference(one.text, one.ids, answer.ids)
-        )
         what = msg("{conversation}, by transformers", conversation=one.conversation.name)
-        yield Comparison(one.template, what, difference)
+        if answer.error:
+            yield Comparison(one.template, what, Message.joined(answer.error))
+        elif one.text != answer.text:
+            yield _texts_compared(one.template, what, one.text, answer.text)
+        else:
+            difference = ids.difference(one.text, one.ids, answer.ids)
+            yield _ids_compared(one.template, what, difference)
 
 
 def _own_tokens(template: ChatTemplate) -> dict[str, str]:
     return {"bos_token": template.bos_token, "eos_token": template.eos_token}
 
 
-def _texts_differ(ours: str, theirs: str) -> Message | None:
+def _ids_compared(template: str, what: Message | str, found: Difference | None) -> Comparison:
+    if found is None:
+        return Comparison(template, what)
+    return Comparison(template, what, found.where, cause=found.cause, advice=found.advice)
+
+
+def _texts_compared(template: str, what: Message | str, ours: str, theirs: str) -> Comparison:
     if ours == theirs:
-        return None
+        return Comparison(template, what)
     pairs = zip(ours, theirs, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
-    return msg(
+    where = msg(
         "from character {at:,} on: {ours!r}, in the checkpoint's own {theirs!r}",
         at=at,
         ours=ours[at : at + _SHOWN],
         theirs=theirs[at : at + _SHOWN],
     )
+    return Comparison(template, what, where, advice=UNEXPLAINED)
