@@ -78,17 +78,21 @@ def chat(
     preset: str | None = None,
     n_ctx: int | None = None,
     think: bool | None = None,
+    effort: str | None = None,
     **options: Any,
 ) -> Chat:
     """Load a model to talk with, in a `with` block; `reply(text)` gives the pieces of an answer.
 
     `model` is a name or a .gguf file; None: the one used last. `preset` is one of `localq presets`,
-    `n_ctx` in tokens, and `options` fields of `localq.engine.SamplingParams`, such as temperature.
+    `n_ctx` in tokens, `effort` how much is thought ("low", "high", ...) where a model can be told,
+    and `options` fields of `localq.engine.SamplingParams`, such as temperature.
     Nothing of it is kept on disk. Errors are those of `localq.errors`.
     """
     from localq.services.chat.python_chat import Chat
 
-    return Chat(model, system=system, preset=preset, n_ctx=n_ctx, think=think, **options)
+    return Chat(
+        model, system=system, preset=preset, n_ctx=n_ctx, think=think, effort=effort, **options
+    )
 
 
 def langchain_args(name: str | None = None, *, n_ctx: int | None = None) -> dict[str, Any]:

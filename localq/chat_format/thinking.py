@@ -35,13 +35,16 @@ class ThinkingControl:
         """Whether thinking can be turned off."""
         return bool(self.switches or self.budget or self.mode or self.flags)
 
+    @property
+    def takes_effort(self) -> bool:
+        """Whether it makes a difference how much thinking is asked for."""
+        return bool(self.efforts) or self.can_switch
+
     def variables(self, think: bool | None = None, effort: str | None = None) -> dict[str, Any]:
         """The template's variables that say so; None: as the template has it by itself. Effort
         "none" turns thinking off, any other on."""
-        if effort == "none":
-            think, effort = False, None
-        elif effort is not None and think is None and not self.efforts:
-            think = True
+        think = self._asked(think, effort)
+        effort = None if effort == "none" else effort
         given: dict[str, Any] = {}
         if think is not None:
             given |= dict.fromkeys(self.switches, think)
@@ -56,9 +59,10 @@ class ThinkingControl:
         return given
 
     def messages(
-        self, messages: Sequence[ChatMessage], think: bool | None
+        self, messages: Sequence[ChatMessage], think: bool | None, effort: str | None = None
     ) -> Sequence[ChatMessage]:
         """The messages with what says so in the system message, where no variable does."""
+        think = self._asked(think, effort)
         if think is None or self.switches or not self.flags:
             return messages
         flag = "/think" if think else "/no_think"
@@ -66,6 +70,13 @@ class ThinkingControl:
             first = messages[0]
             return [replace(first, content=f"{first.content}\n{flag}"), *messages[1:]]
         return [ChatMessage("system", flag), *messages]
+
+    def _asked(self, think: bool | None, effort: str | None) -> bool | None:
+        if effort == "none":
+            return False
+        if effort is not None and think is None and not self.efforts:
+            return True
+        return think
 
 
 def thinking_control(template: ChatTemplate) -> ThinkingControl:

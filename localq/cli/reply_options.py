@@ -34,6 +34,11 @@ _OPTIONS = (
         help="Whether the model thinks before it answers, where it can be told.",
     ),
     click.option(
+        "--effort",
+        type=click.Choice(["none", "minimal", "low", "medium", "high"]),
+        help="How much the model thinks before it answers, where it can be told.",
+    ),
+    click.option(
         "--template",
         metavar="FILE|NAME|none",
         help="A chat template instead of the model's own, such as chatml.",
@@ -44,7 +49,7 @@ Function = Callable[..., Any]
 
 
 def reply_options(function: Function) -> Function:
-    """The options, in this order; all but `think` and `template` are for `sampling_from`."""
+    """The options, in this order; those before `think` are for `sampling_from`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

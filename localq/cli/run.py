@@ -61,6 +61,7 @@ def command(
     system: str | None,
     preset: str | None,
     think: bool | None,
+    effort: str | None,
     template: str | None,
     raw: bool,
     logprobs: int | None,
@@ -96,6 +97,7 @@ def command(
                 wanted=wanted,
                 template="none" if raw else template,
                 think=think,
+                effort=effort,
                 force=force,
             )
             return
@@ -111,6 +113,7 @@ def command(
             plan_options=wanted,
             force=force,
             think=think,
+            effort=effort,
             template="none" if raw else template,
         )
 

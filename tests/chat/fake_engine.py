@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localq.chat_format.template import ChatTemplate
 from localq.engine.client import Generation, LoadedModel, SamplingParams
+from localq.events import Emit, ignore
 from localq.library import Model, ModelFormat, ModelSource
 from localq.services.chat.chat_model import ChatModel
 from tests.chat.test_chat_template import CHATML
@@ -68,7 +69,13 @@ class FakeEngine:
 
 
 def fake_chat_model(
-    engine: FakeEngine, *, template: str | None = CHATML, n_ctx: int = 1000, bos: str = "^"
+    engine: FakeEngine,
+    *,
+    template: str | None = CHATML,
+    n_ctx: int = 1000,
+    bos: str = "^",
+    effort: str | None = None,
+    emit: Emit = ignore,
 ) -> ChatModel:
     """A model "m" that the engine plays."""
     source = ModelSource(None, None)
@@ -78,4 +85,6 @@ def fake_chat_model(
         model,
         LoadedModel(n_ctx, n_ctx, 10, 1, "", 0),
         ChatTemplate(template, bos, "$") if template else None,
+        effort=effort,
+        emit=emit,
     )

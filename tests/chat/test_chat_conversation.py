@@ -40,6 +40,20 @@ def story_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_gguf(DEMO, tmp_path_factory.mktemp("story"))
 
 
+def test_how_much_is_thought() -> None:
+    events: list[JobEvent] = []
+    asked = [ChatMessage("user", "Hello")]
+    template = "{{ reasoning_effort }}: " + CHATML
+    for effort, begin in (("high", "high: "), ("none", "low: ")):  # as little as it can
+        chat = fake_chat_model(FakeEngine([]), template=template, effort=effort, emit=events.append)
+        assert chat.prompt(asked).text.startswith(begin)
+    assert events == []
+    for without in (CHATML, None):
+        fake_chat_model(FakeEngine([]), template=without, effort="high", emit=events.append)
+    texts = {event.text for event in events if isinstance(event, Note)}
+    assert texts == {"this model cannot be told how much to think"}
+
+
 class Talk:
     """A conversation with a fake engine, and what it emitted."""
 

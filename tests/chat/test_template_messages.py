@@ -272,5 +272,7 @@ def test_thinking_that_a_message_turns_off() -> None:
     assert control.can_switch
     assert control.messages([ASKED], None) == [ASKED]
     assert control.messages([ASKED], False) == [ChatMessage("system", "/no_think"), ASKED]
+    assert control.messages([ASKED], None, "none") == control.messages([ASKED], False)
+    assert control.messages([ASKED], None, "low") == control.messages([ASKED], True)
     kind = ChatMessage("system", "Be kind.")
     assert control.messages([kind, ASKED], True)[0].content == "Be kind.\n/think"

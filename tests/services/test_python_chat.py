@@ -43,7 +43,7 @@ def test_a_chat(home: Paths, story: str) -> None:
 def test_what_cannot_be_opened(home: Paths, story: str) -> None:
     with pytest.raises(NotFoundError):
         localq.chat("nobody")
-    with pytest.raises(UsageError, match="unknown field"):
+    with pytest.raises(UsageError, match="no setting"):
         localq.chat(story, warmth=1).close()
 
 

@@ -86,9 +86,11 @@ class ChatModel(Closing):
         metadata: Mapping[str, object] | None = None,
         pool: ModelPool | None = None,
         think: bool | None = None,
+        effort: str | None = None,
     ) -> None:
         """`pool` is closed with the model."""
         self._think = think
+        self._effort = effort
         self._thinking: ThinkingControl | None = None
         self._format = PLAIN
         if template is not None:
@@ -104,6 +106,8 @@ class ChatModel(Closing):
         self._metadata = metadata or {}
         self._emit = emit
         self._pool = pool
+        if effort is not None and not (self._thinking and self._thinking.takes_effort):
+            emit(Note(msg("this model cannot be told how much to think"), warning=True))
 
     @classmethod
     def open(
@@ -120,6 +124,7 @@ class ChatModel(Closing):
         pool: ModelPool | None = None,
         owner: str = "chat",
         think: bool | None = None,
+        effort: str | None = None,
     ) -> ChatModel:
         """Load a model of the library, or a .gguf file, as it is planned for this machine; None:
         the one used last. `pool` is where others may have it loaded; without one it is this
@@ -130,7 +135,8 @@ class ChatModel(Closing):
         template does not work, or what it takes cannot be told), EngineError, Cancelled while it
         loads. `force` loads also what cannot fit, or what nothing can be told of. `template` goes
         before the model's own: a file, a name, or "none". `think`: whether the model thinks before
-        it answers, where its template lets one choose; None: as the template has it.
+        it answers, where its template lets one choose; None: as the template has it. `effort`: how
+        much, "low", "medium", "high" or what else the template takes; "none": not at all.
         """
         from localq.chat_format.choose_template import choose_template
         from localq.planning.offload_plan import PlanOptions
@@ -174,6 +180,7 @@ class ChatModel(Closing):
             metadata=prepared.metadata,
             pool=own,
             think=think,
+            effort=effort,
         )
 
     def close(self) -> None:
@@ -200,8 +207,9 @@ class ChatModel(Closing):
         if self.template is None or self._thinking is None:
             text = join_text(messages)
             return Prompt(text, self.engine.tokenize(text))
-        messages = self._thinking.messages(messages, self._think)
-        text = self.template.render(messages, variables=self._thinking.variables(self._think))
+        messages = self._thinking.messages(messages, self._think, self._effort)
+        variables = self._thinking.variables(self._think, self._effort)
+        text = self.template.render(messages, variables=variables)
         bos = self.template.bos_token
         has_bos = bool(bos) and text.startswith(bos)
         return Prompt(text, self.engine.tokenize(text, add_special=not has_bos))

@@ -37,6 +37,7 @@ class Chat(Closing):
         preset: str | None = None,
         n_ctx: int | None = None,
         think: bool | None = None,
+        effort: str | None = None,
         **options: Any,
     ) -> None:
         library = Library()
@@ -51,6 +52,7 @@ class Chat(Closing):
             system=system or chosen.system or None,
             n_ctx=n_ctx,
             think=think,
+            effort=effort,
             owner="python",
         )
         self.last: Generation | None = None

@@ -98,6 +98,7 @@ class SessionChat(SessionView, Closing):
         plan_options: PlanOptions | None = None,
         template: str | None = None,
         think: bool | None = None,
+        effort: str | None = None,
         force: bool = False,
         emit: Emit = ignore,
         cancel: threading.Event | None = None,
@@ -116,17 +117,22 @@ class SessionChat(SessionView, Closing):
             plan = dict(session.plan)
             model = model or session.model or None
         given = to_json(plan_options, defaults=False) if plan_options else {}
-        chosen = {"template": template, "think": think}
+        chosen = {"template": template, "think": think, "effort": effort}
         plan |= given | {name: value for name, value in chosen.items() if value is not None}
-        kept_template, kept_think = plan.get("template"), plan.get("think")
+        kept_template, kept_effort = (
+            value if isinstance(value := plan.get(name), str) else None
+            for name in ("template", "effort")
+        )
+        kept_think = plan.get("think")
         chat = ChatModel.open(
             library,
             model,
             emit=emit,
             plan_options=PlanOptions(**fitting_fields(PlanOptions, plan)),
             force=force,
-            template=kept_template if isinstance(kept_template, str) else None,
+            template=kept_template,
             think=kept_think if isinstance(kept_think, bool) else None,
+            effort=kept_effort,
             cancel=cancel,
             pool=pool,
         )

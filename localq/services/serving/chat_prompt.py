@@ -72,7 +72,7 @@ class ChatTemplates:
             return join_text(chat.messages), PLAIN
         variables = found.thinking.variables(chat.think, chat.effort)
         text = found.template.render(
-            found.thinking.messages(chat.messages, chat.think),
+            found.thinking.messages(chat.messages, chat.think, chat.effort),
             tools=chat.tools,
             documents=chat.documents,
             variables={**variables, **(chat.variables or {})},
