@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ChatMessage", "Role", "ToolCall"]
+__all__ = ["ChatMessage", "Picture", "Role", "ToolCall"]
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -21,6 +21,14 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file, and where in the message's text it belongs: before character `at`."""
+
+    data: bytes
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     role: Role
     content: str
@@ -31,3 +39,4 @@ class ChatMessage:
     """The call that a tool's message answers."""
     name: str = ""
     """The function that a tool's message comes from; else found by `tool_call_id`."""
+    pictures: tuple[Picture, ...] = ()

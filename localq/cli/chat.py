@@ -50,6 +50,14 @@ _RECALLED = 2
 @click.option(
     "--file", "files", multiple=True, metavar="FILE", help="Send it with what is said first."
 )
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Send this picture with what is said first.",
+)
 @reply_options
 @plan_options
 @click.option("--force", is_flag=True, help="Try even where the model cannot fit.")
@@ -62,6 +70,7 @@ def command(
     system: str | None,
     on_full: str | None,
     files: tuple[str, ...],
+    images: tuple[Path, ...],
     think: bool | None,
     effort: str | None,
     template: str | None,
@@ -92,6 +101,7 @@ def command(
             title=title,
             preset=wanted,
             files=files,
+            images=images,
             given=given,
             wanted=plan_options_from(**options),
             think=think,
@@ -110,6 +120,7 @@ def chat_with(
     title: str = "",
     preset: Preset | None = None,
     files: tuple[str, ...] = (),
+    images: tuple[Path, ...] = (),
     given: Mapping[str, Any],
     wanted: PlanOptions,
     think: bool | None = None,
@@ -124,9 +135,11 @@ def chat_with(
     from localq.services.chat.presets import check_reply_settings
     from localq.services.chat.session_chat import SessionChat
     from localq.sessions.attachments import read_attachment
+    from localq.sessions.picture_attachments import read_picture_attachment
     from localq.sessions.preset import DEFAULT
 
     attachments = [read_attachment(Path(file)) for file in files]
+    attachments += [read_picture_attachment(image) for image in images]
     check_reply_settings(preset or (session.preset if session else DEFAULT), given)
     with ProgressDisplay(quiet=as_json) as emit:
 

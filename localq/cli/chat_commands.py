@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, Message] = {
     "/prev": msg("turn to the branch before this one"),
     "/next": msg("turn to the branch after this one"),
     "/file": msg("send a text file with the next message: /file PATH"),
+    "/image": msg("send a picture with the next message: /image PATH"),
     "/system": msg("show or change the system prompt: /system [TEXT]"),
     "/preset": msg("use a preset: /preset NAME"),
     "/full": msg("when the context is full: /full stop, slide or summarise"),

@@ -92,6 +92,10 @@ def _show(planned: PlannedModel, explain: bool) -> None:
     output.line("")
     for label, value in _choices(plan):
         output.field(label, value)
+    if planned.projector:
+        output.field("pictures", planned.projector.name)
+    if plan.beside_bytes:
+        output.field("beside it", byte_size(plan.beside_bytes))
     output.line("")
     rows = []
     for memory, budget in zip(plan.estimate.devices, plan.budgets, strict=False):

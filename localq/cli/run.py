@@ -20,6 +20,7 @@ from localq.library import Library
 from localq.messages import msg
 
 if TYPE_CHECKING:
+    from localq.chat_format.message import Picture
     from localq.engine.client import Generation
     from localq.services.chat.conversation import Conversation
     from localq.sessions import Attachment, Preset
@@ -41,6 +42,14 @@ _SAMPLING = ("max_tokens", "temperature", "seed", "json_schema", "grammar")
     metavar="FILE",
     help="A text file that goes with the prompt; `-` reads it from stdin.",
 )
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A picture that goes with the prompt: PNG, JPEG, GIF or BMP.",
+)
 @system_option
 @click.option("--preset", metavar="NAME", help="Answer as this preset says; see `localq presets`.")
 @reply_options
@@ -58,6 +67,7 @@ def command(
     model: str | None,
     prompt: str | None,
     files: tuple[str, ...],
+    images: tuple[Path, ...],
     system: str | None,
     preset: str | None,
     think: bool | None,
@@ -82,6 +92,9 @@ def command(
         raise UsageError(msg("--logprobs is for programs"), hint=msg("add --json"))
     if raw and (template is not None or system is not None):
         raise UsageError(msg("--raw takes neither a template nor a system prompt"))
+    from localq.chat_format.message import Picture
+    from localq.formats.picture import read_picture
+
     with Library() as library:
         chosen = _preset(library, preset, system)
         _check(chosen, given)
@@ -93,6 +106,7 @@ def command(
                 model,
                 preset=chosen,
                 files=files,
+                images=images,
                 given=given,
                 wanted=wanted,
                 template="none" if raw else template,
@@ -101,12 +115,14 @@ def command(
                 force=force,
             )
             return
+        pictures = [Picture(read_picture(image)) for image in images]
         text, attachments = _asked(prompt, files)
         _run(
             library,
             model,
             text,
             attachments,
+            pictures,
             preset=chosen,
             given={**given, "logprobs": logprobs},
             as_json=as_json,
@@ -123,6 +139,7 @@ def _run(
     model: str | None,
     text: str,
     attachments: list[Attachment],
+    pictures: list[Picture],
     *,
     preset: Preset,
     given: dict[str, Any],
@@ -154,7 +171,14 @@ def _run(
             output.prompt(text)
         sampling = conversation.sampling(**sampling_given(preset, given))
         thinks = output.thought if sys.stderr.isatty() and not as_json else None
-        reply = conversation.reply(text, sampling, cancel=cancel, on_text=show, on_reasoning=thinks)
+        reply = conversation.reply(
+            text,
+            sampling,
+            pictures=pictures,
+            cancel=cancel,
+            on_text=show,
+            on_reasoning=thinks,
+        )
         said = conversation.messages[-1] if reply.text else None
         n_ctx = conversation.loaded.n_ctx
     if as_json:

@@ -64,6 +64,11 @@ __all__ = ["command"]
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate (PEM).")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key (PEM).")
+@click.option(
+    "--allow-remote-images",
+    is_flag=True,
+    help="Fetch pictures that a request only names, from wherever it says.",
+)
 @click.option("--install", is_flag=True, help="Make it a service that starts at login.")
 @plan_options
 @click.pass_context
@@ -81,6 +86,7 @@ def command(
     allow_origin: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    allow_remote_images: bool,
     install: bool,
     **options: Any,
 ) -> None:
@@ -115,6 +121,7 @@ def command(
             allow_origins=allow_origin,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            remote_images=allow_remote_images,
             limits=Limits(parallel=parallel, queue=queue),
         ),
     )

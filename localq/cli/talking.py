@@ -104,7 +104,7 @@ class Talking:
     def complete(self, command: str, rest: str) -> Iterable[str]:
         """What may follow a command."""
         match command:
-            case "/file" | "/export":
+            case "/file" | "/image" | "/export":
                 folder, _, begin = rest.rpartition("/")
                 with suppress(OSError):
                     for path in sorted(Path(folder or ("/" if "/" in rest else ".")).iterdir()):
@@ -130,7 +130,7 @@ class Talking:
             self._show(message)
 
     def attach(self, attachment: Attachment) -> None:
-        """Send a text with the next message, and say what it takes."""
+        """Send a text or a picture with the next message, and say what it takes."""
         (counted,) = self.chat.attach([attachment])
         self._attachments.append(counted)
         output.narrate(
@@ -205,6 +205,12 @@ class Talking:
                 if not rest:
                     raise UsageError(msg("no file is named"), hint=msg("/file PATH"))
                 self.attach(read_attachment(Path(rest).expanduser()))
+            case "/image":
+                from localq.sessions.picture_attachments import read_picture_attachment
+
+                if not rest:
+                    raise UsageError(msg("no file is named"), hint=msg("/image PATH"))
+                self.attach(read_picture_attachment(Path(rest).expanduser()))
             case "/system":
                 if rest:
                     chat.set_preset(replace(chat.preset, system=rest))

@@ -27,6 +27,7 @@ from localq.engine.protocol import (
     MeasureMemory,
     Observe,
     Part,
+    Pictures,
     Piece,
     Request,
     ResidentMemory,
@@ -156,6 +157,7 @@ class Engine:
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
         on_logprobs: Callable[[tuple[TokenLogprob, ...]], None] | None = None,
@@ -181,7 +183,8 @@ class Engine:
                 texts.append(piece.text)
                 on_text(piece.text)
 
-        request = Generate(prompt if isinstance(prompt, str) else tuple(prompt), sampling)
+        prompt = prompt if isinstance(prompt, str) else tuple(prompt)
+        request = Generate(prompt, sampling, pictures or Pictures())
         done = self._ask(request, Generated, "generating", cancel=cancel, on_part=take)
         return Generation(
             text="".join(texts),
@@ -255,12 +258,18 @@ class Engine:
         return tuple(scores)
 
     def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        pictures: Pictures | None = None,
     ) -> list[int]:
         """The tokens of `text`. `add_special` puts in front what the model wants there (BOS);
-        `parse_special` reads "<|im_end|>" and its like as the tokens they name."""
-        reply = self._ask(Tokenize(text, add_special, parse_special), Tokens, "tokenising")
-        return list(reply.tokens)
+        `parse_special` reads "<|im_end|>" and its like as the tokens they name. Pictures become
+        numbers below zero, as many as they take of the context."""
+        request = Tokenize(text, add_special, parse_special, pictures or Pictures())
+        return list(self._ask(request, Tokens, "tokenising").tokens)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of tokens, those that control by their names; what is no UTF-8 is replaced."""

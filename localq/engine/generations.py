@@ -16,6 +16,7 @@ from localq.engine.adapt import ThreadAdapter
 from localq.engine.llama_context import Interrupted, LlamaContext, OutOfCells, Part
 from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_sampler import Choice, NothingAllowed
+from localq.engine.picture_reader import PictureReader
 from localq.engine.protocol import Failed, Piece, Reply, Stop
 from localq.engine.schedule import Due, SliceSize, share_batch
 from localq.engine.sequence import Sequence
@@ -64,6 +65,8 @@ class Generations:
         self._computing: frozenset[int] = frozenset()
         """The requests whose tokens are being read now."""
         self._pool: ThreadPoolExecutor | None = None
+        self.pictures: PictureReader | None = None
+        """Set before a text with pictures is added."""
         self._crowded = False
         """Whether the last batch found no place, so that the next one goes without guesses."""
 
@@ -88,6 +91,8 @@ class Generations:
         self._running.clear()
         if self._pool:
             self._pool.shutdown()
+        if self.pictures:
+            self.pictures.close()
 
     def step(self) -> None:
         """Read one batch, choose the tokens that are due, and send what there is to show."""
@@ -96,8 +101,11 @@ class Generations:
         self._admit()
         if not self._running:
             return
+        looked = self._read_picture()
         shares = self._shares()
         if not (parts := [self._part(one, count) for one, count in shares]):
+            if self.pictures and not looked:
+                self.pictures.wait()  # there is nothing else to do
             return
         self._computing = frozenset(one.id for one, _ in shares)
         self._context.clear_abort()  # from here on `hurry` has an effect
@@ -146,8 +154,7 @@ class Generations:
     def _shares(self) -> list[tuple[Sequence, int]]:
         self._guess()
         due = [
-            Due(self.memory.readable(one) + len(one.guesses), one.is_generating)
-            for one in self._running
+            Due(self._readable(one) + len(one.guesses), one.is_generating) for one in self._running
         ]
         alone = len(due) == 1
         capacity = self._context.n_batch if alone else self._context.n_ubatch
@@ -157,6 +164,39 @@ class Generations:
         served = {one.id for one, _ in shares}
         self._running.sort(key=lambda one: one.id in served)
         return shares
+
+    def _readable(self, sequence: Sequence) -> int:
+        """Tokens that can be read at once: up to the next picture, which is read by itself."""
+        count = self.memory.readable(sequence)
+        picture = sequence.pictures.next(sequence.read)
+        return count if picture is None else min(count, picture.start - sequence.read)
+
+    def _read_picture(self) -> bool:
+        """Go on with one picture, if one is due; whether one was."""
+        if self.pictures is None:
+            return False
+        self.pictures.begin(self._running)
+        if (sequence := self.pictures.ready(self._running)) is None:
+            return False
+        self._computing = frozenset({sequence.id})
+        self._context.clear_abort()
+        if sequence.is_cancelled:
+            return True
+        try:
+            self.pictures.read(sequence)
+        except OutOfCells:
+            self._make_room()
+            return True
+        except Interrupted as interrupted:
+            self._recover(interrupted.lost)
+            return True
+        except LlamaError as error:
+            self._fail(sequence, Failed(str(error)))
+            return True
+        finally:
+            self._computing = frozenset()
+        self.memory.has_read(sequence)
+        return True
 
     def _guess(self) -> None:
         """What each text that grows might say next. The more of them, the fewer guesses: a batch
@@ -178,10 +218,10 @@ class Generations:
         if sequence.is_generating:
             del sequence.guesses[count - 1 :]  # those that found no room in the batch
             tokens = [sequence.tokens[-1], *sequence.guesses]
-            return Part(sequence.slot, sequence.read, tokens, outputs=len(tokens))
+            return Part(sequence.slot, sequence.position, tokens, outputs=len(tokens))
         tokens = sequence.tokens[sequence.read : sequence.read + count]
         outputs = 1 if sequence.read + count == len(sequence.tokens) else 0
-        return Part(sequence.slot, sequence.read, tokens, outputs)
+        return Part(sequence.slot, sequence.position, tokens, outputs)
 
     def _count_as_read(self, shares: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
         """The sequences whose next token is due, and where in the batch its logits are. Guesses

@@ -177,16 +177,35 @@ class LlamaContext:
         OutOfCells, Interrupted, LlamaError; after the last two every sequence has what it had
         before, but for those that are named as lost, which have nothing.
         """
+        places = [(part.sequence, part.position) for part in parts]
+
+        def run() -> int:
+            return int(self._api.llama_decode(self.handle, self._batch.of(parts)))
+
+        self._compute(places, run, is_whole=True)
+
+    def read_picture(self, read: Callable[[Any], int], sequence: int, position: int) -> None:
+        """The same for what `read` does with llama.cpp's context, in several batches perhaps, and
+        gives llama_decode's status of; it has no output."""
+        self._compute([(sequence, position)], lambda: read(self.handle), is_whole=False)
+
+    def _compute(
+        self, places: Sequence[tuple[int, int]], run: Callable[[], int], *, is_whole: bool
+    ) -> None:
+        """`places` are sequences and where they go on; `is_whole`: it is one batch, of which
+        nothing is left where there was no room for all of it."""
         self._log.clear()
-        status = self._api.llama_decode(self.handle, self._batch.of(parts))
+        status = run()
         if status == 0:
             return
-        if status == 1:
+        if status == 1 and is_whole:
             raise OutOfCells
-        lost = frozenset(p.sequence for p in parts if not self.cut(p.sequence, p.position))
+        lost = frozenset(sequence for sequence, at in places if not self.cut(sequence, at))
         for sequence in lost:
             self.forget(sequence)
-        if status == 2:
+        if status == 1 and not lost:
+            raise OutOfCells
+        if status in (1, 2):
             raise Interrupted(lost)
         raise LlamaError(
             self._log.reason(msg("llama_decode failed with status {status}", status=status))

@@ -23,8 +23,8 @@ class LogTail:
         self._errors: deque[str] = deque(maxlen=8)
         self._lines: list[str] | None = None
         self._level = 0
-        self._callback = api.llama_log_callback(self._line)  # must outlive llama.cpp's use of it
-        api.llama_log_set(self._callback, None)
+        self.callback = api.llama_log_callback(self._line)  # must outlive llama.cpp's use of it
+        api.llama_log_set(self.callback, None)
 
     def reason(self, otherwise: str) -> str:
         """Why the last call failed: the first error since `clear`, the most specific one."""

@@ -161,12 +161,19 @@ class LlamaModel:
             raise LlamaError(f"invalid token {wrong}: the vocabulary has {self.n_vocab:,}")
 
     def tokenize(
-        self, text: str, *, add_special: bool, parse_special: bool, whole: bool = False
+        self,
+        text: str,
+        *,
+        add_special: bool,
+        parse_special: bool,
+        whole: bool = False,
+        goes_on: bool = False,
     ) -> list[int]:
         """The tokens of `text`. `add_special` adds what the model wants in front of a text (BOS),
         but no end-of-text token behind it, as a prompt is there to be continued; unless the text
-        is `whole`."""
-        text = self._space_prefix.of(text, lambda part: self._ids(part, False, parse_special))
+        is `whole`. `goes_on`: it is not the beginning."""
+        if not goes_on:
+            text = self._space_prefix.of(text, lambda part: self._ids(part, False, parse_special))
         tokens = self._ids(text, add_special, parse_special)
         if add_special and not whole and self.api.llama_vocab_get_add_eos(self.vocab):
             eos = self.api.llama_vocab_eos(self.vocab)

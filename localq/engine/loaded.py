@@ -20,6 +20,9 @@ from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_sampler import GrammarRefused, TokenSampler
 from localq.engine.measuring import measure
 from localq.engine.mode import EngineMode, chosen_mode
+from localq.engine.picture_reader import PictureReader
+from localq.engine.picture_tokens import is_picture
+from localq.engine.projector import Projector
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import (
     Detokenize,
@@ -44,6 +47,7 @@ from localq.engine.protocol import (
 from localq.engine.resident import resident_memory
 from localq.engine.sequence import Sequence
 from localq.engine.settings import LoadSettings
+from localq.engine.sight import Sight
 from localq.engine.state_store import StateStore, file_fingerprint
 from localq.engine.stop_strings import StopStrings
 
@@ -92,6 +96,16 @@ class Loaded:
                 checkpoint_bytes=settings.checkpoint_bytes,
                 states=self._states(),
             )
+        self._sight = Sight(
+            model,
+            settings,
+            log,
+            most_at_once=min(self._context.n_batch, self._context.n_ubatch),
+            on_load=self._read_pictures,
+        )
+
+    def _read_pictures(self, projector: Projector) -> None:
+        self._generating.pictures = PictureReader(self._context, projector)
 
     def _open(self, log: LogTail) -> LlamaContext:
         """A context that generates; where the model or its user does not want that, that of the
@@ -111,6 +125,7 @@ class Loaded:
         if self._generations:
             self._generations.close()
             self._context.close()
+        self._sight.close()
         self._embeddings.close()
         self.model.close()
 
@@ -171,8 +186,11 @@ class Loaded:
         )
 
     def tokenize(self, request: Tokenize) -> Tokens:
-        tokens = self.model.tokenize(
-            request.text, add_special=request.add_special, parse_special=request.parse_special
+        tokens = self._sight.tokens(
+            request.text,
+            request.pictures,
+            add_special=request.add_special,
+            parse_special=request.parse_special,
         )
         return Tokens(tuple(tokens))
 
@@ -204,12 +222,16 @@ class Loaded:
         if isinstance(prompt, str):
             if too_long := self._too_long(model.least_tokens(prompt), room=1, least=True):
                 return too_long
-            prompt = tuple(model.tokenize(prompt, add_special=True, parse_special=True))
+            prompt = tuple(
+                self._sight.tokens(prompt, request.pictures, add_special=True, parse_special=True)
+            )
         if not prompt:
             return Failed("there is nothing to continue: the prompt is empty")
         if too_long := self._too_long(len(prompt), room=1):
             return too_long
-        model.check_tokens(prompt)
+        pictures = self._sight.places(list(prompt), request.pictures)
+        text = [token for token in prompt if not is_picture(token)]
+        model.check_tokens(text)
         model.check_tokens([one.token for one in params.logit_bias])
         grammar = gbnf(params.grammar, params.json_schema)
         seed = secrets.randbelow(2**32 - 1) if params.seed is None else params.seed
@@ -219,11 +241,13 @@ class Loaded:
             )
         except GrammarRefused as error:
             return Failed(str(error), kind="usage")
-        sampler.read(prompt)
+        sampler.read(text)
         stops = StopStrings(params.stop)
         n_draft = self._settings.n_draft
-        # Where memory cannot be cut back, wrong guesses could not be taken back.
-        lookup = PromptLookup(prompt, n_draft) if n_draft and model.recall == "any" else None
+        # Where memory cannot be cut back, wrong guesses could not be taken back; and pictures are
+        # no words that could come again.
+        guesses = n_draft and model.recall == "any" and not pictures
+        lookup = PromptLookup(prompt, n_draft) if guesses else None
         return Sequence(
             id_,
             len(prompt),
@@ -233,6 +257,7 @@ class Loaded:
             cancelled,
             stops,
             shown=model.named(params.markers),
+            pictures=pictures,
             lookup=lookup,
         )
 

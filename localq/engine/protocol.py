@@ -51,6 +51,7 @@ __all__ = [
     "ModelScores",
     "Observe",
     "Part",
+    "Pictures",
     "Piece",
     "ProtocolError",
     "Rank",
@@ -77,7 +78,7 @@ __all__ = [
 MAX_LINE = 64 << 20
 """Bytes in a line, its newline included; a longer one is refused."""
 
-PROTOCOL = 4
+PROTOCOL = 5
 """The version of what this module describes."""
 
 Stop: TypeAlias = Literal["eos", "length", "context", "cancelled", "stop"]
@@ -123,18 +124,31 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Pictures:
+    """Files of pictures, each in base64. A text has `mark` where one of them belongs, as often as
+    there are pictures; in tokens they stand as `Tokenize` gives them."""
+
+    files: tuple[str, ...] = ()
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Generate:
     """Continue `prompt`: text, tokenised as `Tokenize` does by default, or tokens as they are."""
 
     prompt: str | tuple[int, ...]
     sampling: SamplingParams
+    pictures: Pictures = Pictures()
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenize:
+    """Numbers below zero stand for pictures; see `picture_tokens`."""
+
     text: str
     add_special: bool = True
     parse_special: bool = True
+    pictures: Pictures = Pictures()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from localq.engine.llama_model import LlamaModel
 from localq.engine.llama_sampler import Choice, TokenSampler
+from localq.engine.picture_places import PicturePlaces
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import Generated, Piece, Stop, TokenLogprob
 from localq.engine.sampling import SamplingParams
@@ -15,6 +16,8 @@ from localq.engine.stop_strings import StopStrings
 from localq.engine.utf8 import TextStream
 
 __all__ = ["Sequence"]
+
+NO_PICTURES = PicturePlaces(())
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +36,8 @@ class Sequence:
     shown: frozenset[int] = frozenset()
     """Control tokens that are part of the text."""
     text: TextStream = field(default_factory=TextStream)
+    pictures: PicturePlaces = NO_PICTURES
+    """Those that are among its tokens."""
     lookup: PromptLookup | None = None
     """Guesses what comes next."""
     guesses: list[int] = field(default_factory=list)
@@ -54,6 +59,11 @@ class Sequence:
     @property
     def generated(self) -> int:
         return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def position(self) -> int:
+        """Where it goes on in llama.cpp's memory."""
+        return self.read - self.pictures.shared(self.read)
 
     @property
     def is_cancelled(self) -> bool:

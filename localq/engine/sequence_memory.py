@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from localq.engine.checkpoints import EVERY, Checkpoint, Checkpoints
 from localq.engine.llama_context import LlamaContext
 from localq.engine.llama_model import LlamaModel
+from localq.engine.picture_tokens import is_picture, position, whole_length
 from localq.engine.prefix_tree import Match, PrefixTree, common_prefix
 from localq.engine.sequence import Sequence
 from localq.engine.state_store import StateStore
@@ -40,6 +41,8 @@ class _Source:
 
     length: int
     """So many tokens of it."""
+    position: int
+    """Where it goes on behind them."""
     id: int | None
     """The sequence that has them; None where a checkpoint is all that it takes."""
     whole: bool = False
@@ -109,7 +112,7 @@ class SequenceMemory:
             return
         if keep and tokens:
             shelf = self._shelf()
-            if self._context.copy(slot, shelf, len(tokens)):
+            if self._context.copy(slot, shelf, position(tokens, len(tokens))):
                 self._ended.add(shelf, tokens)
             else:
                 self._shelves.append(shelf)
@@ -148,6 +151,8 @@ class SequenceMemory:
             return
         for id_ in self._ended:
             tokens = self._ended.tokens(id_)
+            if any(map(is_picture, tokens)):
+                continue  # they would be numbers too large for the file
             slot = id_
             if id_ >= self._context.n_seq_max:  # llama.cpp writes nothing of use about shelves
                 slot = self._slot()
@@ -171,13 +176,23 @@ class SequenceMemory:
 
     def _sources(self, tokens: Tokens[int]) -> list[_Source]:
         """Where beginnings of `tokens` are, longest first."""
-        found = [self._of_ended(match) for match in self._ended.prefixes(tokens)[:1]]
+
+        def source(length: int, id_: int | None, *, whole: bool = False, **kept: Any) -> _Source:
+            uncut = whole_length(tokens, length)
+            whole = whole and uncut == length
+            return _Source(uncut, position(tokens, uncut), id_, whole=whole, **kept)
+
+        def of_ended(match: Match) -> _Source:
+            whole = match.length == len(self._ended.tokens(match.key))
+            return source(match.length, match.key, whole=whole)
+
+        found = [of_ended(match) for match in self._ended.prefixes(tokens)[:1]]
         longest = self._ended.longest(tokens)
         if self._recall != "whole":
             if longest:
-                found.append(self._of_ended(longest))
+                found.append(of_ended(longest))
             for slot, other in self._running.items():
-                found.append(_Source(common_prefix(tokens, other.tokens[: other.read]), slot))
+                found.append(source(common_prefix(tokens, other.tokens[: other.read]), slot))
         if self._recall != "any":
             # Attention needs the tokens themselves beside the state behind them.
             base = longest.key if longest and self._has_attention else None
@@ -185,17 +200,13 @@ class SequenceMemory:
             if checkpoint := self._checkpoints.latest(
                 tokens[:reach] if self._has_attention else tokens
             ):
-                found.append(_Source(checkpoint.length, base, checkpoint=checkpoint))
+                found.append(source(checkpoint.length, base, checkpoint=checkpoint))
         found = [one for one in found if one.length]
         found.sort(key=lambda one: (one.length, one.whole), reverse=True)
         there = found[0].length if found else 0
         if self._states is not None and (stored := self._states.longer(tokens, there)):
-            found.insert(0, _Source(stored[1], None, stored=stored[0]))
+            found.insert(0, source(stored[1], None, stored=stored[0]))
         return found
-
-    def _of_ended(self, match: Match) -> _Source:
-        whole = match.length == len(self._ended.tokens(match.key))
-        return _Source(match.length, match.key, whole)
 
     def _would_share_more(self, tokens: Tokens[int], length: int) -> bool:
         if self._recall != "any":
@@ -233,27 +244,27 @@ class SequenceMemory:
             return None  # it was given up for a source before this one
         slot = self._slot()
         if source.stored is not None:
-            if self._load(source.stored, slot, source.length):
+            if self._load(source.stored, slot, source.position):
                 return slot
         elif source.checkpoint is None:
             assert source.id is not None
-            if self._context.copy(source.id, slot, source.length):
+            if self._context.copy(source.id, slot, source.position):
                 if source.whole:
                     self._evict(source.id)  # the slot has all of it
                 return slot
         else:
             if source.id is not None:
-                self._context.share(source.id, slot, source.length)
-            if self._context.restore(slot, source.checkpoint.data, source.length, partial=True):
+                self._context.share(source.id, slot, source.position)
+            if self._context.restore(slot, source.checkpoint.data, source.position, partial=True):
                 return slot
         self._give_back(slot)
         return None
 
-    def _load(self, number: int, slot: int, length: int) -> bool:
+    def _load(self, number: int, slot: int, position: int) -> bool:
         """Put a state from disk into an empty slot, and forget others where there is no room."""
         data = None if self._states is None else self._states.load(number)
         while data is not None:
-            if self._context.restore(slot, data, length, partial=False):
+            if self._context.restore(slot, data, position, partial=False):
                 return True
             if not self.make_room():
                 break
@@ -269,9 +280,9 @@ class SequenceMemory:
         self._keep_state(id_, self._ended.tokens(id_))
         self._ended.remove(id_)
         if source.checkpoint is None:
-            if self._context.cut(id_, source.length):
+            if self._context.cut(id_, source.position):
                 return id_
-        elif self._context.restore(id_, source.checkpoint.data, source.length, partial=True):
+        elif self._context.restore(id_, source.checkpoint.data, source.position, partial=True):
             return id_
         self._give_back(id_)
         return None

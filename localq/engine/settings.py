@@ -87,6 +87,9 @@ class LoadSettings:
     adapters: tuple[Adapter, ...] = ()
     """What the model learnt later: added to its weights while it computes."""
 
+    projector: Path | None = None
+    """What lets the model see pictures, in a file of its own; read when there is one to see."""
+
     state_folder: Path | None = None
     """Where what texts had in memory is kept when the engine is closed; None: nowhere."""
     state_bytes: int | None = None

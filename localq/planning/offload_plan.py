@@ -89,6 +89,8 @@ class OffloadPlan:
     """What smaller thing would run, likeliest first."""
     adapters: tuple[Adapter, ...] = ()
     """Added to the model as it is loaded."""
+    beside_bytes: int = 0
+    """What is loaded with the model takes so much beside `estimate`: adapters, a projector."""
 
     @property
     def fits(self) -> bool:

@@ -62,12 +62,12 @@ def make_plan(
     plan_options: PlanOptions | None = None,
     *,
     tuned: Tuned | None = None,
-    adapter_bytes: int = 0,
+    beside_bytes: int = 0,
 ) -> OffloadPlan:
-    """The plan for a model on a machine, with `adapter_bytes` of adapters. It is one even where the
-    model cannot run: `problem` then says why, and `suggestions` what could."""
+    """The plan for a model on a machine, with `beside_bytes` of adapters and the like. It is one
+    even where the model cannot run: `problem` then says why, and `suggestions` what could."""
     plan_options = plan_options or PlanOptions()
-    machine = host_and_devices(profile, beside=adapter_bytes)
+    machine = host_and_devices(profile, beside=beside_bytes)
     solution = _as_measured(
         machine, shape, plan_options, tuned, solve(machine, shape, plan_options, tuned)
     )
@@ -116,6 +116,7 @@ def make_plan(
         problem=problem,
         suggestions=advice,
         adapters=plan_options.adapters or (),
+        beside_bytes=beside_bytes,
     )
 
 

@@ -46,6 +46,9 @@ class ServerSettings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     log_prompts: bool = False
+    remote_images: bool = False
+    """Whether pictures that a request only names are fetched: any client can then make this machine
+    ask any address."""
     limits: Limits = Limits()
 
 

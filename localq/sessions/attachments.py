@@ -65,9 +65,13 @@ def decode_attachment(name: str, data: bytes, path: Path | str | None = None) ->
 
 
 def with_attachments(text: str, attachments: Iterable[Attachment]) -> str:
-    """What the model reads: each attachment under its name in a fence, then the message."""
+    """What the model reads: each text under its name in a fence, then the message. Pictures are
+    named."""
     parts = []
     for attachment in attachments:
+        if attachment.media:
+            parts.append(f"[picture: {attachment.name}]")
+            continue
         longest = max((len(run) for run in _FENCE.findall(attachment.content)), default=2)
         fence = "`" * (longest + 1)
         language = _LANGUAGES.get(attachment.name.rpartition(".")[2].lower(), "")

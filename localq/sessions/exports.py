@@ -11,6 +11,7 @@ from typing import Any
 from localq.json_codec import to_json
 from localq.sessions.attachments import with_attachments
 from localq.sessions.message import MessageState, SessionMessage, left_out_after
+from localq.sessions.picture_attachments import data_url
 from localq.sessions.session import Session, shown_end
 from localq.sessions.tree import MessageTree
 
@@ -55,7 +56,17 @@ def _openai(session: Session, path: Sequence[SessionMessage]) -> Iterator[dict[s
     for message in path:
         if message.role == "summary":
             continue  # all of what it stands for is there
-        content = with_attachments(message.content, message.attachments)
+        texts = [one for one in message.attachments if not one.media]
+        content: Any = with_attachments(message.content, texts)
+        if len(texts) < len(message.attachments):
+            content = [
+                *(
+                    {"type": "image_url", "image_url": {"url": data_url(one)}}
+                    for one in message.attachments
+                    if one.media
+                ),
+                {"type": "text", "text": content},
+            ]
         found: dict[str, Any] = {"role": message.role, "content": content}
         if message.reasoning:
             found["reasoning_content"] = message.reasoning

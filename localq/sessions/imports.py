@@ -16,6 +16,7 @@ from localq.json_codec import fitting_fields
 from localq.messages import msg
 from localq.sessions.exports import FORMAT
 from localq.sessions.message import Attachment, MessageState, NewMessage, Role, ToolCall
+from localq.sessions.picture_attachments import is_sound
 from localq.sessions.preset import DEFAULT, Preset, preset_of
 from localq.sessions.words import well_formed
 
@@ -202,8 +203,9 @@ def _own_message(item: Any, number: int) -> tuple[int | None, NewMessage]:
     values = {k: well_formed(v) if isinstance(v, str) else v for k, v in values.items()}
     values = {k: v for k, v in values.items() if type(v) is not int or _is_place(v, _MOST)}
     values["attachments"] = tuple(
-        Attachment(well_formed(a.name), well_formed(a.content))
+        Attachment(well_formed(a.name), well_formed(a.content), media=a.media)
         for a in values.get("attachments", ())
+        if not a.media or is_sound(a)
     )
     values["tool_calls"] = tuple(
         ToolCall(well_formed(call.name), well_formed(call.arguments), well_formed(call.id))

@@ -44,12 +44,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A text that was sent along with a message."""
+    """A text that was sent along with a message, or a picture in base64."""
 
     name: str
     content: str
     tokens: int | None = None
     """What it took of the context."""
+    media: str = ""
+    """Of a picture: image/png and the like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from html import escape
 
 from localq.sessions.attachments import with_attachments
 from localq.sessions.message import SessionMessage, left_out_after
+from localq.sessions.picture_attachments import data_url
 from localq.sessions.session import Session
 
 __all__ = ["page"]
@@ -59,7 +60,13 @@ def page(
         if message.reasoning:
             thought = escape(message.reasoning.strip()).replace("\n", "<br>\n")
             body += f"<details><summary>Reasoning</summary>{thought}</details>\n"
-        body += _markdown(with_attachments(message.content, message.attachments))
+        body += "".join(
+            f'<p><img src="{escape(data_url(one))}" alt="{escape(one.name)}"></p>\n'
+            for one in message.attachments
+            if one.media
+        )
+        texts = [one for one in message.attachments if not one.media]
+        body += _markdown(with_attachments(message.content, texts))
         for call in message.tool_calls:
             body += f"<pre><code>{escape(call.name)} {escape(call.arguments)}</code></pre>\n"
         articles.append(_article(message.role, who, notes, body))

@@ -69,13 +69,13 @@ class Records:
             f"SELECT {_MESSAGE} FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
         )
         attached: dict[int, list[Attachment]] = {}
-        for message_id, name, content, tokens in self.connection.execute(
-            "SELECT message_id, name, attachments.content, tokens FROM attachments"
+        for message_id, name, content, tokens, media in self.connection.execute(
+            "SELECT message_id, name, attachments.content, tokens, media FROM attachments"
             " JOIN messages ON messages.id = message_id WHERE session_id = ?"
             " ORDER BY message_id, position",
             (session_id,),
         ):
-            attached.setdefault(message_id, []).append(Attachment(name, content, tokens))
+            attached.setdefault(message_id, []).append(Attachment(name, content, tokens, media))
         return [_message(row, tuple(attached.get(row[0], ()))) for row in rows]
 
     def add_session(self, row: Mapping[str, object]) -> int:

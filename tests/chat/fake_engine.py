@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localq.chat_format.template import ChatTemplate
 from localq.engine.client import Generation, LoadedModel, SamplingParams
+from localq.engine.protocol import Pictures
 from localq.events import Emit, ignore
 from localq.library import Model, ModelFormat, ModelSource
 from localq.services.chat.chat_model import ChatModel
@@ -32,7 +33,12 @@ class FakeEngine:
         return False
 
     def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        pictures: Pictures | None = None,
     ) -> list[int]:
         tokens = [BOS if c == "^" else 1000 + ord(c) for c in text]
         return [BOS, *tokens] if add_special else tokens
@@ -42,6 +48,7 @@ class FakeEngine:
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
     ) -> Generation:

@@ -314,6 +314,6 @@ def test_a_log_that_runs_full_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -
     tail = LogTail(api)
     monkeypatch.setattr(sys, "stderr", Full())
     with tail.recorded() as lines:
-        tail._callback(4, b"llama_model_load: no such tensor\n", None)
+        tail.callback(4, b"llama_model_load: no such tensor\n", None)
     assert lines == ["llama_model_load: no such tensor\n"]
     assert tail.reason("unknown") == "no such tensor"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from localq.engine.client import Engine, Generation, LoadedModel, LoadSettings
-from localq.engine.protocol import TokenLogprob
+from localq.engine.protocol import Pictures, TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.errors import (
     Cancelled,
@@ -84,6 +84,7 @@ class FakeEngine(Engine):
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
         on_logprobs: Callable[[tuple[TokenLogprob, ...]], None] | None = None,

@@ -11,6 +11,7 @@ from localq.database.migrations import (
     m5_tuning,
     m6_sessions,
     m7_quality,
+    m8_pictures,
 )
 
 __all__ = ["ALL"]
@@ -23,4 +24,5 @@ ALL: tuple[tuple[str, ...], ...] = (
     m5_tuning.STATEMENTS,
     m6_sessions.STATEMENTS,
     m7_quality.STATEMENTS,
+    m8_pictures.STATEMENTS,
 )

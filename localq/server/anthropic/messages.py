@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import threading
@@ -40,7 +41,9 @@ def error_form(failure: Failure) -> tuple[object, str | None]:
 
 def messages(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
-        request = read_messages(await exchange.json())
+        request = await asyncio.to_thread(
+            read_messages, await exchange.json(), remote_images=context.settings.remote_images
+        )
         served = context.models.find(request.model)
         work = chat_work(context, request.chat, request.sampling, forced=request.forced)
         head = {
@@ -74,7 +77,12 @@ def messages(context: ServerContext) -> Handler:
 
 def count_tokens(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
-        request = read_messages(await exchange.json(), counting=True)
+        request = await asyncio.to_thread(
+            read_messages,
+            await exchange.json(),
+            counting=True,
+            remote_images=context.settings.remote_images,
+        )
         served = context.models.find(request.model)
 
         def work(model: HostedModel, cancel: threading.Event) -> int:

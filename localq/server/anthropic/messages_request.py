@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localq.chat_format.message import ChatMessage, Role, ToolCall
+from localq.chat_format.message import ChatMessage, Picture, Role, ToolCall
 from localq.messages import msg
 from localq.server.failure import RequestError
 from localq.server.fields import Fields
 from localq.server.openai.sampling import read_stop
+from localq.server.pictures import read_base64, read_picture_url
 from localq.services.serving.chat_prompt import ChatInput
 from localq.services.serving.forced_call import ForcedCall
 
@@ -37,12 +38,18 @@ class MessagesRequest:
     parallel: bool
 
 
-def read_messages(fields: Fields, *, counting: bool = False) -> MessagesRequest:
+def read_messages(
+    fields: Fields, *, counting: bool = False, remote_images: bool = False
+) -> MessagesRequest:
     """RequestError names what is wrong; `counting`: only to count its tokens."""
     if not counting:
         fields.require("max_tokens")
     fields.require("messages")
-    messages = [one for m in fields.objects("messages", most=_MAX_MESSAGES) for one in _messages(m)]
+    messages = [
+        one
+        for message in fields.objects("messages", most=_MAX_MESSAGES)
+        for one in _messages(message, remote_images)
+    ]
     if not messages:
         fields.refuse("messages", "a list with at least one message")
     if system := _system(fields):
@@ -82,7 +89,7 @@ def _system(fields: Fields) -> str:
     return "\n".join(text for text in kept if text)
 
 
-def _messages(fields: Fields) -> list[ChatMessage]:
+def _messages(fields: Fields, remote_images: bool) -> list[ChatMessage]:
     """One message may hold the results of several calls, which are messages of their own."""
     fields.require("role")
     role = fields.choice("role", _ROLES) or "user"
@@ -93,10 +100,14 @@ def _messages(fields: Fields) -> list[ChatMessage]:
     thought: list[str] = []
     calls: list[ToolCall] = []
     found: list[ChatMessage] = []
+    seen: list[tuple[int, bytes]] = []
+    """Pictures, and how many texts there were before."""
     for block in fields.objects("content", most=_MAX_BLOCKS):
         match block.text("type"):
             case "text":
                 said.append(block.text("text") or "")
+            case "image":
+                seen.append((len(said), _picture(block, remote_images)))
             case "thinking":
                 thought.append(block.text("thinking") or "")
             case "redacted_thinking":
@@ -107,7 +118,8 @@ def _messages(fields: Fields) -> list[ChatMessage]:
                 calls.append(ToolCall(block.text("name", most=256) or "", arguments, id_))
             case "tool_result":
                 id_ = block.text("tool_use_id", most=256) or ""
-                found.append(ChatMessage("tool", _result(block), tool_call_id=id_))
+                text, pictures = _result(block, remote_images)
+                found.append(ChatMessage("tool", text, tool_call_id=id_, pictures=pictures))
             case kind:
                 path = block.path("type")
                 raise RequestError(
@@ -115,21 +127,41 @@ def _messages(fields: Fields) -> list[ChatMessage]:
                     param=path,
                     code="unsupported_content",
                 )
-    if said or thought or calls or not found:
+    if said or thought or calls or seen or not found:
         text, reasoning = "\n".join(said), "\n".join(thought)
         if role == "assistant":
             found.append(ChatMessage("assistant", text, reasoning, tuple(calls)))
         else:
-            found.append(ChatMessage(role, text))
+            found.append(ChatMessage(role, text, pictures=_placed(said, seen)))
     return found
 
 
-def _result(block: Fields) -> str:
+def _picture(fields: Fields, remote_images: bool) -> bytes:
+    source = fields.object("source")
+    if source is None:
+        fields.refuse("source", "where the picture is")
+    if source.choice("type", ("base64", "url")) == "url":
+        return read_picture_url(source, "url", remote=remote_images)
+    return read_base64(source, "data")
+
+
+def _placed(said: Sequence[str], seen: Sequence[tuple[int, bytes]]) -> tuple[Picture, ...]:
+    """Pictures where they stand between the lines."""
+    return tuple(Picture(data, len("\n".join([*said[:before], ""]))) for before, data in seen)
+
+
+def _result(block: Fields, remote_images: bool) -> tuple[str, tuple[Picture, ...]]:
     content = block.values.get("content")
     if content is None or isinstance(content, str):
-        return content or ""
-    texts = [one.text("text") or "" for one in block.objects("content", most=_MAX_BLOCKS)]
-    return "\n".join(texts)
+        return content or "", ()
+    texts: list[str] = []
+    seen: list[tuple[int, bytes]] = []
+    for one in block.objects("content", most=_MAX_BLOCKS):
+        if one.text("type") == "image":
+            seen.append((len(texts), _picture(one, remote_images)))
+        else:
+            texts.append(one.text("text") or "")
+    return "\n".join(texts), _placed(texts, seen)
 
 
 def _tool(fields: Fields) -> Mapping[str, Any] | None:

@@ -31,7 +31,7 @@ def props(context: ServerContext) -> Handler:
                 "chat_template": own_templates(metadata).get("", ""),
                 "bos_token": special_token(metadata, "bos"),
                 "eos_token": special_token(metadata, "eos"),
-                "modalities": {"vision": False, "audio": False},
+                "modalities": {"vision": model.can_see, "audio": False},
                 "build_info": loaded.build,
             }
 

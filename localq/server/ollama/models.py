@@ -63,6 +63,8 @@ def show(context: ServerContext) -> Handler:
                 capabilities.append("tools")
             if "tokenizer.ggml.fim_pre_token_id" in metadata:
                 capabilities.append("insert")
+            if model.can_see:
+                capabilities.append("vision")
             if "</think>" in template:
                 capabilities.append("thinking")
             plain = {

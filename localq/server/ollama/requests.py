@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localq.chat_format.message import ChatMessage, Role, ToolCall
-from localq.messages import msg
-from localq.server.failure import RequestError
+from localq.chat_format.message import ChatMessage, Picture, Role, ToolCall
 from localq.server.fields import Fields
 from localq.server.openai.chat_request import read_tools
 from localq.server.openai.sampling import read_seed, read_stop
+from localq.server.pictures import MAX_PICTURES, read_base64
 from localq.services.serving.chat_prompt import ChatInput
 
 __all__ = ["OllamaRequest", "read_chat", "read_generate"]
@@ -49,13 +48,15 @@ def read_chat(fields: Fields) -> OllamaRequest:
 
 
 def read_generate(fields: Fields) -> OllamaRequest:
-    if fields.items("images", most=64):
-        raise _no_images("images")
+    pictures = _pictures(fields)
     text = fields.text("prompt") or ""
-    messages = [ChatMessage("user", text)] if text else []
+    messages = [ChatMessage("user", text, pictures=pictures)] if text or pictures else []
     if messages and (system := fields.text("system")):
         messages.insert(0, ChatMessage("system", system))
-    return _request(fields, tuple(messages), text if fields.flag("raw") and text else None)
+    raw = fields.flag("raw") and bool(text)
+    if raw and pictures:
+        fields.refuse("images", "left out where the prompt is raw")
+    return _request(fields, tuple(messages), text if raw else None)
 
 
 def _request(
@@ -98,14 +99,13 @@ def _format(fields: Fields) -> str | None:
 def _message(fields: Fields) -> ChatMessage:
     fields.require("role")
     role = fields.choice("role", _ROLES) or "user"
-    if fields.items("images", most=64):
-        raise _no_images(fields.path("images"))
+    pictures = _pictures(fields)
     content = fields.text("content") or ""
     if role == "assistant":
         calls = [_call(one) for one in fields.objects("tool_calls", most=_MAX_CALLS)]
         return ChatMessage(role, content, fields.text("thinking") or "", tuple(calls))
     name = fields.text("tool_name", most=256) or ""
-    return ChatMessage(role, content, name=name)
+    return ChatMessage(role, content, name=name, pictures=pictures)
 
 
 def _call(fields: Fields) -> ToolCall:
@@ -115,9 +115,7 @@ def _call(fields: Fields) -> ToolCall:
     return ToolCall(function.text("name", most=256) or "", text)
 
 
-def _no_images(path: str) -> RequestError:
-    return RequestError(
-        msg("{path}: pictures cannot be read here", path=path),
-        param=path,
-        code="unsupported_content",
-    )
+def _pictures(fields: Fields) -> tuple[Picture, ...]:
+    images = fields.items("images", most=MAX_PICTURES) or []
+    named = Fields({str(n): one for n, one in enumerate(images)}, fields.path("images"))
+    return tuple(Picture(read_base64(named, str(n))) for n in range(len(images)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -20,7 +21,9 @@ __all__ = ["chat_completions"]
 
 def chat_completions(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
-        request = read_chat(await exchange.json())
+        request = await asyncio.to_thread(
+            read_chat, await exchange.json(), remote_images=context.settings.remote_images
+        )
         served = context.models.find(request.model)
         work = chat_work(
             context, request.chat, request.sampling, count=request.count, forced=request.forced

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localq.chat_format.message import ChatMessage, Role, ToolCall
+from localq.chat_format.message import ChatMessage, Picture, Role, ToolCall
 from localq.messages import msg
 from localq.server.failure import RequestError
 from localq.server.fields import Fields
 from localq.server.openai.sampling import MAX_REPLIES, read_response_format, read_sampling
+from localq.server.pictures import MAX_PICTURES, read_picture_url
 from localq.services.serving.chat_prompt import ChatInput
 from localq.services.serving.forced_call import ForcedCall
 
@@ -47,10 +48,13 @@ class ChatRequest:
     """Whether a reply may hold several calls."""
 
 
-def read_chat(fields: Fields) -> ChatRequest:
-    """RequestError names what is wrong."""
+def read_chat(fields: Fields, *, remote_images: bool = False) -> ChatRequest:
+    """RequestError names what is wrong; `remote_images`: pictures that are only named are
+    fetched."""
     fields.require("messages")
-    messages = tuple(_message(one) for one in fields.objects("messages", most=_MAX_MESSAGES))
+    messages = tuple(
+        _message(one, remote_images) for one in fields.objects("messages", most=_MAX_MESSAGES)
+    )
     if not messages:
         fields.refuse("messages", "a list with at least one message")
     tools = read_tools(fields)
@@ -83,18 +87,29 @@ def read_chat(fields: Fields) -> ChatRequest:
     )
 
 
-def read_content(fields: Fields, name: str = "content") -> str:
-    """A message's text: a string, or a list of parts that are text."""
+def read_content(
+    fields: Fields, name: str = "content", *, remote_images: bool = False
+) -> tuple[str, tuple[Picture, ...]]:
+    """A message's text: a string, or a list of parts, which are texts and pictures. Texts are lines
+    of their own, unless a picture is between them."""
     value = fields.values.get(name)
     if value is None or isinstance(value, str):
-        return value or ""
-    texts = []
+        return value or "", ()
+    content, after_text = "", False
+    pictures: list[Picture] = []
     for part in fields.objects(name, most=_MAX_PARTS):
         kind = part.text("type")
+        text = None
         if kind in ("text", "input_text", "output_text"):
-            texts.append(part.text("text") or "")
+            text = part.text("text") or ""
         elif kind == "refusal":
-            texts.append(part.text("refusal") or "")
+            text = part.text("refusal") or ""
+        elif kind in ("image_url", "input_image") and len(pictures) < MAX_PICTURES:
+            where = part.object("image_url") if kind == "image_url" else None
+            data = read_picture_url(
+                *((where, "url") if where else (part, "image_url")), remote=remote_images
+            )
+            pictures.append(Picture(data, len(content)))
         else:
             raise RequestError(
                 msg(
@@ -105,7 +120,10 @@ def read_content(fields: Fields, name: str = "content") -> str:
                 param=part.path("type"),
                 code="unsupported_content",
             )
-    return "\n".join(texts) if len(texts) > 1 else "".join(texts)
+        if text is not None:
+            content += f"\n{text}" if after_text else text
+        after_text = text is not None
+    return content, tuple(pictures)
 
 
 def read_tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
@@ -155,11 +173,12 @@ def _choice(
     return tools, ForcedCall(chosen)
 
 
-def _message(fields: Fields) -> ChatMessage:
+def _message(fields: Fields, remote_images: bool) -> ChatMessage:
     role = fields.require("role")
     if not isinstance(role, str) or role not in _ROLES:
         fields.refuse("role", f"one of {', '.join(_ROLES)}")
-    message = ChatMessage(_ROLES[role], read_content(fields))
+    content, pictures = read_content(fields, remote_images=remote_images)
+    message = ChatMessage(_ROLES[role], content, pictures=pictures)
     if message.role == "assistant":
         calls = [_call(one) for one in fields.objects("tool_calls", most=_MAX_CALLS)]
         reasoning = fields.text("reasoning_content") or fields.text("reasoning") or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from typing import Any
@@ -21,7 +22,9 @@ __all__ = ["responses"]
 
 def responses(context: ServerContext) -> Handler:
     async def handle(exchange: Exchange) -> None:
-        request = read_responses(await exchange.json())
+        request = await asyncio.to_thread(
+            read_responses, await exchange.json(), remote_images=context.settings.remote_images
+        )
         served = context.models.find(request.model)
         work = chat_work(context, request.chat, request.sampling, forced=request.forced)
         writer = _Writer(exchange, request, served.id)

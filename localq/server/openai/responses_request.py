@@ -33,7 +33,7 @@ class ResponsesRequest:
     """Fields that the answer repeats."""
 
 
-def read_responses(fields: Fields) -> ResponsesRequest:
+def read_responses(fields: Fields, *, remote_images: bool = False) -> ResponsesRequest:
     """RequestError names what is wrong."""
     if fields.text("previous_response_id"):
         raise RequestError(
@@ -41,7 +41,7 @@ def read_responses(fields: Fields) -> ResponsesRequest:
             param="previous_response_id",
             code="unsupported",
         )
-    messages = _input(fields)
+    messages = _input(fields, remote_images)
     instructions = fields.text("instructions")
     if instructions:
         messages.insert(0, ChatMessage("system", instructions))
@@ -72,7 +72,7 @@ def read_responses(fields: Fields) -> ResponsesRequest:
     )
 
 
-def _input(fields: Fields) -> list[ChatMessage]:
+def _input(fields: Fields, remote_images: bool) -> list[ChatMessage]:
     value = fields.require("input")
     if isinstance(value, str):
         return [ChatMessage("user", value)]
@@ -83,7 +83,8 @@ def _input(fields: Fields) -> list[ChatMessage]:
             case "message":
                 role = item.choice("role", _ROLES) or "user"
                 reasoning, thought = (thought, "") if role == "assistant" else ("", thought)
-                found.append(ChatMessage(role, read_content(item), reasoning))
+                content, pictures = read_content(item, remote_images=remote_images)
+                found.append(ChatMessage(role, content, reasoning, pictures=pictures))
             case "function_call":
                 call = ToolCall(
                     item.text("name", most=256) or "",
@@ -94,7 +95,8 @@ def _input(fields: Fields) -> list[ChatMessage]:
                 thought = ""
             case "function_call_output":
                 id_ = item.text("call_id", most=256) or ""
-                found.append(ChatMessage("tool", read_content(item, "output"), tool_call_id=id_))
+                content, pictures = read_content(item, "output", remote_images=remote_images)
+                found.append(ChatMessage("tool", content, tool_call_id=id_, pictures=pictures))
             case "reasoning":
                 thought = read_reasoning(item)
             case kind:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localq.chat_format.message import ChatMessage
+from localq.chat_format.pictures import mark_pictures
 from localq.chat_format.prompt import join_text
 from localq.chat_format.reply import PLAIN, ReplyParser
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
+from localq.engine.protocol import Pictures
 from localq.engine.sampling import SamplingParams
 from localq.engine.sampling_defaults import sampling_for
 from localq.events import Emit, Note, ignore
@@ -33,7 +35,12 @@ class ChatEngine(Protocol):
     def revive(self, *, cancel: threading.Event | None = None) -> bool: ...
 
     def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        pictures: Pictures | None = None,
     ) -> list[int]: ...
 
     def generate(
@@ -41,6 +48,7 @@ class ChatEngine(Protocol):
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
     ) -> Generation: ...
@@ -54,6 +62,7 @@ class Prompt:
 
     text: str
     tokens: list[int]
+    pictures: Pictures | None = None
 
 
 def check_chat_model(library: Library, model: str, template: str | None = None) -> None:
@@ -204,19 +213,28 @@ class ChatModel(Closing):
 
     def prompt(self, messages: Sequence[ChatMessage]) -> Prompt:
         """What the model reads of the messages. UnsupportedError from the template."""
+        marked = mark_pictures(messages)
+        messages = marked.messages
+        pictures = Pictures(marked.files, marked.mark) if marked.files else None
         if self.template is None or self._thinking is None:
             text = join_text(messages)
-            return Prompt(text, self.engine.tokenize(text))
+            return Prompt(text, self.engine.tokenize(text, pictures=pictures), pictures)
         messages = self._thinking.messages(messages, self._think, self._effort)
         variables = self._thinking.variables(self._think, self._effort)
         text = self.template.render(messages, variables=variables)
         bos = self.template.bos_token
         has_bos = bool(bos) and text.startswith(bos)
-        return Prompt(text, self.engine.tokenize(text, add_special=not has_bos))
+        tokens = self.engine.tokenize(text, add_special=not has_bos, pictures=pictures)
+        return Prompt(text, tokens, pictures)
 
     def count(self, text: str) -> int:
         """How many tokens a text takes."""
         return len(self.engine.tokenize(text, add_special=False, parse_special=False))
+
+    def count_picture(self, file: str) -> int:
+        """How many tokens a picture takes, whose file this is in base64. UnsupportedError."""
+        pictures = Pictures((file,), "!")
+        return len(self.engine.tokenize("!", add_special=False, pictures=pictures))
 
     def parser(self, prompt: Prompt) -> ReplyParser:
         """What tells the parts of a reply to `prompt` from one another."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from localq.chat_format.message import ChatMessage
+from localq.chat_format.message import ChatMessage, Picture
 from localq.chat_format.prompt import fit_chat, fit_text, room_for_reply
 from localq.chat_format.reply import ContentText, Event, ReasoningText
 from localq.closing import Closing
@@ -79,16 +79,18 @@ class Conversation(Closing):
         text: str,
         sampling: SamplingParams,
         *,
+        pictures: Sequence[Picture] = (),
         cancel: threading.Event,
         on_text: Callable[[str], None],
         on_reasoning: Callable[[str], None] | None = None,
     ) -> Generation:
         """Answer `text`; `on_text` gets what is said as it comes, `on_reasoning` what is thought
         before (None: nobody). A cancelled reply stays in the conversation as far as it got.
-        EngineError, or UnsupportedError from the template: the conversation is as it was before,
-        and where the engine has died the next reply starts it again."""
+        UnsupportedError for `pictures` that the model cannot see, or from the template, and
+        EngineError: the conversation is as it was before, and where the engine has died the next
+        reply starts it again."""
         self._chat.revive(cancel)
-        messages = (*self._messages, ChatMessage("user", text))
+        messages = (*self._messages, ChatMessage("user", text, pictures=tuple(pictures)))
         room = room_for_reply(self.loaded.n_ctx, sampling.max_tokens)
         if self.continues_text:
             prompt = self._text_prompt(messages, room)
@@ -105,7 +107,11 @@ class Conversation(Closing):
                         on_reasoning(thought)
 
         generation = self._chat.engine.generate(
-            prompt.tokens, sampling, cancel=cancel, on_text=lambda piece: tell(parser.feed(piece))
+            prompt.tokens,
+            sampling,
+            pictures=prompt.pictures,
+            cancel=cancel,
+            on_text=lambda piece: tell(parser.feed(piece)),
         )
         tell(parser.finish())
         if generation.text or generation.stop != "cancelled":
@@ -140,7 +146,7 @@ class Conversation(Closing):
                     "the first {dropped:,} tokens of the text were left out", dropped=fitted.dropped
                 )
             )
-        return Prompt(whole.text, fitted.tokens)
+        return Prompt(whole.text, fitted.tokens, whole.pictures)
 
     def _warn(self, what: str) -> None:
         self._emit(

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from localq.chat_format.message import ChatMessage, Role, ToolCall
+from localq.chat_format.message import ChatMessage, Picture, Role, ToolCall
 from localq.chat_format.prompt import fit_chat, room_for_reply
 from localq.errors import UsageError
 from localq.messages import msg
 from localq.services.chat.chat_model import ChatModel, Prompt
 from localq.sessions import NewMessage, OnFull, Preset, SessionMessage
 from localq.sessions.attachments import with_attachments
+from localq.sessions.picture_attachments import picture_files
 
 __all__ = ["ContextFull", "Fitted", "fit", "whole_prompt"]
 
@@ -122,9 +123,11 @@ def _messages(
 
 
 def _chat_message(role: Role, message: SessionMessage | NewMessage) -> ChatMessage:
+    texts = [one for one in message.attachments if not one.media]
     return ChatMessage(
         role,
-        with_attachments(message.content, message.attachments),
+        with_attachments(message.content, texts),
+        pictures=tuple(map(Picture, picture_files(message.attachments))),
         reasoning=message.reasoning,
         tool_calls=tuple(ToolCall(c.name, c.arguments, c.id) for c in message.tool_calls),
         tool_call_id=message.tool_call_id,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from localq.chat_format.message import ChatMessage
+from localq.chat_format.message import ChatMessage, Picture
 from localq.closing import Closing
 from localq.engine.client import Generation, LoadedModel
 from localq.events import JobEvent, Note
+from localq.formats.picture import picture_size, read_picture
 from localq.library import Library
 from localq.services.chat.conversation import Conversation
 from localq.services.chat.presets import preset_named, sampling_given
@@ -67,19 +69,23 @@ class Chat(Closing):
     def loaded(self) -> LoadedModel:
         return self._conversation.loaded
 
-    def reply(self, text: str, **options: Any) -> Iterator[str]:
-        """Say something; the reply comes in pieces. Who stops listening (by `break`, or `close` of
-        the iterator) stops the model, and what it had said until then stays. `options` go before
-        those given for the whole chat."""
+    def reply(
+        self, text: str, *, images: Sequence[str | Path | bytes] = (), **options: Any
+    ) -> Iterator[str]:
+        """Say something; the reply comes in pieces. `images` are files, or what is in them. Who
+        stops listening (by `break`, or `close` of the iterator) stops the model, and what it had
+        said until then stays. `options` go before those given for the whole chat."""
+        pictures = [Picture(_picture(image)) for image in images]
         sampling = self._conversation.sampling(**{**self._options, **options})
         pieces: queue.SimpleQueue[str | Generation | BaseException] = queue.SimpleQueue()
         cancel = threading.Event()
 
         def work() -> None:
             try:
-                pieces.put(
-                    self._conversation.reply(text, sampling, cancel=cancel, on_text=pieces.put)
+                said = self._conversation.reply(
+                    text, sampling, pictures=pictures, cancel=cancel, on_text=pieces.put
                 )
+                pieces.put(said)
             except BaseException as error:  # it comes out where the pieces do
                 pieces.put(error)
 
@@ -98,6 +104,13 @@ class Chat(Closing):
     def close(self) -> None:
         """Give the model's memory back."""
         self._conversation.close()
+
+
+def _picture(image: str | Path | bytes) -> bytes:
+    if isinstance(image, bytes):
+        picture_size(image, "images")
+        return image
+    return read_picture(Path(image))
 
 
 def _warn(event: JobEvent) -> None:

@@ -83,7 +83,11 @@ def write_reply(
     with ReplySaver(keep, gone=NotFoundError, on_gone=cancel.set) as saver:
         try:
             generation = chat.engine.generate(
-                prompt.tokens, sampling, cancel=cancel, on_text=take_text
+                prompt.tokens,
+                sampling,
+                pictures=prompt.pictures,
+                cancel=cancel,
+                on_text=take_text,
             )
             for event in parser.finish():
                 take(event)

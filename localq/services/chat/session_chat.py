@@ -181,8 +181,17 @@ class SessionChat(SessionView, Closing):
         return ContextMeter(used, self.chat.loaded.n_ctx, left_out)
 
     def attach(self, attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
-        """The same with the tokens that each will take."""
-        return tuple(replace(one, tokens=self.chat.count(one.content)) for one in attachments)
+        """The same with the tokens that each will take. UnsupportedError for a picture that the
+        model cannot see."""
+        return tuple(
+            replace(
+                one,
+                tokens=self.chat.count_picture(one.content)
+                if one.media
+                else self.chat.count(one.content),
+            )
+            for one in attachments
+        )
 
     def send(
         self,

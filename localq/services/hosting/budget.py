@@ -83,9 +83,15 @@ def footprint_of(plan: OffloadPlan, profile: HardwareProfile) -> Footprint:
     unified = {device.id for device in profile.devices if device.unified}
     devices = plan.estimate.devices[1:]
     shared = sum(device.total for device in devices if device.name in unified)
+    # The first device that is used gets what comes with the model; who cannot tell counts it twice.
+    first = next((device.name for device in devices if device.total), None)
     return {
-        HOST: plan.estimate.host.total + shared,
-        **{device.name: device.total for device in devices if device.total},
+        HOST: plan.estimate.host.total + shared + plan.beside_bytes,
+        **{
+            device.name: device.total + (plan.beside_bytes if device.name == first else 0)
+            for device in devices
+            if device.total
+        },
     }
 
 

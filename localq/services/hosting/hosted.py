@@ -12,9 +12,9 @@ from localq.closing import Closing
 from localq.engine.client import Engine, Generation, LoadedModel
 from localq.engine.embedding_requests import Pooling
 from localq.engine.embedding_result import Embedding, Input
-from localq.engine.protocol import TokenLogprob
+from localq.engine.protocol import Pictures, TokenLogprob
 from localq.engine.sampling import SamplingParams
-from localq.errors import Cancelled, EngineClosed, EngineCrashed, EngineError
+from localq.errors import Cancelled, EngineClosed, EngineCrashed, EngineError, UnsupportedError
 from localq.events import Emit, Note, ignore
 from localq.library import Model
 from localq.messages import msg
@@ -90,6 +90,11 @@ class HostedModel(Closing):
         return self._seat.prepared.metadata
 
     @property
+    def can_see(self) -> bool:
+        """Whether it reads pictures."""
+        return self._seat.prepared.settings.projector is not None
+
+    @property
     def status(self) -> PooledModel:
         return self._keeper.status_of(self._seat)
 
@@ -150,13 +155,31 @@ class HostedModel(Closing):
                 stack.callback(self._seat.one_by_one.release)
 
     def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        pictures: Pictures | None = None,
     ) -> list[int]:
-        """As `Engine.tokenize`."""
+        """As `Engine.tokenize`. UnsupportedError for pictures where the model cannot see."""
+        if pictures and pictures.files:
+            self._check_sight()
         return self.request(
             lambda engine: engine.tokenize(
-                text, add_special=add_special, parse_special=parse_special
+                text, add_special=add_special, parse_special=parse_special, pictures=pictures
             )
+        )
+
+    def _check_sight(self) -> None:
+        if self.can_see:
+            return
+        repo, _, quant = self.model.name.partition(":")
+        raise UnsupportedError(
+            msg("{name} cannot see pictures: no projector is beside it", name=self.model.name),
+            hint=msg("localq pull {repo}:{quant} --mmproj", repo=repo, quant=quant)
+            if self._seat.prepared.is_in_library and self.model.source.repo
+            else msg("put its mmproj*.gguf into the folder of {path}", path=self.model.path),
         )
 
     def generate(
@@ -164,6 +187,7 @@ class HostedModel(Closing):
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
         on_logprobs: Callable[[tuple[TokenLogprob, ...]], None] | None = None,
@@ -184,7 +208,12 @@ class HostedModel(Closing):
 
         return self.request(
             lambda engine: engine.generate(
-                prompt, sampling, cancel=cancel, on_text=text, on_logprobs=logprobs
+                prompt,
+                sampling,
+                pictures=pictures,
+                cancel=cancel,
+                on_text=text,
+                on_logprobs=logprobs,
             ),
             cancel=cancel,
             streamed=lambda: streamed,

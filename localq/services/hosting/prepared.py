@@ -15,6 +15,7 @@ from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.planning.room import Footprint
 from localq.services.hosting.budget import footprint_of
 from localq.services.library.locate import locate_gguf
+from localq.services.library.projector import find_projector
 from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.plan import (
     check_plan,
@@ -102,7 +103,12 @@ def prepare_found(
                 hint = error.hint or "--force lets the engine try"
                 raise UnsupportedError(error.message, hint=hint) from None
             settings = unplanned_settings(found.path, plan_options)
-            settings = replace(settings, purpose=purpose, state_folder=states)
+            settings = replace(
+                settings,
+                purpose=purpose,
+                state_folder=states,
+                projector=find_projector(file) if purpose == "text" else None,
+            )
             return PreparedModel(
                 found, file.metadata, settings, None, problem, plan_options, force=True
             )
@@ -113,6 +119,7 @@ def prepare_found(
     settings = replace(
         load_settings(found.path, planned.plan),
         purpose=purpose,
+        projector=planned.projector if purpose == "text" else None,
         adapt_threads=purpose == "text" and planned.plan_options.n_threads is None,
         state_folder=states,
     )

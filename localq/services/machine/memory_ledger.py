@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 
 from localq.database import Database
 from localq.engine.client import LoadedModel, LoadSettings
 from localq.engine.memory_report import BufferMemory
+from localq.json_codec import to_json
 from localq.messages import msg
 from localq.paths import Paths
 from localq.planning.estimate import MemoryEstimate
@@ -33,8 +33,9 @@ def record_load(
     measured = measured_parts(loaded, estimate.weights)
     if measured is None or not books.database.exists():
         return None
-    given = asdict(settings)
-    for elsewhere in ("path", "state_folder", "state_bytes"):  # of the disk, not of memory
+    given = to_json(settings)
+    # Of the disk, not of memory; and a projector is not loaded yet.
+    for elsewhere in ("path", "state_folder", "state_bytes", "projector"):
         del given[elsewhere]
     entry = LedgerEntry(
         model=model.casefold(),

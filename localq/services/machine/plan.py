@@ -14,6 +14,7 @@ from localq.errors import EngineError, UsageError
 from localq.formats.adapter import read_adapter
 from localq.formats.gguf import GGUFFile, read_gguf
 from localq.formats.gguf_split import read_shards
+from localq.formats.projector import read_projector
 from localq.hardware.detect import detect
 from localq.hardware.machine import LocalMachine
 from localq.hardware.profile import HardwareProfile
@@ -22,8 +23,10 @@ from localq.messages import msg
 from localq.planning.model_shape import ModelShape, read_shape
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.planning.plan import make_plan
+from localq.planning.projector_memory import projector_bytes
 from localq.planning.saved_settings import SavedPlanOptions, merged
 from localq.services.library.locate import locate_gguf
+from localq.services.library.projector import find_projector
 from localq.services.machine.hardware import machine_profile
 from localq.services.machine.measured_model import tuned_for
 
@@ -51,6 +54,8 @@ class PlannedModel:
     plan: OffloadPlan
     plan_options: PlanOptions
     saved: PlanOptions
+    projector: Path | None = None
+    """What lets it see pictures; the plan has room for it."""
 
 
 def plan_model(
@@ -95,9 +100,11 @@ def plan_gguf(
     machine = profile or planning_profile(cancel)
     tuned = tuned_for(library.paths, file, machine) if library else None
     adapters = [read_adapter(one.path, file.architecture) for one in whole.adapters or ()]
-    adapter_bytes = sum(adapter.size_bytes for adapter in adapters)
-    plan = make_plan(machine, shape, whole, tuned=tuned, adapter_bytes=adapter_bytes)
-    return PlannedModel(model, shape, plan, whole, saved)
+    beside = sum(adapter.size_bytes for adapter in adapters)
+    if (projector := find_projector(file)) is not None:
+        beside += projector_bytes(read_projector(projector))
+    plan = make_plan(machine, shape, whole, tuned=tuned, beside_bytes=beside)
+    return PlannedModel(model, shape, plan, whole, saved, projector)
 
 
 def save_plan_options(library: Library, model: Model, plan_options: PlanOptions) -> PlanOptions:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localq.chat_format.choose_template import choose_template, own_templates, special_token
 from localq.chat_format.message import ChatMessage
+from localq.chat_format.pictures import mark_pictures
 from localq.chat_format.prompt import join_text
 from localq.chat_format.reply import PLAIN, ReplyFormat, ReplyParser, reply_format
 from localq.chat_format.template import ChatTemplate
 from localq.chat_format.thinking import ThinkingControl, thinking_control
+from localq.engine.protocol import Pictures
 from localq.services.hosting.hosted import HostedModel
 
 __all__ = ["ChatInput", "ChatPrompt", "ChatTemplates"]
@@ -40,6 +42,7 @@ class ChatPrompt:
     tokens: list[int]
     format: ReplyFormat
     tools: tuple[Mapping[str, Any], ...]
+    pictures: Pictures | None = None
 
     def parser(self) -> ReplyParser:
         """For one reply."""
@@ -82,11 +85,13 @@ class ChatTemplates:
     def prompt(self, model: HostedModel, chat: ChatInput) -> ChatPrompt:
         """The same with its tokens."""
         metadata = model.metadata
-        text, format_ = self.render(metadata, chat)
+        marked = mark_pictures(chat.messages)
+        pictures = Pictures(marked.files, marked.mark) if marked.files else None
+        text, format_ = self.render(metadata, replace(chat, messages=marked.messages))
         bos = special_token(metadata, "bos")
         has_bos = bool(bos) and text.startswith(bos)
-        tokens = model.tokenize(text, add_special=not has_bos)
-        return ChatPrompt(text, tokens, format_, chat.tools)
+        tokens = model.tokenize(text, add_special=not has_bos, pictures=pictures)
+        return ChatPrompt(text, tokens, format_, chat.tools, pictures)
 
     def _of(self, metadata: Mapping[str, object], tools: bool, documents: bool) -> _Compiled | None:
         sources = tuple(sorted(own_templates(metadata).items()))

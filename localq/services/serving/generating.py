@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from localq.engine.client import Generation
-from localq.engine.protocol import TokenLogprob
+from localq.engine.protocol import Pictures, TokenLogprob
 from localq.engine.sampling import SamplingParams
 from localq.engine.sampling_defaults import sampling_for
 from localq.errors import UsageError
@@ -64,6 +64,7 @@ def generate_within(
     tokens: Sequence[int],
     sampling: SamplingParams,
     *,
+    pictures: Pictures | None = None,
     cancel: threading.Event,
     on_said: Callable[[Said], None],
 ) -> Generation:
@@ -77,6 +78,7 @@ def generate_within(
     done = model.generate(
         tokens,
         sampling,
+        pictures=pictures,
         cancel=cancel,
         on_text=text,
         on_logprobs=waiting.extend if sampling.logprobs is not None else None,

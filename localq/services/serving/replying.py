@@ -77,7 +77,14 @@ def reply_to_chat(
             if events or logprobs:
                 put(Step(index, events, logprobs))
 
-        done = generate_within(model, prompt.tokens, sampling, cancel=cancel, on_said=said)
+        done = generate_within(
+            model,
+            prompt.tokens,
+            sampling,
+            pictures=prompt.pictures,
+            cancel=cancel,
+            on_said=said,
+        )
         if events := parser.finish():
             put(Step(index, events, ()))
         put(Ended(index, done, parser.message))
