@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,8 +44,8 @@ _OPTIONS = (
         "--lora",
         "lora",
         multiple=True,
-        metavar="FILE[:SCALE]",
-        help="Add a GGUF adapter, at SCALE (1); several are added up.",
+        metavar="ADAPTER[:SCALE]",
+        help="Add a GGUF adapter, by file or by name, at SCALE (1); several are added up.",
     ),
     click.option("--no-mmap", is_flag=True, help="Read the file instead of mapping it."),
     click.option("--mlock", is_flag=True, help="Keep the model from being swapped out."),
@@ -88,7 +86,7 @@ def plan_options_from(
         type_k=type_k,
         type_v=type_v,
         n_batch=n_batch,
-        adapters=tuple(map(_adapter, lora)) or None,
+        adapters=(_adapters(lora) or None) if lora else None,
         use_mmap=False if no_mmap else None,
         use_mlock=True if mlock else None,
     )
@@ -96,18 +94,10 @@ def plan_options_from(
     return plan_options
 
 
-def _adapter(text: str) -> Adapter:
-    from localq.formats.adapter import Adapter
+def _adapters(texts: Sequence[str]) -> tuple[Adapter, ...]:
+    from localq.services.library.adapters import locate_adapter
 
-    file, colon, scale = text.rpartition(":")
-    try:
-        chosen = float(scale) if colon else 1.0
-    except ValueError:  # the colon is one of the file's name
-        file, chosen = text, 1.0
-    if not file:
-        file, chosen = text, 1.0
-    path = Path(os.path.expanduser(file)).absolute()  # noqa: PTH111 - Path refuses "~nobody"
-    return Adapter(path, chosen)
+    return tuple(map(locate_adapter, texts))
 
 
 def _types(kv: str | None) -> tuple[str | None, str | None]:

@@ -53,7 +53,11 @@ _Result = TypeVar("_Result")
     is_flag=True,
     help="Fetch all files but other models: GGUFs, and second sets of weights.",
 )
-@click.option("--mmproj", is_flag=True, help="Fetch the picture encoder of a GGUF too.")
+@click.option(
+    "--mmproj/--no-mmproj",
+    default=None,
+    help="With the picture encoder of a GGUF, or without; as it is, where there is one.",
+)
 @click.option("--dry-run", is_flag=True, help="List the files and their sizes; fetch nothing.")
 @click.option("--detach", is_flag=True, help="Work in the background; see localq jobs.")
 @json_option
@@ -64,7 +68,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     everything: bool,
-    mmproj: bool,
+    mmproj: bool | None,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -131,7 +135,7 @@ def _refuse_with_as(spec: str | None, type_: str, request: PullRequest, *, dry_r
         "--include": bool(request.include),
         "--exclude": bool(request.exclude),
         "--all": request.everything,
-        "--mmproj": request.mmproj,
+        "--mmproj": bool(request.mmproj),
         "--dry-run": dry_run,
     }
     if wrong := next((option for option, is_given in given.items() if is_given), None):

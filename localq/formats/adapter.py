@@ -14,7 +14,7 @@ from localq.errors import BadFileError, UnsupportedError, UsageError
 from localq.formats.gguf import GGUFFile, ValueType, read_gguf
 from localq.messages import msg
 
-__all__ = ["MAX_ADAPTERS", "Adapter", "read_adapter"]
+__all__ = ["MAX_ADAPTERS", "Adapter", "is_adapter", "read_adapter"]
 
 MAX_ADAPTERS = 16
 """At the same time."""
@@ -38,6 +38,11 @@ class Adapter:
                     most=_MOST_SCALE,
                 )
             )
+
+
+def is_adapter(file: GGUFFile) -> bool:
+    """Whether a GGUF says that it is an adapter."""
+    return file.metadata.get("general.type") == "adapter"
 
 
 def read_adapter(path: Path, architecture: str) -> GGUFFile:

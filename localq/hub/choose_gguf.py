@@ -19,6 +19,7 @@ __all__ = [
     "choose_gguf",
     "choose_mmproj",
     "gguf_quants",
+    "has_mmproj",
     "is_quant",
     "pull_hint",
 ]
@@ -79,7 +80,7 @@ def choose_mmproj(repo: str, files: Sequence[RemoteFile]) -> PictureEncoder:
 
     NotFoundError where the repository has none.
     """
-    found = [f for f in files if f.path.lower().endswith(".gguf") and _MMPROJ.search(_name(f))]
+    found = _encoders(files)
     if not found:
         raise NotFoundError(
             msg("{repo} has no picture encoder (mmproj*.gguf)", repo=repo),
@@ -93,6 +94,15 @@ def choose_mmproj(repo: str, files: Sequence[RemoteFile]) -> PictureEncoder:
 
     best = min(found, key=rank)
     return PictureEncoder(best, _type(best), len(found))
+
+
+def has_mmproj(files: Iterable[RemoteFile]) -> bool:
+    """Whether a repository has a picture encoder."""
+    return bool(_encoders(files))
+
+
+def _encoders(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    return [f for f in files if f.path.lower().endswith(".gguf") and _MMPROJ.search(_name(f))]
 
 
 def gguf_quants(files: Iterable[RemoteFile]) -> list[str]:

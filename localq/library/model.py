@@ -38,11 +38,13 @@ class ModelFormat(StrEnum):
     """One file (or its shards) that llama.cpp runs."""
     SAFETENSORS = "safetensors"
     """A checkpoint: a folder with weights, configuration and tokenizer."""
+    ADAPTER = "adapter"
+    """A GGUF with what a model learnt later (LoRA), which is added to it."""
 
     @property
     def is_file(self) -> bool:
         """Whether a model is one file (or its shards); else it is a folder."""
-        return self is ModelFormat.GGUF
+        return self in (ModelFormat.GGUF, ModelFormat.ADAPTER)
 
     @property
     def is_runnable(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.formats.types import QuantType
-from localq.library.model import Model
+from localq.library.model import Model, ModelFormat
 from localq.messages import msg
 
 __all__ = [
@@ -70,7 +70,7 @@ def find_gguf(models: Sequence[Model], name: str | None) -> Model:
 def find_checkpoint(models: Sequence[Model], name: str | None) -> Model:
     """The checkpoint that `name` means; where it means a GGUF, the one that was made from."""
     if name is None:
-        last = newest(models)
+        last = newest(model for model in models if model.format is not ModelFormat.ADAPTER)
         if last is None:
             raise _empty()
         return _origin(models, last)

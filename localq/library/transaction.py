@@ -57,8 +57,11 @@ class Transaction:
         return self.models(f"({alike} OR {same})", *bases)
 
     def newest(self) -> Model | None:
-        """The entry pulled, made or used last."""
-        return self._one(f"{_SELECT} ORDER BY used_at DESC, created_at DESC, name DESC LIMIT 1")
+        """The entry pulled, made or used last; an adapter is nothing by itself."""
+        return self._one(
+            f"{_SELECT} WHERE format != 'adapter'"
+            " ORDER BY used_at DESC, created_at DESC, name DESC LIMIT 1"
+        )
 
     def get(self, name: str) -> Model | None:
         """The entry of exactly this name, whatever its capitals."""

@@ -28,6 +28,9 @@ class PlanOptions:
     use_mlock: bool | None = None
     flash_attn: str | None = None
     adapters: tuple[Adapter, ...] | None = None
+    n_seq_max: int | None = None
+    """Texts that are continued at the same time, which no user decides: who loads the model does.
+    None: one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,12 @@ def _settings(
     # llama.cpp takes flash attention where it can; with f32 localq does without, see LoadSettings.
     flash = plan_options.flash_attn != "off" and TensorType.F32 not in (type_k, type_v)
     return CacheSettings(
-        n_ctx, min(n_batch, n_ubatch), type_k=type_k, type_v=type_v, flash_attn=flash
+        n_ctx,
+        min(n_batch, n_ubatch),
+        n_seq=plan_options.n_seq_max or 1,
+        type_k=type_k,
+        type_v=type_v,
+        flash_attn=flash,
     )
 
 

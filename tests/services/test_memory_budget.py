@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from localq.engine.resident import resident_memory
 from localq.hardware.profile import CpuProfile, Device, HardwareProfile, Memory, System
+from localq.library import Library
 from localq.planning.budgets import host_and_devices
+from localq.planning.offload_plan import PlanOptions
 from localq.planning.room import Tenant
 from localq.services.hosting.budget import measure_budget
+from localq.services.hosting.pool import ModelPool
 from localq.services.hosting.registry import WorkerRecord
+from tests.engine.test_engine import DEMO, make_gguf
 
 GB = 1_000_000_000
 PROFILE = HardwareProfile(
@@ -85,3 +90,23 @@ def test_what_a_process_has_really_taken() -> None:
     taken = measure_budget(PROFILE, [worker(pid=os.getpid())]).everything["host"]
     assert taken is not None
     assert taken - 20 * GB == pytest.approx(anonymous, rel=0.2)
+
+
+@pytest.mark.parametrize("n_seq_max", [1, 32, 256])
+def test_the_plan_has_room_for_the_outputs_of_all_at_once(
+    library: Library, tmp_path: Path, n_seq_max: int
+) -> None:
+    path = make_gguf(DEMO, tmp_path)
+    with ModelPool(library, n_seq_max=n_seq_max) as pool:
+        prepared = pool.prepare(str(path), PlanOptions(n_ctx=2048, n_threads=1))
+        assert prepared.plan
+        with pool.open(prepared) as hosted:
+            memory = hosted.loaded.memory
+            vocabulary = hosted.loaded.n_vocab
+    planned = prepared.plan.estimate
+    assert sum(one.output_bytes for one in memory) == pytest.approx(
+        4 * vocabulary * n_seq_max, abs=1 << 13
+    )
+    assert planned.kv_cache == pytest.approx(sum(one.context_bytes for one in memory), rel=0.02)
+    taken = sum(one.compute_bytes + one.output_bytes for one in memory)
+    assert taken == pytest.approx(planned.compute, rel=0.05, abs=1 << 14)

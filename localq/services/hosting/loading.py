@@ -99,11 +99,12 @@ class Loader:
         profiles = [budget.without_all_but(staying)]
         if staying:
             profiles.append(budget.without_all_but(()))
+        for_all = replace(plan_options, n_seq_max=self._n_seq_max)
         prepared = prepare_found(
-            self._library, model, plan_options, profiles, purpose=purpose, force=force
+            self._library, model, for_all, profiles, purpose=purpose, force=force
         )
         settings = replace(prepared.settings, n_seq_max=self._n_seq_max)
-        return replace(prepared, settings=settings)
+        return replace(prepared, settings=settings, plan_options=plan_options)
 
     def load(self, seat: Seat, call: LoadCall) -> Life:
         """A process that has the model, whatever has to give way to it. Whoever calls holds the

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localq.errors import BadFileError, LibraryError, NotFoundError, UnsupportedError, UsageError
+from localq.formats.adapter import is_adapter, read_adapter
 from localq.formats.gguf import GGUFFile
 from localq.formats.gguf_split import read_shards, shard_paths
 from localq.formats.json_file import read_json_object
@@ -110,8 +111,12 @@ def _gguf(
     shards = read_shards(first)
     if [shard.path for shard in shards] != [file.path for file in found.files]:
         raise BadFileError(first, msg("the files of the model are not all there"))
-    refuse_no_model(shards[0])
-    refuse_wrong_shapes(shards)
+    adapter = is_adapter(shards[0])
+    if adapter:
+        read_adapter(first, shards[0].architecture)
+    else:
+        refuse_no_model(shards[0])
+        refuse_wrong_shapes(shards)
     known = safe_repo(found.repo) if found.repo else None
     repo = repo or known or repo_of_gguf(shards[0], first)
     quant = quant or quant_of(shards[0], first)
@@ -120,7 +125,7 @@ def _gguf(
     targets = {file.real: place for file, place in zip(found.files, places, strict=True)}
     model = Model.new(
         f"{repo}:{quant}",
-        ModelFormat.GGUF,
+        ModelFormat.ADAPTER if adapter else ModelFormat.GGUF,
         quant,
         places[0],
         architecture=shards[0].architecture,

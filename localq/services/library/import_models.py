@@ -11,7 +11,7 @@ import filecmp
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localq.errors import (
@@ -22,12 +22,15 @@ from localq.errors import (
     UsageError,
 )
 from localq.events import Emit, Note, Started
+from localq.formats.gguf import read_gguf
 from localq.library import Library, Model
 from localq.library.adoptions import Way
 from localq.library.foreign import TOOLS, ForeignModel, Skipped, find_models
 from localq.messages import msg
 from localq.services.library.adopt import adopt, end_move
 from localq.services.library.candidate import ImportCandidate, describe, found_at
+from localq.services.library.import_projector import holds_projector, import_projector
+from localq.services.library.projector import find_projector
 
 __all__ = ["ImportRequest", "ImportResult", "Imported", "destinations", "import_models"]
 
@@ -95,13 +98,19 @@ def import_models(
     skipped: list[Skipped] = []
     alone = len(request.paths) == 1
     known = _known_inodes(library)
-    for found in _found(request):
+    # Projectors last: their models may come with them.
+    every = sorted(_found(request), key=_is_projector)
+    for found in every:
         if cancel.is_set():
             raise Cancelled(msg("stopped; what was imported before stays"))
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
         try:
+            if _is_projector(found):
+                if not listing:
+                    imported.append(_take_projector(library, found, request, cancel))
+                continue
             if request.move and not listing and (held := _owner(found, known)):
                 end_move(library, found, held)
                 imported.append(Imported(held, found.label, None, 0, already_there=True))
@@ -113,7 +122,10 @@ def import_models(
                 imported.append(Imported(candidate.model, found.label, None, 0, notes=found.notes))
             else:
                 inodes = [_inode(file.real) for file in found.files]
+                projector = _projector_of(found)
                 taken = _take(library, candidate, request, emit, cancel)
+                if projector is not None and not taken.model.external:
+                    taken = _with_projector(library, taken, projector, request, emit, cancel)
                 known |= dict.fromkeys(inodes, taken.model)
                 imported.append(taken)
         except Cancelled:
@@ -128,6 +140,51 @@ def import_models(
             hint=msg("localq import --from {tool} lists what it has", tool=request.tool),
         )
     return ImportResult(tuple(imported), tuple(skipped), not listing)
+
+
+def _is_projector(found: ForeignModel | Skipped) -> bool:
+    return isinstance(found, ForeignModel) and holds_projector(found.files[0].real)
+
+
+def _take_projector(
+    library: Library, found: ForeignModel, request: ImportRequest, cancel: threading.Event
+) -> Imported:
+    path = found.files[0].path
+    model, way = import_projector(
+        library, path, request.name, cancel, copy=request.copy, move=request.move
+    )
+    saved = 0 if way in (None, Way.COPY, Way.MOVE) else found.size_bytes
+    return Imported(model, found.label, way, saved, already_there=way is None)
+
+
+def _projector_of(found: ForeignModel) -> Path | None:
+    """What lies beside a model that is taken in, and lets it see."""
+    first = found.files[0].path
+    if found.folder is not None:
+        return None
+    try:
+        return find_projector(read_gguf(first))
+    except LocalqError:
+        return None
+
+
+def _with_projector(
+    library: Library,
+    taken: Imported,
+    projector: Path,
+    request: ImportRequest,
+    emit: Emit,
+    cancel: threading.Event,
+) -> Imported:
+    try:
+        model, _ = import_projector(library, projector, taken.model.name, cancel, copy=request.copy)
+    except Cancelled:
+        raise
+    except LocalqError as error:  # the model is there, and writes
+        emit(Note(error.message, warning=True))
+        return taken
+    emit(Note(msg("with its projector for pictures: {name}", name=projector.name)))
+    return replace(taken, model=model)
 
 
 def destinations(library: Library, request: ImportRequest) -> set[Path]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from localq.errors import NotFoundError, UnsupportedError
+from localq.formats.adapter import is_adapter
 from localq.formats.gguf_split import read_shards
 from localq.library import Library, Model, ModelFormat
 from localq.library.names import looks_like_path
@@ -34,6 +35,11 @@ def locate_gguf(library: Library, text: str | None) -> Model:
     if text is None and (last := library.last_used()):
         text = last.name  # a checkpoint pulled last means what was made of it, not an older model
     model = _on_disk(text) or library.find_gguf(text)
+    if model.format is ModelFormat.ADAPTER:
+        raise NotFoundError(
+            msg("{path}: an adapter is no model by itself", path=model.path),
+            hint=msg("add it to its model: localq run MODEL --lora {path}", path=model.path),
+        )
     if not model.format.is_runnable:
         raise NotFoundError(
             msg("{path}: a checkpoint cannot be run as it is", path=model.path),
@@ -141,7 +147,7 @@ def _gguf(path: Path) -> Model:
     first = shards[0]  # llama.cpp begins with it, whichever was named
     return Model.new(
         str(first.path),
-        ModelFormat.GGUF,
+        ModelFormat.ADAPTER if is_adapter(first) else ModelFormat.GGUF,
         first.quant,
         first.path,
         architecture=first.architecture,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError, UnsupportedError, UsageError
-from localq.events import Emit, Started
+from localq.events import Emit, Note, Started
+from localq.hub.choose_gguf import has_mmproj
 from localq.hub.selection import Selection
 from localq.hub.source import Source
 from localq.hub.spec import is_repo
@@ -42,7 +43,8 @@ class PullRequest:
     the current folder says, else the model recommended for this machine, else (offline) the demo.
 
     Of a checkpoint, files that match `include` come too, those that match `exclude` do not, and
-    `everything` brings all of them. `mmproj` brings the picture encoder of a GGUF. `force` reads
+    `everything` brings all of them. `mmproj` brings the picture encoder of a GGUF; None: where its
+    repository has one. `force` reads
     what is here again, and fetches the files that are not what the Hub lists.
     """
 
@@ -50,7 +52,7 @@ class PullRequest:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     everything: bool = False
-    mmproj: bool = False
+    mmproj: bool | None = None
     force: bool = False
 
 
@@ -138,7 +140,10 @@ def prepare(
             msg("--include, --exclude and --all are for checkpoints, not for a GGUF"),
             hint=msg("localq pull {name}", name=spec.name),
         )
-    return source, plan_gguf(library, source, spec, mmproj=request.mmproj, emit=emit)
+    mmproj = request.mmproj
+    if mmproj is None and (mmproj := has_mmproj(source.files)):
+        emit(Note(msg("with its picture encoder; --no-mmproj leaves it out")))
+    return source, plan_gguf(library, source, spec, mmproj=bool(mmproj), emit=emit)
 
 
 def _already_there(library: Library, model: Model, *, compared: bool) -> PullResult:
