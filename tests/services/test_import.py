@@ -350,7 +350,9 @@ def test_what_is_no_model(home: Paths, tmp_path: Path) -> None:
     text.write_text("hello")
     with pytest.raises(BadFileError, match="not a GGUF file"):
         take(text)
-    for kind in ("adapter", "imatrix", "mmproj"):
+    with pytest.raises(UnsupportedError, match="is no LoRA adapter"):
+        take(gguf(tmp_path / "adapter.gguf", type="adapter"))
+    for kind in ("imatrix", "mmproj"):
         with pytest.raises(UnsupportedError, match="not a model that can be run"):
             take(gguf(tmp_path / f"{kind}.gguf", type=kind))
     with pytest.raises(NotFoundError, match="no such file"):
