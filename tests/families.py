@@ -40,8 +40,8 @@ class Family:
     files: Mapping[str, Any]
 
 
-def read_family(case: str) -> Family:
-    record = json.loads((FAMILIES / f"{case}.json").read_text(encoding="utf-8"))
+def read_family(case: str, folder: Path = FAMILIES) -> Family:
+    record = json.loads((folder / f"{case}.json").read_text(encoding="utf-8"))
     return Family(
         case,
         record["config"],
@@ -55,18 +55,21 @@ def read_family(case: str) -> Family:
     )
 
 
-def write_family(root: Path, case: str, material: Path, *, seed: int = 0) -> Path:
+def write_family(
+    root: Path, case: str, material: Path, *, seed: int = 0, folder: Path = FAMILIES
+) -> Path:
     """Make the checkpoint in the new or existing folder `root`; returns `root`.
 
     The weights are such that attention and experts really choose: matrices keep the size of what
     goes through them, so that a wrong rotation or scale changes the logits.
     """
-    family = read_family(case)
+    family = read_family(case, folder)
     root.mkdir(parents=True, exist_ok=True)
     write_json(root / "config.json", family.config)
     if family.tokenizer is not None:
-        folder = family.tokenizer if "/" in family.tokenizer else f"tokenizers/{family.tokenizer}"
-        copy_files(material / folder, root, _FILES)
+        named = family.tokenizer
+        place = named if "/" in named else f"tokenizers/{named}"
+        copy_files(material / place, root, _FILES)
 
     for path, content in family.files.items():
         (root / path).parent.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from localq.cli.progress import ProgressDisplay
 from localq.errors import UsageError
 from localq.library import Library
 from localq.messages import msg
+
+if TYPE_CHECKING:
+    from localq.services.make.projector import ProjectorRequest
 
 __all__ = ["command"]
 
@@ -37,6 +41,11 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Write the file here instead of into the library.",
 )
+@click.option(
+    "--mmproj/--no-mmproj",
+    default=None,
+    help="The projector alone, which lets a model see; or the model without it.",
+)
 @click.option("--merge", is_flag=True, help="Of an adapter: merge it into its base model.")
 @click.option("--base", metavar="MODEL", help="Of an adapter: the model it was trained on.")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
@@ -47,6 +56,7 @@ def command(
     type_: str | None,
     converter: str,
     target: Path | None,
+    mmproj: bool | None,
     merge: bool,
     base: str | None,
     force: bool,
@@ -56,9 +66,10 @@ def command(
     """Convert a checkpoint to GGUF in the type it is in, or the one that --to names.
 
     MODEL is a model of the library or a checkpoint folder; without it, the model pulled or used
-    last. An adapter's folder becomes a GGUF adapter, or with --merge a model of its own, in any
-    type. --with llama.cpp sets up llama.cpp's own converter the first time: it says what has to
-    be downloaded and asks.
+    last. A model that sees pictures comes with its projector, a file of its own (F16). An
+    adapter's folder becomes a GGUF adapter, or with --merge a model of its own, in any type.
+    --with llama.cpp sets up llama.cpp's own converter the first time: it says what has to be
+    downloaded and asks.
     """
     from localq.formats.types import QuantType
     from localq.services.jobs.jobs import recorded
@@ -69,6 +80,7 @@ def command(
         convert_adapter_folder,
     )
     from localq.services.make.convert import ConvertRequest, ConvertWith
+    from localq.services.make.projector import ProjectorRequest
 
     wanted = None if type_ is None else QuantType.parse(type_)
     if folder := adapter_at(model):
@@ -82,8 +94,21 @@ def command(
             msg("{model} is no adapter's folder", model=model or "the model"),
             hint=msg("--merge and --base go with a folder that has an adapter_config.json"),
         )
-    request = ConvertRequest(wanted, model, target, force, ConvertWith(converter))
+    if mmproj:
+        _projector_alone(ProjectorRequest(model, wanted, target, force), as_json=as_json)
+        return
+    request = ConvertRequest(
+        wanted, model, target, force, ConvertWith(converter), projector=mmproj is None
+    )
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
         consent = consent_by(yes=yes)
         result = recorded(ConvertKind(), library, request, emit, cancel, consent, agreed=yes)
     report_made(result, as_json=as_json)
+
+
+def _projector_alone(request: ProjectorRequest, *, as_json: bool) -> None:
+    from localq.services.make.projector import convert_projector_alone
+
+    with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:
+        made = convert_projector_alone(library, request, emit, cancel)
+    report_made(made, as_json=as_json)

@@ -23,4 +23,6 @@ def report_made(result: QuantizeResult, *, as_json: bool) -> None:
                 seconds=result.seconds,
             )
         )
+    if result.projector is not None:
+        output.narrate(msg("with its projector: {path}", path=result.projector))
     output.line(result.name or str(result.path))

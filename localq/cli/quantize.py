@@ -55,6 +55,7 @@ _FILE = click.Path(path_type=Path)
     default="localq",
     help="Whose converter reads the checkpoint; llama.cpp's knows more architectures.",
 )
+@click.option("--no-mmproj", is_flag=True, help="Without the projector of a model that sees.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before downloading a converter.")
 @click.option("--detach", is_flag=True, help="Work in the background; see localq jobs.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would come out.")
@@ -72,6 +73,7 @@ def command(
     allow_requantize: bool,
     split_max_size: str | None,
     converter: str,
+    no_mmproj: bool,
     yes: bool,
     detach: bool,
     dry_run: bool,
@@ -102,6 +104,7 @@ def command(
         allow_requantize=allow_requantize,
         split_bytes=parse_split_size(split_max_size) if split_max_size else None,
         with_llama_cpp=converter == "llama.cpp",
+        projector=not no_mmproj,
     )
     if dry_run:
         _dry_run(request, as_json)

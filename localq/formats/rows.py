@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localq.errors import BadFileError
-from localq.formats.types import TensorType
+from localq.formats.types import QuantType, TensorType
 from localq.messages import msg
 
 __all__ = [
@@ -181,13 +181,15 @@ class TensorSource:
 
     `shape` has the fastest dimension first, as ggml does: (columns, rows, experts). The pieces'
     rows, one after another, are the tensor's. `always_f32` marks what llama.cpp keeps in float32
-    whatever the file's type (norms, biases, router weights).
+    whatever the file's type (norms, biases, router weights). `types` says of files that are not
+    quantized in which the tensor has another type than the file.
     """
 
     name: str
     shape: tuple[int, ...]
     pieces: tuple[Piece, ...]
     always_f32: bool = False
+    types: Mapping[QuantType, TensorType] = field(default_factory=dict)
 
     @property
     def elements(self) -> int:
@@ -196,6 +198,10 @@ class TensorSource:
     @property
     def columns(self) -> int:
         return self.shape[0]
+
+    def converted(self, quant: QuantType) -> TensorType:
+        """Its type in the file of type `quant` that a converter writes."""
+        return TensorType.F32 if self.always_f32 else self.types.get(quant, quant.default)
 
     @property
     def rows(self) -> int:

@@ -177,6 +177,19 @@ class Library:
                 self._store.delete(stale)
         return entered
 
+    def add_file(self, model: Model, file: Path, sha256: str) -> None:
+        """One more finished file for a model that is entered, `sha256` being that of what was
+        just written; LibraryError for one that is missing, in the wrong place or another's."""
+        from localq.library.hashes import SaidBy
+
+        with self._catalogue.write() as transaction:
+            ((place, size),) = self._store.measure([file], outside=model.external).items()
+            owner = transaction.owner(place)
+            if owner is not None and owner.casefold() != model.name.casefold():
+                raise LibraryError(msg("{models}: belongs to {owner}", models=file, owner=owner))
+            transaction.add_file(model.name, place, size)
+            self._note_facts(transaction, model, {file: sha256}, SaidBy.MADE, {})
+
     def _outdated(self, transaction: Transaction, model: Model, new: set[str]) -> list[Path]:
         """The files of an entry that gives way, if they are localq's to delete."""
         old = transaction.get(model.name)

@@ -136,6 +136,21 @@ class Transaction:
             [(str(file), model_id, size) for file, size in files.items()],
         )
 
+    def add_file(self, name: str, file: PurePath, size: int) -> None:
+        """Give a model one more file, or the same one again, perhaps of another size."""
+        key = name.casefold()
+        self.connection.execute("DELETE FROM files WHERE path = ?", (str(file),))
+        self.connection.execute(
+            "INSERT INTO files (path, model_id, size_bytes)"
+            " SELECT ?, id, ? FROM models WHERE key = ?",
+            (str(file), size, key),
+        )
+        self.connection.execute(
+            "UPDATE models SET size_bytes = (SELECT sum(files.size_bytes) FROM files"
+            " WHERE model_id = models.id) WHERE key = ?",
+            (key,),
+        )
+
     def delete(self, name: str) -> None:
         """Forget the entry and its files; the files themselves stay."""
         self.connection.execute("DELETE FROM models WHERE key = ?", (name.casefold(),))

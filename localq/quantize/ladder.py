@@ -84,7 +84,7 @@ def climb(
 
 def _as_converter(type_: QuantType, base: _Base) -> Rung:
     """F32, F16 or BF16, where only small tensors stay F32."""
-    types = [TensorType.F32 if s.always_f32 else type_.default for s in base.sources]
+    types = [source.converted(type_) for source in base.sources]
     return _rung(type_, base, types)
 
 

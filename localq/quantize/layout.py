@@ -76,10 +76,7 @@ def _conversion(
     fields: Mapping[str, Field], sources: Sequence[TensorSource], quant: QuantType
 ) -> FileLayout:
     """F32, F16 or BF16 as llama.cpp's converter writes them."""
-    types = [
-        kept_type(source) or (TensorType.F32 if source.always_f32 else quant.default)
-        for source in sources
-    ]
+    types = [kept_type(source) or source.converted(quant) for source in sources]
     if _TYPE_KEY in fields:  # the converter leaves it out for a few families
         whole = QuantType.MXFP4_MOE if TensorType.MXFP4 in types else quant
         fields = {**fields, _TYPE_KEY: Field(ValueType.UINT32, whole.file_type)}

@@ -28,7 +28,7 @@ from tests.reference.family_cases_g import FAMILY_CASES_G
 from tests.reference.family_cases_h import FAMILY_CASES_H
 from tests.reference.family_cases_i import FAMILY_CASES_I
 
-__all__ = ["FAMILY_CASES", "main"]
+__all__ = ["FAMILY_CASES", "main", "record_family"]
 
 FAMILY_CASES: tuple[FamilyCase, ...] = (
     *FAMILY_CASES_A,
@@ -53,10 +53,11 @@ def main() -> None:
     for case in FAMILY_CASES:
         if args.case is None or case.name in args.case:
             path = args.out / f"{case.name}.json"
-            path.write_text(_as_json(_record(case)), encoding="utf-8", newline="\n")
+            path.write_text(_as_json(record_family(case)), encoding="utf-8", newline="\n")
 
 
-def _record(case: FamilyCase) -> dict[str, Any]:
+def record_family(case: FamilyCase) -> dict[str, Any]:
+    """The config and what else makes the case, and the shapes of its tensors."""
     shapes = case.tensors if case.tensors is not None else _ask_transformers(case)
     shapes = {**shapes, **case.more}
     quantization = case.config.get("quantization_config", {})

@@ -36,7 +36,7 @@ from tests.checkpoints import (
 from tests.families import FAMILIES, read_family, write_family
 from tests.reference.summary import summarize
 
-__all__ = ["CASES", "Case", "main"]
+__all__ = ["CASES", "CONVERTED", "Case", "as_json", "convert_with_llama_cpp", "main"]
 
 CONVERTED = ("f32", "bf16", "f16")
 FAMILY_QUANTIZED = ("Q8_0", "Q4_0", "Q5_1", "Q4_K_M")
@@ -139,24 +139,8 @@ class _Tools:
     release: str
 
     def convert(self, checkpoint: Path, work: Path, mend: str = "") -> None:
-        """All types, each into `work` under its name, by children of one process.
-
-        The children begin as copies of a process that has only imported the converter, which
-        takes it longer than converting these checkpoints. `mend` is run before each converts.
-        """
-        script = self.llama_cpp / "convert_hf_to_gguf.py"
-        code = (
-            "import os,sys;tree,checkpoint,work,*types=sys.argv[1:];sys.path.insert(0,tree);"
-            "import convert_hf_to_gguf as c\n"
-            "for t in types:\n"
-            "  if os.fork()==0:\n"
-            "    exec(os.environ.get('MEND',''))\n"
-            "    sys.argv=['convert',checkpoint,'--outtype',t,'--outfile',work+'/'+t]\n"
-            "    c.main();sys.stdout.flush();os._exit(0)\n"
-            "  if os.wait()[1]: sys.exit('failed: '+t)\n"
-        )
-        arguments = (script.parent, checkpoint, work, *CONVERTED)
-        _run([self.python, "-c", code, *arguments], {"MEND": mend})
+        """All types, each into `work` under its name."""
+        convert_with_llama_cpp(self.llama_cpp, self.python, checkpoint, work, mend=mend)
 
     def quantize(self, source: Path, quant_type: str, out: Path) -> None:
         _run([self.llama_quantize, source, out, quant_type])
@@ -169,6 +153,36 @@ class _Tools:
         )
         versions: dict[str, str] = json.loads(_run([self.python, "-c", code, names]))
         return versions
+
+
+def convert_with_llama_cpp(
+    tree: Path,
+    python: Path,
+    checkpoint: Path,
+    work: Path,
+    *,
+    options: Sequence[str] = (),
+    mend: str = "",
+) -> None:
+    """All types, each into `work` under its name, by children of one process.
+
+    The children begin as copies of a process that has only imported the converter, which
+    takes it longer than converting these checkpoints. `mend` is run before each converts.
+    """
+    code = (
+        "import os,sys;tree,checkpoint,work,options,*types=sys.argv[1:];sys.path.insert(0,tree);"
+        "import convert_hf_to_gguf as c\n"
+        "for t in types:\n"
+        "  if os.fork()==0:\n"
+        "    exec(os.environ.get('MEND',''))\n"
+        "    sys.argv=['convert',checkpoint,*options.split(),'--outtype',t]\n"
+        "    sys.argv+=['--outfile',work+'/'+t]\n"
+        "    c.main();sys.stdout.flush();os._exit(0)\n"
+        "  if os.wait()[1]: sys.exit('failed: '+t)\n"
+    )
+    _run(
+        [python, "-c", code, tree, checkpoint, work, " ".join(options), *CONVERTED], {"MEND": mend}
+    )
 
 
 def main() -> None:
@@ -184,7 +198,7 @@ def main() -> None:
     for case in CASES:
         if args.case is None or case.name in args.case:
             record = _record(case, tools, args.material)
-            (args.out / f"{case.name}.json").write_text(_as_json(record) + "\n", encoding="utf-8")
+            (args.out / f"{case.name}.json").write_text(as_json(record) + "\n", encoding="utf-8")
             print(case.name, flush=True)
 
 
@@ -269,13 +283,11 @@ def _run(command: Sequence[str | Path], more: Mapping[str, str] | None = None) -
         raise
 
 
-def _as_json(value: Any, indent: str = "") -> str:
+def as_json(value: Any, indent: str = "") -> str:
     """JSON with one line per metadata pair and per tensor: short files, readable differences."""
     inner = indent + " "
     if isinstance(value, dict):
-        lines = [
-            f"{inner}{json.dumps(key)}: {_as_json(item, inner)}" for key, item in value.items()
-        ]
+        lines = [f"{inner}{json.dumps(key)}: {as_json(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         lines = [inner + json.dumps(item, ensure_ascii=False) for item in value]

@@ -61,6 +61,8 @@ class TensorMapping(RopeSettings):
     """GGUF names in `names` that a checkpoint may lack: tied embeddings need no output."""
     experts: ClassVar[TensorNames] = {}
     """As `names`, `{e}` standing for the expert: what is stacked, in the order it is written."""
+    most_dimensions: ClassVar[int] = 3
+    """Of a tensor: a stack of matrices has three."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
@@ -206,7 +208,7 @@ class TensorMapping(RopeSettings):
                 ),
                 hint=msg("take the original checkpoint in BF16 or F16"),
             )
-        if not info.shape or 0 in info.shape or len(info.shape) > 3:
+        if not info.shape or 0 in info.shape or len(info.shape) > self.most_dimensions:
             raise BadFileError(
                 source.path,
                 msg("tensor {name!r} has shape {list}", name=name[:200], list=list(info.shape)),

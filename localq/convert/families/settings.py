@@ -12,13 +12,21 @@ from localq.convert.fields import FieldBuilder
 from localq.errors import BadFileError
 from localq.messages import msg
 
-__all__ = ["EXPERT_KEYS", "Settings"]
+__all__ = ["EXPERT_KEYS", "Settings", "text_part"]
 
-_LAYER_KEYS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 _MAX_F32 = float(np.finfo(np.float32).max)
 _MAX_LAYERS = 4096
 _MAX_EXPERTS = 1 << 16
+_TEXT_KEYS = ("text_config", "llm_config")
+
+
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a model that also sees or hears, the config of the part that reads text."""
+    for key in _TEXT_KEYS:
+        if isinstance(part := config.get(key), dict):
+            return part
+    return {}
 
 
 class Settings:
@@ -27,18 +35,23 @@ class Settings:
     architecture: str
     config_defaults: ClassVar[Mapping[str, Any]] = {}
     """What transformers' config class assumes where config.json is silent."""
+    layer_keys: ClassVar[tuple[str, ...]] = (
+        "n_layers",
+        "num_hidden_layers",
+        "n_layer",
+        "num_layers",
+    )
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        text = checkpoint.config.get("text_config")  # of a model that also sees or hears
-        self.config: dict[str, Any] = {
-            **self.config_defaults,
-            **checkpoint.config,
-            **(text if isinstance(text, dict) else {}),
-        }
+        self.config: dict[str, Any] = {**self.config_defaults, **self.own_part(checkpoint.config)}
         self.fields = FieldBuilder()
         self.warnings: list[str] = []
-        self.layers = self.integer(*_LAYER_KEYS, most=_MAX_LAYERS)
+        self.layers = self.integer(*self.layer_keys, most=_MAX_LAYERS)
+
+    def own_part(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What of config.json is about the part that is converted: the one that reads text."""
+        return {**config, **text_part(config)}
 
     @property
     def head_dim(self) -> int:

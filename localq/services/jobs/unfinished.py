@@ -10,12 +10,13 @@ __all__ = ["drop_unfinished"]
 
 
 def drop_unfinished(target: Path) -> int:
-    """Delete the files that were to become `target`, or one of its parts, and their journals.
+    """Delete the files that were to become `target`, one of its parts or its projector, and their
+    journals.
 
     The bytes freed.
     """
     name = re.compile(
-        rf"\.{re.escape(target.stem)}(-\d{{5}}-of-\d{{5}})?{re.escape(target.suffix)}"
+        rf"\.{re.escape(target.stem)}(-\d{{5}}-of-\d{{5}}|-mmproj-F16)?{re.escape(target.suffix)}"
         r"\.[0-9a-f]{16}\.resumable(\.journal)?"
     )
     freed = 0

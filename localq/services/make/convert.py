@@ -43,6 +43,7 @@ class ConvertRequest:
     output: Path | None = None
     force: bool = False
     converter: ConvertWith = ConvertWith.LOCALQ
+    projector: bool = True
 
 
 def convert(
@@ -70,7 +71,9 @@ def convert(
                 model=request.model or source.name,
             ),
         )
-    native = QuantizeRequest(type_, request.model, request.output, request.force)
+    native = QuantizeRequest(
+        type_, request.model, request.output, request.force, projector=request.projector
+    )
     return quantize(library, native, emit, cancel)
 
 

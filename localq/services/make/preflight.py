@@ -54,7 +54,7 @@ def preflight(library: Library, request: QuantizeRequest) -> Preflight:
     size = plan.size_bytes
     available = found.available if (found := memory()) else None
     problems = [f"the disk has {free:,} bytes left"] if size > free else []
-    warnings = list(plan.model.warnings)
+    warnings = list(plan.warnings)
     if available is not None and size > available:
         warnings.append(f"running it takes more than the {available:,} bytes of memory left now")
     template = _template_state(plan.model)

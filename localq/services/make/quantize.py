@@ -55,7 +55,7 @@ def quantize(
             lossless = stack.enter_context(made_by)
         plan = plan_files(request, source, target, lossless)
         emit(Started(msg("{name} -> {name2}", name=source.name, name2=request.type.name)))
-        for warning in plan.model.warnings:
+        for warning in plan.warnings:
             emit(Note(warning, warning=True))
         hashes = _write(library, request, plan, emit, cancel)
     name = None
@@ -76,6 +76,7 @@ def quantize(
         plan.size_bytes,
         plan.model.parameters,
         time.monotonic() - began,
+        projector=plan.projector,
     )
 
 

@@ -14,6 +14,7 @@ from localq.quantize.options import QuantOptions
 from localq.services.library.locate import locate_convertible, locate_source
 from localq.services.make.destination import repo_of, target_of
 from localq.services.make.making import FileToMake
+from localq.services.make.projector import projector_with
 from localq.services.make.quantize_request import QuantizeRequest
 
 if TYPE_CHECKING:
@@ -25,12 +26,15 @@ __all__ = ["QuantizePlan", "plan_files", "source_and_target"]
 
 @dataclass(frozen=True, slots=True)
 class QuantizePlan:
-    """What is made of what. Of `files` there are several for a model in parts."""
+    """What is made of what. Of `files` there are several for a model in parts, and for one that
+    sees, whose `projector` is the last of them; `warnings` are lines the user should see."""
 
     source: Model
     repo: str
     model: ConvertedModel
     files: tuple[FileToMake, ...]
+    warnings: tuple[str, ...]
+    projector: Path | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -62,6 +66,7 @@ def plan_files(
     )
     imatrix = read_imatrix(request.imatrix) if request.imatrix else None
     repo = repo_of(source)
+    projector, warning = None, None
     if lossless or source.format.is_file:
         from localq.convert.requantize import open_gguf
 
@@ -72,7 +77,11 @@ def plan_files(
     else:
         from localq.convert import convert_checkpoint, open_checkpoint
 
-        model = convert_checkpoint(open_checkpoint(source.path, name=repo.rpartition("/")[2]))
+        checkpoint = open_checkpoint(source.path, name=repo.rpartition("/")[2])
+        model = convert_checkpoint(checkpoint)
+        if request.projector:
+            new = request.output is not None and not request.force
+            projector, warning = projector_with(checkpoint, target, new=new)
         layout = lay_out(model.fields, model.tensors, options, imatrix)
     layouts = split(layout, request.split_bytes) if request.split_bytes else (layout,)
     paths = shard_paths(target, len(layouts))
@@ -81,7 +90,11 @@ def plan_files(
             raise LibraryError(
                 msg("{path}: is there already", path=path), hint=msg("replace it with --force")
             )
-    return QuantizePlan(source, repo, model, tuple(map(_file, paths, layouts)))
+    files = [*map(_file, paths, layouts), *([projector] if projector else [])]
+    warnings = (*model.warnings, *([warning] if warning else []))
+    return QuantizePlan(
+        source, repo, model, tuple(files), warnings, projector.path if projector else None
+    )
 
 
 def _file(path: Path, layout: FileLayout) -> FileToMake:

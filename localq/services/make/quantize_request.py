@@ -20,7 +20,8 @@ class QuantizeRequest:
     `output` a file outside the library (None: into the library); `force` replaces a file that is
     there; `imatrix` an importance matrix. The others are `QuantOptions`; `allow_requantize` lets
     a GGUF that is quantized already lose more; `split_bytes` cuts the output into files;
-    `with_llama_cpp` lets llama.cpp's own converter read the checkpoint first."""
+    `with_llama_cpp` lets llama.cpp's own converter read the checkpoint first; `projector` makes
+    that of a checkpoint that sees, too."""
 
     type: QuantType
     model: str | None = None
@@ -34,6 +35,7 @@ class QuantizeRequest:
     allow_requantize: bool = False
     split_bytes: int | None = None
     with_llama_cpp: bool = False
+    projector: bool = True
 
     @property
     def is_plain(self) -> bool:
@@ -44,7 +46,8 @@ class QuantizeRequest:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeResult:
-    """`name` is None for a file outside the library; `seconds` 0 where it was there already."""
+    """`name` is None for a file outside the library; `seconds` 0 where it was there already;
+    `projector` is what was made with a model that sees."""
 
     name: str | None
     path: Path
@@ -53,6 +56,7 @@ class QuantizeResult:
     parameters: int
     seconds: float
     already_there: bool = False
+    projector: Path | None = None
 
     @classmethod
     def of_made(cls, model: Model) -> QuantizeResult:
