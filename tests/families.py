@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.checkpoints import copy_files, write_json, write_weights
+from tests.tekken_tokenizer import make_tekken
 
 __all__ = ["FAMILIES", "Family", "read_family", "write_family"]
 
@@ -38,6 +39,16 @@ class Family:
     dtypes: Mapping[str, str]
     added_tokens: Sequence[str]
     files: Mapping[str, Any]
+    own: bool = False
+    """Saved as Mistral saves its models."""
+
+    @property
+    def config_name(self) -> str:
+        return "params.json" if self.own else "config.json"
+
+    @property
+    def weights_stem(self) -> str:
+        return "consolidated" if self.own else "model"
 
 
 def read_family(case: str, folder: Path = FAMILIES) -> Family:
@@ -52,6 +63,7 @@ def read_family(case: str, folder: Path = FAMILIES) -> Family:
         record.get("dtypes", {}),
         record.get("added_tokens", ()),
         record.get("files", {}),
+        record.get("own", False),
     )
 
 
@@ -65,8 +77,10 @@ def write_family(
     """
     family = read_family(case, folder)
     root.mkdir(parents=True, exist_ok=True)
-    write_json(root / "config.json", family.config)
-    if family.tokenizer is not None:
+    write_json(root / family.config_name, family.config)
+    if family.tokenizer == "tekken":
+        write_json(root / "tekken.json", make_tekken(material))
+    elif family.tokenizer is not None:
         named = family.tokenizer
         place = named if "/" in named else f"tokenizers/{named}"
         copy_files(material / place, root, _FILES)
@@ -85,6 +99,8 @@ def write_family(
         return next((d for end, d in family.dtypes.items() if name.endswith(end)), family.dtype)
 
     write_weights(root, family.tensors, dtype=dtype, seed=seed, shards=family.shards, spread=spread)
+    if family.own:
+        (root / "model.safetensors").rename(root / "consolidated.safetensors")
     return root
 
 

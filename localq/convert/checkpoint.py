@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from localq.convert.float8 import attach_scales
+from localq.convert.mistral_params import MISTRAL_PARAMS, PARAMS, read_params
 from localq.convert.quantized import refuse_unannounced
 from localq.convert.source_tensor import SourceTensor
+from localq.convert.text_part import named_architecture, text_part
 from localq.errors import BadFileError, NotFoundError, UnsupportedError
 from localq.formats.json_file import read_json_object
 from localq.formats.presence import is_there
@@ -138,7 +140,8 @@ def refuse_adapter(root: Path) -> None:
 
 
 def read_config(root: Path) -> tuple[Mapping[str, Any], str]:
-    """What config.json in the folder `root` says, and the architecture it names.
+    """What config.json in the folder `root` says, and the architecture it names: of a model that
+    also sees or hears, that of the part that reads text, where that names one.
 
     NotFoundError for a folder that is no checkpoint, BadFileError for a config that is none.
     """
@@ -148,17 +151,17 @@ def read_config(root: Path) -> tuple[Mapping[str, Any], str]:
         )
     if not is_there(root / "config.json"):
         refuse_adapter(root)
+        if is_there(root / PARAMS):
+            return read_params(root), MISTRAL_PARAMS
         raise NotFoundError(
             msg("{root}: no config.json in it", root=root),
             hint=msg("a checkpoint is a folder with config.json, *.safetensors and a tokenizer"),
         )
     config = read_json_object(root / "config.json")
-    architectures = config.get("architectures")
-    if not (
-        isinstance(architectures, list) and architectures and isinstance(architectures[0], str)
-    ):
+    architecture = named_architecture(text_part(config)) or named_architecture(config)
+    if architecture is None:
         raise BadFileError(root / "config.json", msg("names no model architecture"))
-    return config, architectures[0]
+    return config, architecture
 
 
 def _shards(root: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 and in other tools' folders.
 
 As transformers has it: `model.safetensors` alone, else what the index names, whatever those files
-are called; PyTorch's files only where there are no safetensors. Files beside them, such as a
-second copy of the weights in their author's own format, are no part of the checkpoint.
+are called; PyTorch's files only where there are no safetensors, and Mistral's own layout
+(consolidated.safetensors) only where there is nothing else. Files beside them, such as a second
+copy of the weights in that layout, are no part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class _Kind:
     stem: str
     suffix: str
     pickled: bool = False
+    own: bool = False
+    """In the layout of the model's author, which is read only where there is no other."""
 
     @property
     def single(self) -> str:
@@ -57,7 +60,11 @@ class _Kind:
         return f"{self.single}.index.json"
 
 
-_KINDS = (_Kind("model", ".safetensors"), _Kind("pytorch_model", ".bin", pickled=True))
+_KINDS = (
+    _Kind("model", ".safetensors"),
+    _Kind("pytorch_model", ".bin", pickled=True),
+    _Kind("consolidated", ".safetensors", own=True),
+)
 INDEXES = frozenset(kind.index for kind in _KINDS)
 
 _SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})(\.(?:safetensors|bin))")
@@ -101,8 +108,8 @@ def _of_kind(
         name
         for name in present
         if name.endswith(kind.suffix)
-        and not _OTHERS.match(name)
-        and (name.startswith(kind.stem) or not kind.pickled)
+        and (kind.own or not _OTHERS.match(name))
+        and (name.startswith(kind.stem) or not (kind.pickled or kind.own))
     }
     index = kind.index if kind.index in present else None
     if index and not _is_one_set(mine):

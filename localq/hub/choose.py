@@ -36,8 +36,12 @@ WITH_WEIGHTS = frozenset(
         "generation_config.json",
         "merges.txt",
         "modules.json",
+        "params.json",
+        "preprocessor_config.json",
+        "processor_config.json",
         "sentence_bert_config.json",
         "special_tokens_map.json",
+        "tekken.json",
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
@@ -46,6 +50,7 @@ WITH_WEIGHTS = frozenset(
     ]
 )
 """Files that belong to a checkpoint, where they are there."""
+_OWN_FILES = (("params.json", "config.json"), ("tekken.json", "tokenizer.json"))
 _MODULES = "modules.json"
 # sentence-transformers: 1_Pooling, 2_Dense, ... each with a configuration, some with weights.
 _MODULE_FILE = re.compile(
@@ -95,7 +100,7 @@ def choose_checkpoint(
     found = _weights(repo, by_name, read_index)
     kind = Weights.PYTORCH if found.pickled else Weights.SAFETENSORS
     names = found.names
-    small = sorted(WITH_WEIGHTS & by_name.keys())
+    small = sorted(WITH_WEIGHTS & by_name.keys() - _said_twice(by_name))
     indexes = {f"{name}.index.json" for name in names} | ({found.index} if found.index else set())
     indexes &= by_name.keys()
     weights = tuple(by_name[name] for name in names)
@@ -122,6 +127,11 @@ def choose_checkpoint(
     chosen = dict.fromkeys([*kept, *wanted])
     others = [file for file in chosen if file not in weights]
     return Chosen(kind, (*others, *weights), weights)
+
+
+def _said_twice(names: Collection[str]) -> set[str]:
+    """Mistral's own files, where transformers' say the same."""
+    return {own for own, usual in _OWN_FILES if usual in names}
 
 
 def _is_other_model(file: RemoteFile) -> bool:

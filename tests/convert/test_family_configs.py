@@ -46,10 +46,10 @@ def without_weights(
         start, end = end, end + _BYTES[dtype] * _product(shape)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
-    with (root / "model.safetensors").open("wb") as file:
+    with (root / f"{family.weights_stem}.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
-    (root / "config.json").write_text(json.dumps({**family.config, **(config or {})}))
+    (root / family.config_name).write_text(json.dumps({**family.config, **(config or {})}))
     return open_checkpoint(root)
 
 

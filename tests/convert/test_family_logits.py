@@ -44,12 +44,15 @@ WITHOUT_LOGITS: dict[str, str] = {
         "an encoder has none",
     ),
     "gemma3n-tiny": "llama.cpp computes this random model otherwise than transformers",
+    **dict.fromkeys(
+        ("mistral-own", "ministral3-own"), "transformers does not read Mistral's own files"
+    ),
     "llama4-tiny": "transformers' class that also sees takes no text alone",
     "phimoe-tiny": "llama.cpp weighs the experts by a softmax, transformers by a mixer of its own",
     "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",
     **dict.fromkeys(
         (
-            *("baichuan-tiny", "internlm2-tiny", "ling-tiny", "ling2-tiny"),
+            *("baichuan-tiny", "internlm2-tiny", "internvl-text", "ling-tiny", "ling2-tiny"),
             *("minicpm3-tiny", "minicpm4-tiny"),
         ),
         "transformers has the model only as code in the checkpoint",

@@ -36,7 +36,10 @@ _SPACE_FIRST = {
     "tokenizer.ggml.prepend_scheme": _FIRST,
 }
 
+_NAMED = {"tokenizer.chat_template": "llama.cpp writes the name of a template that it alone knows"}
+
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
+    **dict.fromkeys(("mistral-tekken", "mistral-own", "ministral3-own"), _NAMED),
     "glm-tiny": {
         "chatglm.context_length": "llama.cpp takes the width for it where seq_length is absent",
         "chatglm.attention.layer_norm_rms_epsilon": "llama.cpp takes 1e-5 for the config's own",

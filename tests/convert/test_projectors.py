@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localq.convert import convert_projector, open_checkpoint
-from localq.errors import BadFileError, UnsupportedError
+from localq.errors import BadFileError, LocalqError, UnsupportedError
 from localq.events import ignore
+from localq.formats.gguf import encode_header
 from localq.formats.types import QuantType
 from localq.quantize.layout import lay_out
 from localq.quantize.options import QuantOptions
 from localq.quantize.writer import write_file
+from tests.convert.test_family_configs import LIES
 from tests.families import write_family
 from tests.reference.summary import summarize
 
 PROJECTORS = Path(__file__).parents[1] / "data" / "projectors"
 CASES = sorted(path.stem for path in PROJECTORS.glob("*.json"))
+QUICK_LIES = ("internvl", "qwen3-vl")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,30 @@ def test_every_file_is_llama_cpps(made: Made, tmp_path: Path) -> None:
     assert not different
 
 
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in QUICK_LIES else pytest.mark.slow) for c in CASES],
+)
+def test_a_lying_config_is_converted_or_refused(case: str, material: Path, tmp_path: Path) -> None:
+    root = write_family(tmp_path / case, case, material, folder=PROJECTORS)
+    checkpoint = open_checkpoint(root)
+    whole = dict(checkpoint.config)
+    vision = dict(whole["vision_config"])
+    refused = 0
+    for i, key in enumerate([*sorted(vision), *sorted(whole)]):
+        for lie in LIES[i % 3 :: 3]:
+            inner = vision | {key: lie} if i < len(vision) else vision
+            config = {**whole, "vision_config": inner}
+            if i >= len(vision):
+                config[key] = lie
+            try:
+                model = convert_projector(replace(checkpoint, config=config))
+                encode_header(model.fields.items(), ())
+            except LocalqError:
+                refused += 1
+    assert refused
+
+
 def _edit(path: Path, **changes: object) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(content | changes), encoding="utf-8")
@@ -88,7 +115,7 @@ def test_a_scale_that_is_none_is_refused(gemma3: Path, mean: object) -> None:
 def test_shapes_are_checked_against_the_config(gemma3: Path) -> None:
     config = json.loads((gemma3 / "config.json").read_text(encoding="utf-8"))
     _edit(gemma3 / "config.json", vision_config=config["vision_config"] | {"intermediate_size": 96})
-    with pytest.raises(BadFileError, match=r"ffn_down.*\[32, 80\].*\[32, 96\]"):
+    with pytest.raises(BadFileError, match=r"ffn_up.*\[80, 32\].*\[96, 32\]"):
         convert_projector(open_checkpoint(gemma3))
 
 

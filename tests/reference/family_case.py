@@ -19,7 +19,8 @@ class FamilyCase:
     the published checkpoints hold a tensor, or None for one they leave out; `more` are tensors
     that they hold and transformers does not load. `dtypes` are those of
     tensors that are not in `dtype`, by a suffix of their names. `added_tokens` are special tokens
-    that the tokenizer gets besides its own, `files` further JSON files by their paths.
+    that the tokenizer gets besides its own, `files` further JSON files by their paths. `own`:
+    saved as Mistral saves its models, `config` being params.json.
     """
 
     name: str
@@ -34,3 +35,4 @@ class FamilyCase:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     added_tokens: Sequence[str] = ()
     files: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = False

@@ -27,6 +27,7 @@ from tests.reference.family_cases_f import FAMILY_CASES_F
 from tests.reference.family_cases_g import FAMILY_CASES_G
 from tests.reference.family_cases_h import FAMILY_CASES_H
 from tests.reference.family_cases_i import FAMILY_CASES_I
+from tests.reference.family_cases_j import FAMILY_CASES_J
 
 __all__ = ["FAMILY_CASES", "main", "record_family"]
 
@@ -40,6 +41,7 @@ FAMILY_CASES: tuple[FamilyCase, ...] = (
     *FAMILY_CASES_G,
     *FAMILY_CASES_H,
     *FAMILY_CASES_I,
+    *FAMILY_CASES_J,
 )
 
 
@@ -76,6 +78,8 @@ def record_family(case: FamilyCase) -> dict[str, Any]:
         record["added_tokens"] = list(case.added_tokens)
     if case.files:
         record["files"] = dict(case.files)
+    if case.own:
+        record["own"] = True
     return {**record, "tensors": {name: list(shape) for name, shape in shapes.items()}}
 
 

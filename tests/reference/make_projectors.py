@@ -57,7 +57,7 @@ def main() -> None:
             convert_with_llama_cpp(
                 *(args.llama_cpp, Path(sys.executable), checkpoint, work),
                 options=("--mmproj",),
-                mend=MENDED if case.added_tokens else "",
+                mend=MENDED,
             )
             record["outputs"] = {
                 name: made.in_full() if name == "f16" else made.hashes()

@@ -140,7 +140,10 @@ class _Tools:
 
     def convert(self, checkpoint: Path, work: Path, mend: str = "") -> None:
         """All types, each into `work` under its name."""
-        convert_with_llama_cpp(self.llama_cpp, self.python, checkpoint, work, mend=mend)
+        options = ("--mistral-format",) if (checkpoint / "params.json").is_file() else ()
+        convert_with_llama_cpp(
+            self.llama_cpp, self.python, checkpoint, work, options=options, mend=mend
+        )
 
     def quantize(self, source: Path, quant_type: str, out: Path) -> None:
         _run([self.llama_quantize, source, out, quant_type])

@@ -21,11 +21,12 @@ import numpy as np
 from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
 from localq.engine.client import Engine
 from localq.formats.types import QuantType
-from tests.convert import test_family_logits, test_token_ids
+from tests.convert import test_family_logits, test_tekken, test_token_ids
 from tests.convert.test_parity import KNOWN_DIFFERENCES, reference, write
 from tests.families import FAMILIES, read_family
 from tests.reference.make_reference import CASES, Case
 from tests.reference.summary import summarize
+from tests.tekken_tokenizer import make_tekken
 from tests.token_texts import make_texts
 from tests.vocabulary_files import tokenizer_files
 
@@ -98,8 +99,8 @@ def main() -> None:
             model = convert_checkpoint(open_checkpoint(checkpoint))
             tokenizer = _tokenizer(case)
             if tokenizer not in ids:
-                ids[tokenizer] = _ids(engine, material / tokenizer, texts, work)
-            architecture = open_checkpoint(checkpoint).architecture
+                ids[tokenizer] = _ids(engine, material / tokenizer, texts, work, material)
+            architecture = str(open_checkpoint(checkpoint).config["architectures"][0])
             files = _compare(case, model, work)
             keys = ", ".join(f"`{key}`" for key in files.different_keys) or "equal"
             cells = (
@@ -149,14 +150,21 @@ def _compare(case: Case, model: ConvertedModel, work: Path) -> _Files:
     return _Files(len(outputs), equal, tensors_equal, tuple(sorted(keys)))
 
 
-def _ids(engine: Engine, folder: Path, texts: dict[str, str], work: Path) -> str:
+def _ids(engine: Engine, folder: Path, texts: dict[str, str], work: Path, material: Path) -> str:
+    if folder.name == "tekken":
+        theirs = test_tekken.as_tokenizer(make_tekken(material))
+        ours = test_tekken.llama_cpp(engine, make_tekken(material), work)
+        found = test_token_ids.different(texts, ours, lambda text: [1, *theirs.encode(text).ids])
+        return f"{len(texts) - len(found)} of {len(texts)}"
     files = tokenizer_files(folder)
-    theirs = test_token_ids.reference(files)
+    reference_ids = test_token_ids.reference(files)
     ours = test_token_ids.llama_cpp(engine, files, work)
-    found = test_token_ids.different(texts, ours, theirs)
+    found = test_token_ids.different(texts, ours, reference_ids)
     if folder.name == "bert":
-        separator = theirs("")[-1]
-        found = test_token_ids.different(texts, lambda text: [*ours(text), separator], theirs)
+        separator = reference_ids("")[-1]
+        found = test_token_ids.different(
+            texts, lambda text: [*ours(text), separator], reference_ids
+        )
     return f"{len(texts) - len(found)} of {len(texts)}"
 
 

@@ -1,6 +1,7 @@
 """Checkpoints that see pictures: published configs with only the sizes shrunk.
 
-Kept of the tensors are those of the projector and what it takes from the language model.
+Kept of the tensors are those of the projector and what it takes from the language model. Where the
+projector's matrices have numbers, llama.cpp's converter knows those below the number of layers.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ _QWEN2_VL: Mapping[str, Any] = {
     "torch_dtype": "bfloat16",
     "transformers_version": "4.41.2",
     "vision_config": {
-        "depth": 2,
+        "depth": 4,
         "embed_dim": 32,
         "hidden_size": 48,
         "in_chans": 3,
@@ -193,7 +194,7 @@ _PIXTRAL_VISION: Mapping[str, Any] = {
     "model_type": "pixtral",
     "num_attention_heads": 2,
     "num_channels": 3,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 4,
     "patch_size": 14,
     "rope_theta": 10000.0,
 }
@@ -285,7 +286,7 @@ _INTERNVL: Mapping[str, Any] = {
         "norm_type": "layer_norm",
         "num_attention_heads": 2,
         "num_channels": 3,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 4,
         "patch_size": 14,
         "qk_normalization": False,
         "qkv_bias": True,
@@ -308,7 +309,7 @@ def _internvl_tensors() -> dict[str, list[int]]:
         "vision_model.embeddings.patch_embedding.weight": [width, 3, 14, 14],
         "vision_model.embeddings.position_embedding": [1, 17, width],
     }
-    for layer in range(2):
+    for layer in range(4):
         stem = f"vision_model.encoder.layers.{layer}"
         for name, shape in (
             ("attn.proj", [width, width]),
@@ -410,16 +411,28 @@ def _no_text_model(name: str) -> str | None:
     return None if "text_model" in name else _no_text(name)
 
 
-_BREAK = ("[IMG_BREAK]",)
-_SEEN = {"auto": _SEES, "rename": _no_text, "files": _PLAIN}
-_SEEN_BY_ROW = {**_SEEN, "rename": _with_embeddings, "added_tokens": _BREAK}
+_WITH_BREAK: Mapping[str, Any] = {
+    **_PLAIN,
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {
+            "10": {"content": "[IMG]", "special": True},
+            "12": {"content": "[IMG_BREAK]", "special": True},
+        }
+    },
+}
+_SEEN: Mapping[str, Any] = {"auto": _SEES, "rename": _no_text, "files": _PLAIN}
+_SEEN_BY_ROW: Mapping[str, Any] = {
+    "auto": _SEES,
+    "rename": _with_embeddings,
+    "files": _WITH_BREAK,
+}
 
 PROJECTOR_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("gemma3", _GEMMA3, _DEMO, auto=_SEES, rename=_no_text, files=_GEMMA3_FILES),
     FamilyCase("gemma4", _GEMMA4, _DEMO, tensors=_gemma4_tensors(), files=_GEMMA4_FILES),
     FamilyCase("internvl", _INTERNVL, _DEMO, tensors=_internvl_tensors(), files=_PLAIN),
-    FamilyCase("mistral3", _MISTRAL3, _DEMO, **_SEEN_BY_ROW),
-    FamilyCase("pixtral", _PIXTRAL, _DEMO, dtype="F16", **_SEEN_BY_ROW),
+    FamilyCase("mistral3", _MISTRAL3, None, **_SEEN_BY_ROW),
+    FamilyCase("pixtral", _PIXTRAL, None, dtype="F16", **_SEEN_BY_ROW),
     FamilyCase("qwen2-vl", _QWEN2_VL, _DEMO, **_SEEN),
     FamilyCase("qwen25-vl", _QWEN25_VL, _DEMO, **_SEEN),
     FamilyCase("qwen3-vl", _QWEN3_VL, _DEMO, dtype="F32", **_SEEN),

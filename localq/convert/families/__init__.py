@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from localq.convert.llama_cpp_knows import knows_architecture
+from localq.convert.mistral_params import MISTRAL_PARAMS
 from localq.errors import UnsupportedError
 from localq.messages import msg
 
@@ -22,7 +23,10 @@ __all__ = ["ARCHITECTURES", "family_class", "family_of"]
 
 ARCHITECTURES: Mapping[str, str] = {
     # architecture in config.json -> "module:Class" in this package
+    MISTRAL_PARAMS: "mistral_own:MistralOwn",
     "LlamaModel": "llama:Llama",
+    "LlavaForConditionalGeneration": "llava:Llava",
+    "VLlama3ForCausalLM": "llava:SmolVlm",
     "MistralModel": "mistral:Mistral",
     "Qwen3MoeModel": "qwen:Qwen3Moe",
     "Qwen2MoeModel": "qwen:Qwen2Moe",

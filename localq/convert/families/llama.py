@@ -16,6 +16,7 @@ from localq.convert.families.llama3_rope import Llama3Rope
 from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.tekken import has_tekken_alone, write_tekken
 
 __all__ = ["Llama"]
 
@@ -60,6 +61,10 @@ class Llama(Llama3Rope):
         return self.rotary_rows(name, rows, heads)
 
     def vocabulary(self, files: TokenizerFiles) -> None:
+        if has_tekken_alone(files):
+            size = f"{self.architecture}.vocab_size"
+            self._warn(write_tekken(files, self.fields, size_key=size))
+            return
         prefix = (files.tokenizer_config or {}).get("add_prefix_space")
         if isinstance(prefix, bool):
             self.fields.boolean("tokenizer.ggml.add_space_prefix", prefix)

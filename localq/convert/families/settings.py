@@ -9,24 +9,16 @@ import numpy as np
 
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.fields import FieldBuilder
+from localq.convert.text_part import text_part
 from localq.errors import BadFileError
 from localq.messages import msg
 
-__all__ = ["EXPERT_KEYS", "Settings", "text_part"]
+__all__ = ["EXPERT_KEYS", "Settings"]
 
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 _MAX_F32 = float(np.finfo(np.float32).max)
 _MAX_LAYERS = 4096
 _MAX_EXPERTS = 1 << 16
-_TEXT_KEYS = ("text_config", "llm_config")
-
-
-def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of a model that also sees or hears, the config of the part that reads text."""
-    for key in _TEXT_KEYS:
-        if isinstance(part := config.get(key), dict):
-            return part
-    return {}
 
 
 class Settings:

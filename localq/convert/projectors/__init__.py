@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from localq.convert.llama_cpp_knows import knows_architecture
+from localq.convert.text_part import named_architecture
 from localq.errors import UnsupportedError
 from localq.messages import msg
 
@@ -72,8 +73,5 @@ def projector_class(checkpoint: Checkpoint) -> type[Projector]:
 def _architecture(config: Mapping[str, Any]) -> str:
     """The model's; where the part that sees names one of its own, llama.cpp goes by that."""
     vision = config.get("vision_config")
-    for part in (vision, config):
-        named = part.get("architectures") if isinstance(part, Mapping) else None
-        if isinstance(named, list) and named and isinstance(named[0], str):
-            return named[0]
-    return ""
+    part = vision if isinstance(vision, Mapping) else {}
+    return named_architecture(part) or named_architecture(config) or ""

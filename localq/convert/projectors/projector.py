@@ -17,11 +17,11 @@ import numpy as np
 from localq.convert.authorship import write_authorship
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.mapping import TensorMapping
-from localq.convert.families.settings import text_part
 from localq.convert.families.tensor_names import refuse_adapter_inside
 from localq.convert.model import ConvertedModel
 from localq.convert.projectors.picture_settings import PictureSettings, read_picture_settings
 from localq.convert.source_tensor import SourceTensor
+from localq.convert.text_part import text_part
 from localq.errors import BadFileError
 from localq.formats.rows import Piece, TensorSource
 from localq.formats.types import QuantType, TensorType
@@ -85,12 +85,7 @@ class Projector(TensorMapping):
     def hyperparameters(self) -> None:
         """Write the `clip.*` fields; kinds add theirs after these."""
         self.flag("has_vision_encoder", True)
-        text_width = next(
-            (self.text_config[k] for k in ("hidden_size", "n_embd") if k in self.text_config), None
-        )
-        if type(text_width) is not int or not 0 < text_width < 1 << 31:
-            raise self.bad_config(msg("hidden_size is {value!r}", value=str(text_width)[:100]))
-        self.u32("vision.projection_dim", text_width)
+        self.u32("vision.projection_dim", self.text_width)
         self.u32("vision.image_size", self.image_size)
         self.u32("vision.patch_size", self.patch_size)
         self.u32("vision.embedding_length", self.width)

@@ -22,7 +22,7 @@ __all__ = [
     "locate_source",
 ]
 
-_CONFIGS = ("config.json", "adapter_config.json")
+_CONFIGS = ("config.json", "params.json", "adapter_config.json")
 
 
 def locate(library: Library, text: str) -> Model:

@@ -204,7 +204,7 @@ def _small_files(repo: str, chosen: Chosen) -> list[RemoteFile]:
                 most_small_bytes=byte_size(_MOST_SMALL_BYTES),
             )
         )
-    if not any(file.path == "config.json" for file in small):
+    if not any(file.path in ("config.json", "params.json") for file in small):
         raise NotFoundError(
             msg("{repo} has no config.json: not a checkpoint that localq can use", repo=repo),
             hint=msg("choose the repository of the original model"),

@@ -1,0 +1,260 @@
+"""What reads text in models that see, and Mistral's own files: see `family_case.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.reference.family_case import FamilyCase
+from tests.tekken_tokenizer import TEKKEN_SIZE
+
+__all__ = ["FAMILY_CASES_J"]
+
+_DEMO = "models/stories260K-hf"
+_SEES = "AutoModelForImageTextToText"
+_SIZES: Mapping[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+}
+
+_SMOLVLM: Mapping[str, Any] = {
+    "architectures": ["Idefics3ForConditionalGeneration"],
+    "image_token_id": 500,
+    "model_type": "idefics3",
+    "scale_factor": 4,
+    "text_config": {
+        **_SIZES,
+        "architectures": ["VLlama3ForCausalLM"],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 8192,
+        "model_type": "llama",
+        "num_attention_heads": 4,
+        "pad_token_id": 2,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 100000,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+    },
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.46.0",
+    "vision_config": {
+        "hidden_size": 32,
+        "image_size": 64,
+        "intermediate_size": 48,
+        "model_type": "idefics3_vision",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 16,
+    },
+}
+"""HuggingFaceTB/SmolVLM-256M-Instruct."""
+
+_PIXTRAL: Mapping[str, Any] = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "image_seq_length": 1,
+    "image_token_index": 10,
+    "model_type": "llava",
+    "projector_hidden_act": "gelu",
+    "text_config": {
+        **_SIZES,
+        "head_dim": 16,
+        "is_composition": True,
+        "max_position_embeddings": 1024000,
+        "model_type": "mistral",
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 1000000000.0,
+        "sliding_window": None,
+    },
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.45.0.dev0",
+    "vision_config": {
+        "head_dim": 16,
+        "hidden_size": 32,
+        "image_size": 56,
+        "intermediate_size": 48,
+        "model_type": "pixtral",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 14,
+        "rope_theta": 10000.0,
+    },
+    "vision_feature_layer": -1,
+    "vision_feature_select_strategy": "full",
+}
+"""mistral-community/pixtral-12b, which leaves the number of heads to transformers."""
+
+_LLAVA: Mapping[str, Any] = {
+    **_PIXTRAL,
+    "ignore_index": -100,
+    "image_token_index": 500,
+    "text_config": {
+        **_SIZES,
+        "_name_or_path": "lmsys/vicuna-7b-v1.5",
+        "architectures": ["LlamaForCausalLM"],
+        "max_position_embeddings": 4096,
+        "model_type": "llama",
+        "num_attention_heads": 4,
+        "rms_norm_eps": 1e-05,
+        "torch_dtype": "float16",
+    },
+    "torch_dtype": "float16",
+    "vision_config": {
+        "hidden_size": 32,
+        "image_size": 56,
+        "intermediate_size": 48,
+        "model_type": "clip_vision_model",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 14,
+        "projection_dim": 32,
+        "vocab_size": 512,
+    },
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+}
+"""llava-hf/llava-1.5-7b-hf, whose projector nobody converts."""
+
+_INTERNVL: Mapping[str, Any] = {
+    "architectures": ["InternVLChatModel"],
+    "downsample_ratio": 0.5,
+    "llm_config": {
+        **_SIZES,
+        "architectures": ["Qwen2ForCausalLM"],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "max_position_embeddings": 32768,
+        "model_type": "qwen2",
+        "num_attention_heads": 4,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+    },
+    "model_type": "internvl_chat",
+    "template": "internvl2_5",
+    "torch_dtype": "bfloat16",
+    "vision_config": {
+        "architectures": ["InternVisionModel"],
+        "hidden_size": 32,
+        "image_size": 56,
+        "model_type": "intern_vit_6b",
+        "num_hidden_layers": 1,
+        "patch_size": 14,
+    },
+}
+"""OpenGVLab/InternVL3-1B, whose model is code of its own."""
+
+
+def _internvl_tensors() -> dict[str, list[int]]:
+    width, wide, vocabulary = 128, 256, 512
+    shapes: dict[str, list[int]] = {
+        "language_model.lm_head.weight": [vocabulary, width],
+        "language_model.model.embed_tokens.weight": [vocabulary, width],
+        "language_model.model.norm.weight": [width],
+        "mlp1.0.weight": [128],
+        "vision_model.embeddings.class_embedding": [1, 1, 32],
+    }
+    for layer in range(2):
+        stem = f"language_model.model.layers.{layer}"
+        shapes |= {
+            f"{stem}.input_layernorm.weight": [width],
+            f"{stem}.mlp.down_proj.weight": [width, wide],
+            f"{stem}.mlp.gate_proj.weight": [wide, width],
+            f"{stem}.mlp.up_proj.weight": [wide, width],
+            f"{stem}.post_attention_layernorm.weight": [width],
+            f"{stem}.self_attn.o_proj.weight": [width, width],
+        }
+        for part, rows in (("q", width), ("k", width // 2), ("v", width // 2)):
+            shapes[f"{stem}.self_attn.{part}_proj.weight"] = [rows, width]
+            shapes[f"{stem}.self_attn.{part}_proj.bias"] = [rows]
+    return shapes
+
+
+_MISTRAL: Mapping[str, Any] = {
+    **_SIZES,
+    "architectures": ["MistralForCausalLM"],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 131072,
+    "model_type": "mistral",
+    "num_attention_heads": 4,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 1000000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.52.0.dev0",
+    "vocab_size": TEKKEN_SIZE,
+}
+"""mistralai/Devstral-Small-2505, which has no tokenizer.json."""
+
+_OWN: Mapping[str, Any] = {
+    "dim": 128,
+    "head_dim": 32,
+    "hidden_dim": 256,
+    "max_position_embeddings": 131072,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "n_layers": 2,
+    "norm_eps": 1e-05,
+    "rope_theta": 1000000000.0,
+    "vocab_size": TEKKEN_SIZE,
+}
+"""mistralai/Devstral-Small-2505."""
+
+_OWN_SCALED: Mapping[str, Any] = {
+    **_OWN,
+    "llama_4_scaling": {"beta": 0.1, "original_max_position_embeddings": 16384},
+    "model_type": "transformer",
+    "q_lora_rank": None,
+    "tied_embeddings": False,
+    "yarn": {
+        "alpha": 1.0,
+        "apply_scale": False,
+        "beta": 32.0,
+        "factor": 16.0,
+        "original_max_position_embeddings": 16384,
+    },
+}
+"""mistralai/Ministral-3-8B-Instruct-2512, the part that reads text, in BF16."""
+
+
+def _own_tensors() -> dict[str, list[int]]:
+    shapes: dict[str, list[int]] = {
+        "norm.weight": [128],
+        "output.weight": [TEKKEN_SIZE, 128],
+        "tok_embeddings.weight": [TEKKEN_SIZE, 128],
+    }
+    for layer in range(2):
+        stem = f"layers.{layer}"
+        shapes |= {
+            f"{stem}.attention.wk.weight": [64, 128],
+            f"{stem}.attention.wo.weight": [128, 128],
+            f"{stem}.attention.wq.weight": [128, 128],
+            f"{stem}.attention.wv.weight": [64, 128],
+            f"{stem}.attention_norm.weight": [128],
+            f"{stem}.feed_forward.w1.weight": [256, 128],
+            f"{stem}.feed_forward.w2.weight": [128, 256],
+            f"{stem}.feed_forward.w3.weight": [256, 128],
+            f"{stem}.ffn_norm.weight": [128],
+        }
+    return shapes
+
+
+FAMILY_CASES_J: tuple[FamilyCase, ...] = (
+    FamilyCase("smolvlm-text", _SMOLVLM, _DEMO, auto=_SEES),
+    FamilyCase("pixtral-text", _PIXTRAL, _DEMO, auto=_SEES),
+    FamilyCase("llava-text", _LLAVA, _DEMO, dtype="F16", auto=_SEES),
+    FamilyCase("internvl-text", _INTERNVL, _DEMO, tensors=_internvl_tensors()),
+    FamilyCase("mistral-tekken", _MISTRAL, "tekken"),
+    FamilyCase("mistral-own", _OWN, "tekken", tensors=_own_tensors(), own=True),
+    FamilyCase("ministral3-own", _OWN_SCALED, "tekken", tensors=_own_tensors(), own=True),
+)
