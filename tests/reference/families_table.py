@@ -8,10 +8,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from localq.convert.families import ARCHITECTURES, family_class
 from localq.convert.llama_cpp_knows import LISTED_RELEASE, listed_architectures
+from localq.convert.projectors import PROJECTORS
 
 __all__ = ["OUT", "main", "page"]
 
@@ -31,10 +33,20 @@ of it may run all the same, if somebody made one.
 | --- | --- |
 """
 
+_PROJECTORS = """## Projectors
+
+A model that sees has a projector, which llama.cpp keeps in a file of its own (mmproj). `localq
+convert` and `localq quantize` make it with the model, `localq convert --mmproj` alone; whole files
+are llama.cpp's, in F32, F16 and BF16, but for one vector that its converter forgets of Pixtral's.
+
+| projector | architectures |
+| --- | --- |"""
+
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + "\n".join([*_native(), "", *_through_llama_cpp()]) + "\n"
+    parts = [*_native(), "", *_projectors(), "", *_through_llama_cpp()]
+    return _HEAD + "\n".join(parts) + "\n"
 
 
 def _native() -> Iterator[str]:
@@ -43,6 +55,18 @@ def _native() -> Iterator[str]:
         named.setdefault(family_class(architecture).architecture, []).append(architecture)
     for in_gguf in sorted(named):
         yield f"| {in_gguf} | {', '.join(named[in_gguf])} |"
+
+
+def _projectors() -> Iterator[str]:
+    """What sees, in a file of its own."""
+    yield _PROJECTORS
+    kinds: dict[str, list[str]] = {}
+    for architecture, place in sorted(PROJECTORS.items()):
+        module, _, name = place.partition(":")
+        found = getattr(import_module(f"localq.convert.projectors.{module}"), name)
+        kinds.setdefault(found.kind, []).append(architecture)
+    for kind in sorted(kinds):
+        yield f"| {kind} | {', '.join(kinds[kind])} |"
 
 
 def _through_llama_cpp() -> Iterator[str]:

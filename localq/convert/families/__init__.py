@@ -26,6 +26,8 @@ ARCHITECTURES: Mapping[str, str] = {
     MISTRAL_PARAMS: "mistral_own:MistralOwn",
     "LlamaModel": "llama:Llama",
     "LlavaForConditionalGeneration": "llava:Llava",
+    "Idefics3ForConditionalGeneration": "llava:SmolVlm",
+    "SmolVLMForConditionalGeneration": "llava:SmolVlm",
     "VLlama3ForCausalLM": "llava:SmolVlm",
     "MistralModel": "mistral:Mistral",
     "Qwen3MoeModel": "qwen:Qwen3Moe",

@@ -34,9 +34,4 @@ class SmolVlm(Llama):
         return name.replace("text_model.", "", 1)
 
 
-_MISTRAL: Mapping[str, Any] = {
-    **Mistral.config_defaults,
-    "head_dim": None,
-    "max_position_embeddings": 4096 * 32,
-    "rope_theta": 10000.0,
-}
+_MISTRAL: Mapping[str, Any] = {**Mistral.config_defaults, "head_dim": None}
