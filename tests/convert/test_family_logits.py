@@ -43,7 +43,6 @@ WITHOUT_LOGITS: dict[str, str] = {
         ),
         "an encoder has none",
     ),
-    "gemma3n-tiny": "llama.cpp computes this random model otherwise than transformers",
     **dict.fromkeys(
         ("mistral-own", "ministral3-own"), "transformers does not read Mistral's own files"
     ),

@@ -18,31 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.reference.family_case import FamilyCase
-from tests.reference.family_cases_a import FAMILY_CASES_A
-from tests.reference.family_cases_b import FAMILY_CASES_B
-from tests.reference.family_cases_c import FAMILY_CASES_C
-from tests.reference.family_cases_d import FAMILY_CASES_D
-from tests.reference.family_cases_e import FAMILY_CASES_E
-from tests.reference.family_cases_f import FAMILY_CASES_F
-from tests.reference.family_cases_g import FAMILY_CASES_G
-from tests.reference.family_cases_h import FAMILY_CASES_H
-from tests.reference.family_cases_i import FAMILY_CASES_I
-from tests.reference.family_cases_j import FAMILY_CASES_J
+from tests.reference.family_cases import FAMILY_CASES
 
 __all__ = ["FAMILY_CASES", "main", "record_family"]
-
-FAMILY_CASES: tuple[FamilyCase, ...] = (
-    *FAMILY_CASES_A,
-    *FAMILY_CASES_B,
-    *FAMILY_CASES_C,
-    *FAMILY_CASES_D,
-    *FAMILY_CASES_E,
-    *FAMILY_CASES_F,
-    *FAMILY_CASES_G,
-    *FAMILY_CASES_H,
-    *FAMILY_CASES_I,
-    *FAMILY_CASES_J,
-)
 
 
 def main() -> None:

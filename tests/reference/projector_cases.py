@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.reference.family_case import FamilyCase
+from tests.reference.projector_cases_qwen import QWEN2_VL, QWEN3_VL, QWEN25_VL, QWEN_TEXT
 
 __all__ = ["PROJECTOR_CASES"]
 
@@ -87,103 +88,6 @@ _PLAIN: Mapping[str, Any] = {
     }
 }
 
-_QWEN_TEXT: Mapping[str, Any] = {
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "hidden_size": 48,
-    "intermediate_size": 64,
-    "max_position_embeddings": 32768,
-    "num_attention_heads": 4,
-    "num_hidden_layers": 1,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-05,
-    "vocab_size": 512,
-}
-_QWEN_TOKENS: Mapping[str, Any] = {
-    "image_token_id": 500,
-    "video_token_id": 501,
-    "vision_end_token_id": 502,
-    "vision_start_token_id": 503,
-}
-
-_QWEN2_VL: Mapping[str, Any] = {
-    "architectures": ["Qwen2VLForConditionalGeneration"],
-    **_QWEN_TEXT,
-    **_QWEN_TOKENS,
-    "model_type": "qwen2_vl",
-    "rope_scaling": {"mrope_section": [2, 2, 2], "type": "mrope"},
-    "torch_dtype": "bfloat16",
-    "transformers_version": "4.41.2",
-    "vision_config": {
-        "depth": 4,
-        "embed_dim": 32,
-        "hidden_size": 48,
-        "in_chans": 3,
-        "mlp_ratio": 4,
-        "model_type": "qwen2_vl",
-        "num_heads": 2,
-        "spatial_patch_size": 14,
-    },
-}
-"""Qwen/Qwen2-VL-2B-Instruct."""
-
-_QWEN25_VL: Mapping[str, Any] = {
-    **_QWEN2_VL,
-    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-    "model_type": "qwen2_5_vl",
-    "vision_config": {
-        "depth": 4,
-        "fullatt_block_indexes": [1, 3],
-        "hidden_act": "silu",
-        "hidden_size": 32,
-        "in_chans": 3,
-        "intermediate_size": 80,
-        "model_type": "qwen2_5_vl",
-        "num_heads": 2,
-        "out_hidden_size": 48,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "spatial_patch_size": 14,
-        "temporal_patch_size": 2,
-        "window_size": 112,
-    },
-}
-"""Qwen/Qwen2.5-VL-3B-Instruct."""
-
-_QWEN3_VL: Mapping[str, Any] = {
-    "architectures": ["Qwen3VLForConditionalGeneration"],
-    **_QWEN_TOKENS,
-    "model_type": "qwen3_vl",
-    "text_config": {
-        **_QWEN_TEXT,
-        "head_dim": 16,
-        "model_type": "qwen3_vl_text",
-        "rope_scaling": {
-            "mrope_interleaved": True,
-            "mrope_section": [4, 2, 2],
-            "rope_type": "default",
-        },
-    },
-    "torch_dtype": "bfloat16",
-    "transformers_version": "4.57.0.dev0",
-    "vision_config": {
-        "deepstack_visual_indexes": [0, 2],
-        "depth": 4,
-        "hidden_act": "gelu_pytorch_tanh",
-        "hidden_size": 32,
-        "in_channels": 3,
-        "intermediate_size": 80,
-        "model_type": "qwen3_vl",
-        "num_heads": 2,
-        "num_position_embeddings": 64,
-        "out_hidden_size": 48,
-        "patch_size": 16,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    },
-}
-"""Qwen/Qwen3-VL-4B-Instruct."""
-
 _PIXTRAL_VISION: Mapping[str, Any] = {
     "attention_dropout": 0.0,
     "head_dim": 16,
@@ -199,7 +103,7 @@ _PIXTRAL_VISION: Mapping[str, Any] = {
     "rope_theta": 10000.0,
 }
 _MISTRAL_TEXT: Mapping[str, Any] = {
-    **_QWEN_TEXT,
+    **QWEN_TEXT,
     "head_dim": 12,
     "model_type": "mistral",
     "rope_theta": 1000000000.0,
@@ -241,7 +145,7 @@ _SMOLVLM: Mapping[str, Any] = {
     "image_token_id": 500,
     "model_type": "idefics3",
     "scale_factor": 4,
-    "text_config": {**_QWEN_TEXT, "architectures": ["VLlama3ForCausalLM"], "model_type": "llama"},
+    "text_config": {**QWEN_TEXT, "architectures": ["VLlama3ForCausalLM"], "model_type": "llama"},
     "tie_word_embeddings": False,
     "torch_dtype": "bfloat16",
     "transformers_version": "4.46.0",
@@ -264,7 +168,7 @@ _INTERNVL: Mapping[str, Any] = {
     "downsample_ratio": 0.5,
     "dynamic_image_size": True,
     "force_image_size": 448,
-    "llm_config": {**_QWEN_TEXT, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+    "llm_config": {**QWEN_TEXT, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
     "max_dynamic_patch": 12,
     "min_dynamic_patch": 1,
     "model_type": "internvl_chat",
@@ -330,7 +234,7 @@ _GEMMA4: Mapping[str, Any] = {
     "dtype": "bfloat16",
     "image_token_id": 500,
     "model_type": "gemma4",
-    "text_config": {**_QWEN_TEXT, "hidden_size": 48, "model_type": "gemma4_text"},
+    "text_config": {**QWEN_TEXT, "hidden_size": 48, "model_type": "gemma4_text"},
     "tie_word_embeddings": True,
     "transformers_version": "5.5.0.dev0",
     "vision_config": {
@@ -433,8 +337,8 @@ PROJECTOR_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("internvl", _INTERNVL, _DEMO, tensors=_internvl_tensors(), files=_PLAIN),
     FamilyCase("mistral3", _MISTRAL3, None, **_SEEN_BY_ROW),
     FamilyCase("pixtral", _PIXTRAL, None, dtype="F16", **_SEEN_BY_ROW),
-    FamilyCase("qwen2-vl", _QWEN2_VL, _DEMO, **_SEEN),
-    FamilyCase("qwen25-vl", _QWEN25_VL, _DEMO, **_SEEN),
-    FamilyCase("qwen3-vl", _QWEN3_VL, _DEMO, dtype="F32", **_SEEN),
+    FamilyCase("qwen2-vl", QWEN2_VL, _DEMO, **_SEEN),
+    FamilyCase("qwen25-vl", QWEN25_VL, _DEMO, **_SEEN),
+    FamilyCase("qwen3-vl", QWEN3_VL, _DEMO, dtype="F32", **_SEEN),
     FamilyCase("smolvlm", _SMOLVLM, _DEMO, auto=_SEES, rename=_no_text_model, files=_PLAIN),
 )

@@ -1,5 +1,7 @@
-"""Models that keep a state: Mamba, Jamba, Falcon-H1, Granite 4, Nemotron-H, LFM2 with experts:
-see `family_case.py`."""
+"""Models that keep a state: Mamba, Jamba, Falcon-H1, Granite 4, Nemotron-H, LFM2 with experts.
+
+See `family_case.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,14 @@ from typing import Any
 
 from tests.reference.family_case import FamilyCase
 
-__all__ = ["FAMILY_CASES_G"]
+__all__ = ["STATE_SPACE_CASES"]
 
 _DEMO = "models/stories260K-hf"
+
 _DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
+
 _GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
+
 _SIZES: Mapping[str, Any] = {
     "hidden_act": "silu",
     "hidden_size": 64,
@@ -360,7 +365,7 @@ _LFM2_MOE: Mapping[str, Any] = {
 }
 """LiquidAI/LFM2-8B-A1B."""
 
-FAMILY_CASES_G = (
+STATE_SPACE_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("mamba-tiny", _MAMBA, "gpt2", dtype="F32"),
     FamilyCase("mamba2-tiny", _MAMBA2, _DEMO),
     FamilyCase("jamba-tiny", _JAMBA, _DEMO),

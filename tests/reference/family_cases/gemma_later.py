@@ -7,17 +7,20 @@ from typing import Any
 
 from tests.reference.family_case import FamilyCase
 
-__all__ = ["FAMILY_CASES_H"]
+__all__ = ["GEMMA_LATER_CASES"]
 
 _DEMO = "models/stories260K-hf"
+
 _DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
+
 _LLAMA2_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 32000}
+
 _WINDOWS = ["sliding_attention", "sliding_attention", "full_attention"]
 
 _GEMMA3N: Mapping[str, Any] = {
     "architectures": ["Gemma3nForCausalLM"],
     **_DEMO_IDS,
-    "activation_sparsity_pattern": [0.95, 0.95, 0.0, 0.0, 0.0, 0.0],
+    "activation_sparsity_pattern": [0.95] * 10 + [0.0] * 15,
     "altup_active_idx": 0,
     "altup_coef_clip": 120.0,
     "altup_correct_scale": True,
@@ -30,15 +33,15 @@ _GEMMA3N: Mapping[str, Any] = {
     "hidden_size": 64,
     "hidden_size_per_layer_input": 256,
     "initializer_range": 0.02,
-    "intermediate_size": [128] * 6,
+    "intermediate_size": [128] * 25,
     "laurel_rank": 64,
-    "layer_types": _WINDOWS * 2,
+    "layer_types": ([_WINDOWS[0]] * 4 + [_WINDOWS[-1]]) * 5,
     "max_position_embeddings": 32768,
     "model_type": "gemma3n_text",
     "num_attention_heads": 4,
-    "num_hidden_layers": 6,
+    "num_hidden_layers": 25,
     "num_key_value_heads": 2,
-    "num_kv_shared_layers": 3,
+    "num_kv_shared_layers": 5,
     "rms_norm_eps": 1e-06,
     "rope_local_base_freq": 10000.0,
     "rope_scaling": None,
@@ -49,8 +52,9 @@ _GEMMA3N: Mapping[str, Any] = {
     "use_cache": True,
     "vocab_size_per_layer_input": 512,
 }
-"""google/gemma-3n-E4B-it, the part that reads text, with two sizes that llama.cpp knows by heart;
-a window short enough to matter."""
+"""google/gemma-3n-E4B-it, the part that reads text, with what llama.cpp knows by heart: two
+sizes, that the first 10 layers leave most of their neurons out, and that those from the 20th on
+have no keys of their own; a window short enough to matter."""
 
 _GEMMA4: Mapping[str, Any] = {
     "architectures": ["Gemma4ForCausalLM"],
@@ -173,7 +177,7 @@ def _gemma3n_name(name: str) -> str | None:
     )
 
 
-FAMILY_CASES_H = (
+GEMMA_LATER_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("gemma3n-tiny", _GEMMA3N, _DEMO, rename=_gemma3n_name),
     FamilyCase("gemma4-tiny", _GEMMA4, "llama2"),
     FamilyCase("gemma4-moe", _GEMMA4_MOE, "llama2"),

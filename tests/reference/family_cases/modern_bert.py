@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.reference.family_case import FamilyCase
 
-__all__ = ["FAMILY_CASES_I"]
+__all__ = ["MODERN_BERT_CASES"]
 
 _MODERN: Mapping[str, Any] = {
     "architectures": ["ModernBertModel"],
@@ -99,7 +99,7 @@ def _neo_tensors() -> dict[str, Sequence[int]]:
     return shapes
 
 
-FAMILY_CASES_I = (
+MODERN_BERT_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("modernbert-tiny", _MODERN, "gpt2", dtype="F16", auto="AutoModel"),
     FamilyCase(
         "modernbert-reranker",

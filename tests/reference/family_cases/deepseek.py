@@ -1,4 +1,4 @@
-"""DeepSeek, GLM-4.5, MiniMax-M2, Mistral 3, LFM2, Seed-OSS, Arcee: see `family_case.py`."""
+"""DeepSeek, GLM-4.5 and MiniMax-M2: see `family_case.py`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 from tests.reference.family_case import FamilyCase
 
-__all__ = ["FAMILY_CASES_E"]
+__all__ = ["DEEPSEEK_CASES"]
 
-_DEMO = "models/stories260K-hf"
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 _GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
+
 _SIZES: Mapping[str, Any] = {
     "hidden_size": 64,
     "initializer_range": 0.02,
@@ -204,120 +203,7 @@ def _minimax_tensors() -> dict[str, Sequence[int]]:
     return shapes
 
 
-_MISTRAL3: Mapping[str, Any] = {
-    "architectures": ["Mistral3ForConditionalGeneration"],
-    "image_token_index": 10,
-    "model_type": "mistral3",
-    "multimodal_projector_bias": False,
-    "projector_hidden_act": "gelu",
-    "spatial_merge_size": 2,
-    "text_config": {
-        **_SIZES,
-        **_DEMO_IDS,
-        "attention_dropout": 0.0,
-        "head_dim": 32,
-        "hidden_act": "silu",
-        "max_position_embeddings": 131072,
-        "model_type": "mistral",
-        "rms_norm_eps": 1e-05,
-        "rope_theta": 1000000000.0,
-        "sliding_window": None,
-        "tie_word_embeddings": False,
-    },
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
-    "transformers_version": "4.50.0.dev0",
-    "vision_config": {
-        "hidden_size": 32,
-        "image_size": 56,
-        "intermediate_size": 32,
-        "model_type": "pixtral",
-        "num_attention_heads": 2,
-        "num_hidden_layers": 1,
-        "patch_size": 14,
-    },
-    "vision_feature_layer": -1,
-}
-"""mistralai/Mistral-Small-3.1-24B-Instruct-2503."""
-
-_LFM2: Mapping[str, Any] = {
-    **_SIZES,
-    **_GPT2_IDS,
-    "architectures": ["Lfm2ForCausalLM"],
-    "block_auto_adjust_ff_dim": True,
-    "block_dim": 64,
-    "block_ff_dim": 192,
-    "block_ffn_dim_multiplier": 1.0,
-    "block_mlp_init_scale": 1.0,
-    "block_multiple_of": 32,
-    "block_norm_eps": 1e-05,
-    "block_use_swiglu": True,
-    "block_use_xavier_init": True,
-    "conv_L_cache": 3,
-    "conv_bias": False,
-    "conv_dim": 64,
-    "intermediate_size": 192,
-    "layer_types": ["conv", "full_attention", "conv"],
-    "max_position_embeddings": 128000,
-    "model_type": "lfm2",
-    "norm_eps": 1e-05,
-    "num_heads": 4,
-    "num_hidden_layers": 3,
-    "pad_token_id": 0,
-    "rope_theta": 1000000.0,
-    "tie_word_embeddings": True,
-    "transformers_version": "4.55.0.dev0",
-}
-"""LiquidAI/LFM2-1.2B."""
-
-_SEED_OSS: Mapping[str, Any] = {
-    **_SIZES,
-    **_GPT2_IDS,
-    "architectures": ["SeedOssForCausalLM"],
-    "attention_bias": True,
-    "attention_dropout": 0.1,
-    "attention_out_bias": False,
-    "head_dim": 32,
-    "hidden_act": "silu",
-    "max_position_embeddings": 524288,
-    "mlp_bias": False,
-    "model_type": "seed_oss",
-    "residual_dropout": 0.1,
-    "rms_norm_eps": 1e-06,
-    "rope_scaling": {"rope_type": "default"},
-    "rope_theta": 10000000.0,
-    "tie_word_embeddings": False,
-    "transformers_version": "4.55.0",
-}
-"""ByteDance-Seed/Seed-OSS-36B-Instruct."""
-
-_ARCEE: Mapping[str, Any] = {
-    **_SIZES,
-    **_DEMO_IDS,
-    "architectures": ["ArceeForCausalLM"],
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "head_dim": 16,
-    "hidden_act": "relu2",
-    "max_position_embeddings": 65536,
-    "mlp_bias": False,
-    "model_type": "arcee",
-    "rms_norm_eps": 1e-05,
-    "rope_scaling": {
-        "beta_fast": 32.0,
-        "beta_slow": 1.0,
-        "factor": 20.0,
-        "mscale": 1.0,
-        "original_max_position_embeddings": 4096,
-        "rope_type": "yarn",
-    },
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-    "transformers_version": "4.53.0",
-}
-"""arcee-ai/AFM-4.5B."""
-
-FAMILY_CASES_E = (
+DEEPSEEK_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("deepseek-v2", _DEEPSEEK_V2, "gpt2"),
     FamilyCase("deepseek-v3", _DEEPSEEK_V3, "gpt2"),
     FamilyCase(
@@ -328,8 +214,4 @@ FAMILY_CASES_E = (
         added_tokens=("[gMASK]", "<|user|>", "<|observation|>"),
     ),
     FamilyCase("minimax-m2", _MINIMAX_M2, "gpt2", tensors=_minimax_tensors()),
-    FamilyCase("mistral3-tiny", _MISTRAL3, _DEMO, auto="AutoModelForImageTextToText"),
-    FamilyCase("lfm2-tiny", _LFM2, "gpt2"),
-    FamilyCase("seed-oss", _SEED_OSS, "gpt2"),
-    FamilyCase("arcee-tiny", _ARCEE, _DEMO),
 )
