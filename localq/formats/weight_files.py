@@ -3,8 +3,8 @@ and in other tools' folders.
 
 As transformers has it: `model.safetensors` alone, else what the index names, whatever those files
 are called; PyTorch's files only where there are no safetensors, and Mistral's own layout
-(consolidated.safetensors) only where there is nothing else. Files beside them, such as a second
-copy of the weights in that layout, are no part of the checkpoint.
+(consolidated.safetensors beside params.json) only where there is nothing else. Files beside them,
+such as a second copy of the weights in that layout, are no part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ _KINDS = (
     _Kind("pytorch_model", ".bin", pickled=True),
     _Kind("consolidated", ".safetensors", own=True),
 )
+_OWN_CONFIG = "params.json"
 INDEXES = frozenset(kind.index for kind in _KINDS)
 
 _SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})(\.(?:safetensors|bin))")
@@ -82,6 +83,8 @@ def find_weight_files(
     """
     present = set(names)
     for kind in _KINDS:
+        if kind.own and _OWN_CONFIG not in present:
+            continue
         if found := _of_kind(kind, present, read_index):
             return found
     return None

@@ -49,6 +49,15 @@ def test_of_two_sets_in_one_folder_one_is_taken() -> None:
         find("a.safetensors", "b.safetensors")
 
 
+def test_mistrals_own_layout_is_read_where_there_is_no_other() -> None:
+    own = ("consolidated.safetensors", "params.json")
+    assert find(*own) == WeightFiles(("consolidated.safetensors",))
+    assert find(*own, "model.safetensors") == WeightFiles(("model.safetensors",))
+    assert find("consolidated.safetensors") is None
+    parts = tuple(f"consolidated-0000{i}-of-00002.safetensors" for i in (1, 2))
+    assert find(*parts, "params.json") == WeightFiles(parts)
+
+
 def test_a_single_file_may_bear_any_name() -> None:
     assert find("weights.safetensors", "optimizer.safetensors") == WeightFiles(
         ("weights.safetensors",)
