@@ -57,6 +57,7 @@ _VERBS: Mapping[str, _Verb] = {
     "eval": _Verb("evaluate", "Measure how well models foretell a text: perplexity, divergence."),
     "compare": _Verb("compare", "Show models side by side: size, memory, speed and quality."),
     "recommend": _Verb("recommend", "Say how to quantize for a machine and a use, and why."),
+    "recipe": _Verb("recipe", "Builds that can be repeated: pull, quantize, check by a file."),
     "advise": _Verb("advise", "What to do where a model disappoints, by what was measured."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
     "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),

@@ -6,27 +6,32 @@ from pathlib import Path
 
 from localq.errors import BadFileError, NotFoundError
 from localq.messages import msg
-from localq.recipes.recipe import KnownModel, load_recipe
+from localq.recipes.load import load_recipe
+from localq.recipes.recipe import KnownModel, Recipe
 
-__all__ = ["known_models"]
+__all__ = ["known_models", "known_recipes"]
 
 _INSTALLED = Path(__file__).parent / "data"
 _SOURCE_TREE = Path(__file__).parents[2] / "recipes"
 
 
-def known_models() -> list[KnownModel]:
-    """The models of localq's own recipes, by the memory that they are meant for."""
+def known_recipes() -> list[Recipe]:
+    """localq's own recipes, by name. BadFileError for one that does not describe its model."""
     folder = _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
-    models: list[KnownModel] = []
-    for path in sorted(folder.glob("*.toml")):
-        about = load_recipe(path).about
-        if about is None:
+    recipes = [load_recipe(path) for path in sorted(folder.glob("*.toml"))]
+    for recipe in recipes:
+        if recipe.about is None:
             raise BadFileError(
-                path, msg("model.title and what else describes the model is missing")
+                recipe.path, msg("model.title and what else describes the model is missing")
             )
-        models.append(about)
-    if not models:
+    if not recipes:
         raise NotFoundError(
             msg("{folder}: no recipes in it", folder=folder), hint=msg("reinstall localq")
         )
+    return recipes
+
+
+def known_models() -> list[KnownModel]:
+    """The models of localq's own recipes, by the memory that they are meant for."""
+    models = [recipe.about for recipe in known_recipes() if recipe.about]
     return sorted(models, key=lambda model: (model.memory_gb, model.repo))

@@ -1,10 +1,10 @@
-"""One recipe file.
+"""What a recipe says: the model to take, what to make of it, and how good that must be.
 
     [model]
     repo = "HuggingFaceTB/SmolLM2-135M-Instruct"   # the only key that must be there
     revision = "main"
 
-    [quantize]
+    [[quantize]]                        # or [quantize], where one file is to be made
     type = "q4_0"
     imatrix = "imatrix.gguf"            # from the recipe's folder
     output_type = "q8_0"
@@ -12,38 +12,61 @@
     pure = false
     tensor_types = { attn_v = "q6_k" }  # of several patterns that match, the first counts
 
-Only `type` must be there if the table is. The recipes that localq carries also describe their
-model under [model]; see `KnownModel`.
+    [calibration]                       # an importance matrix, made for all that has none
+    text = "notes.txt"                  # from the recipe's folder, or "wikitext2"
+    reader = "q8_0"                     # the type that reads it; without it, one without loss
+    chunks = 100
+
+    [checks]                            # of each file that is made; only what is there counts
+    text = "wikitext2"
+    chunks = 20
+    against = "bf16"                    # the type that the divergence is from
+    max_perplexity = 12.5
+    max_kld = 0.05
+    min_agreement = 0.9
+
+    [plan]                              # kept as the settings of each file that is made
+    n_ctx = 8192
+    type_k = "q8_0"
+
+    [preset]                            # kept under the recipe's name, for `localq chat --preset`
+    system = "Answer briefly."
+    on_full = "slide"
+    sampling = { temperature = 0.7 }
+
+Only `type` must be there in a [quantize]. The recipes that localq carries also describe their model
+under [model]; see `KnownModel`.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
 
-from localq.errors import BadFileError, NotFoundError, UsageError
+from localq.errors import UsageError
 from localq.formats.types import QuantType, TensorType
 from localq.messages import msg
 
-__all__ = ["RECIPE_FILE", "KnownModel", "QuantizeRecipe", "Recipe", "Role", "load_recipe"]
+__all__ = [
+    "RECIPE_FILE",
+    "WIKITEXT2",
+    "Calibration",
+    "Checks",
+    "KnownModel",
+    "PlanRecipe",
+    "PresetRecipe",
+    "QuantizeRecipe",
+    "Recipe",
+    "Role",
+]
 
 RECIPE_FILE = "localq.toml"
 """What a recipe is called in a folder of the user's."""
 
-_MAX_BYTES = 1 << 20
-_TABLES = ("model", "quantize")
-_ABOUT = (
-    *("title", "architecture", "license", "context", "languages"),
-    *("offered", "memory_gb", "role", "reason"),
-)
-_MODEL_KEYS = ("repo", "revision", *_ABOUT)
-_QUANTIZE_KEYS = ("type", "imatrix", "output_type", "embedding_type", "pure", "tensor_types")
-
-T = TypeVar("T")
+WIKITEXT2 = "wikitext2"
+"""Stands for WikiText-2's test text instead of a file."""
 
 
 class Role(StrEnum):
@@ -91,185 +114,77 @@ class QuantizeRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """The importance matrix to make. `text` None: WikiText-2; `reader` None: a type that keeps all
+    that the checkpoint holds; `chunks` of `n_ctx` tokens are read, None: all."""
+
+    text: Path | None
+    reader: QuantType | None = None
+    chunks: int | None = None
+    n_ctx: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What each file must hold. `text` None: WikiText-2. `against` is the type of the base of
+    `max_kld` (nats) and `min_agreement` (share of the tokens, 0 to 1)."""
+
+    text: Path | None
+    chunks: int | None = None
+    n_ctx: int = 512
+    against: QuantType | None = None
+    max_perplexity: float | None = None
+    max_kld: float | None = None
+    min_agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecipe:
+    """How the files are to be loaded; None: the plan decides."""
+
+    n_ctx: int | None = None
+    n_gpu_layers: int | None = None
+    type_k: str | None = None
+    type_v: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresetRecipe:
+    """The fields of a preset, as the file has them; the engine checks `sampling`."""
+
+    content: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe and the file it came from."""
 
     path: Path
     repo: str
     revision: str | None
-    quantize: QuantizeRecipe | None
-    about: KnownModel | None
+    outputs: tuple[QuantizeRecipe, ...] = ()
+    calibration: Calibration | None = None
+    checks: Checks | None = None
+    plan: PlanRecipe | None = None
+    preset: PresetRecipe | None = None
+    about: KnownModel | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is called: its file's name, or for a `localq.toml` its folder's."""
+        return self.path.absolute().parent.name if self.path.name == RECIPE_FILE else self.path.stem
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. NotFoundError, or BadFileError that names the file and the key."""
-    content = _read(path)
-    _refuse_unknown(path, content, _TABLES, "")
-    model = _Table(path, "model", _value(path, content, "model", dict, ""))
-    quantize = _Table(path, "quantize", _value(path, content, "quantize", dict, "", default={}))
-    _refuse_unknown(path, model.content, _MODEL_KEYS, "model.")
-    _refuse_unknown(path, quantize.content, _QUANTIZE_KEYS, "quantize.")
-    repo = model.text("repo")
-    revision = model.text("revision") if "revision" in model.content else None
-    about = _about(model, repo) if any(key in model.content for key in _ABOUT) else None
-    return Recipe(path, repo, revision, _quant(quantize), about)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadFileError(path, msg("too large for a recipe"))
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFoundError(msg("{path}: no such recipe", path=path)) from None
-    except OSError as error:
-        raise BadFileError(
-            path, msg("cannot be read: {strerror}", strerror=error.strerror or error)
-        ) from error
-    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
-        raise BadFileError(path, msg("not a recipe: {error}", error=error)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """One table of the file, whose keys are read with the type they must have."""
-
-    path: Path
-    name: str
-    content: Mapping[str, Any]
-
-    def text(self, key: str) -> str:
-        value = self._value(key, str)
-        if not value.strip() or not value.isprintable():
-            raise BadFileError(
-                self.path, msg("{name}.{key} holds no text", name=self.name, key=key)
+    @property
+    def output(self) -> QuantizeRecipe:
+        """The one file that it makes; UsageError where it makes none, or several."""
+        if not self.outputs:
+            raise UsageError(
+                msg("{path} does not say how to quantize", path=self.path),
+                hint=msg("name the type: localq quantize q4_k_m"),
             )
-        return value
-
-    def natural(self, key: str) -> int:
-        value = self._value(key, int)
-        if isinstance(value, bool) or value <= 0:
-            raise BadFileError(
-                self.path, msg("{name}.{key} must be a number above 0", name=self.name, key=key)
+        if len(self.outputs) > 1:
+            raise UsageError(
+                msg("{path} makes {count} files", path=self.path, count=len(self.outputs)),
+                hint=msg("localq recipe run {path}", path=self.path),
             )
-        return value
-
-    def flag(self, key: str) -> bool:
-        """False where it is not there."""
-        return _value(self.path, self.content, key, bool, f"{self.name}.", default=False)
-
-    def table(self, key: str) -> Mapping[str, Any]:
-        """Empty where it is not there."""
-        return _value(self.path, self.content, key, dict, f"{self.name}.", default={})
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self._value(key, list)
-        if not values or not all(isinstance(value, str) for value in values):
-            raise BadFileError(
-                self.path, msg("{name}.{key} must be a list of texts", name=self.name, key=key)
-            )
-        return tuple(values)
-
-    def _value(self, key: str, kind: type[T]) -> T:
-        return _value(self.path, self.content, key, kind, f"{self.name}.")
-
-
-def _about(model: _Table, repo: str) -> KnownModel:
-    return KnownModel(
-        repo=repo,
-        title=model.text("title"),
-        architecture=model.text("architecture"),
-        license=model.text("license"),
-        context=model.natural("context"),
-        languages=model.texts("languages"),
-        offered=model.flag("offered"),
-        memory_gb=model.natural("memory_gb"),
-        role=_role(model),
-        reason=model.text("reason"),
-    )
-
-
-def _role(model: _Table) -> Role:
-    text = model.text("role")
-    if text not in list(Role):
-        raise BadFileError(
-            model.path,
-            msg("model.role is {text!r}", text=text[:80]),
-            hint=msg("known here: {known}", known=", ".join(Role)),
-        )
-    return Role(text)
-
-
-def _quant(quantize: _Table) -> QuantizeRecipe | None:
-    if not quantize.content:
-        return None
-    try:
-        type_ = QuantType.parse(quantize.text("type"))
-    except UsageError as error:
-        raise BadFileError(
-            quantize.path, msg("quantize.type: {message}", message=error.message), hint=error.hint
-        ) from None
-    types = _Table(quantize.path, "quantize.tensor_types", quantize.table("tensor_types"))
-    return QuantizeRecipe(
-        type_,
-        quantize.path.parent / quantize.text("imatrix") if "imatrix" in quantize.content else None,
-        _tensor_type(quantize, "output_type"),
-        _tensor_type(quantize, "embedding_type"),
-        quantize.flag("pure"),
-        tuple((pattern, _required_type(types, pattern)) for pattern in types.content),
-    )
-
-
-def _tensor_type(table: _Table, key: str) -> TensorType | None:
-    return _required_type(table, key) if key in table.content else None
-
-
-def _required_type(table: _Table, key: str) -> TensorType:
-    try:
-        return TensorType.parse(table.text(key))
-    except UsageError as error:
-        problem = msg(
-            "{name}.{key}: {message}", name=table.name, key=key[:80], message=error.message
-        )
-        raise BadFileError(table.path, problem, hint=error.hint) from None
-
-
-def _value(
-    path: Path,
-    content: Mapping[str, Any],
-    key: str,
-    kind: type[T],
-    prefix: str,
-    *,
-    default: T | None = None,
-) -> T:
-    value = content.get(key, default)
-    if value is None:
-        raise BadFileError(path, msg("{prefix}{key} is missing", prefix=prefix, key=key))
-    if not isinstance(value, kind):
-        raise BadFileError(
-            path, msg("{prefix}{key} must be {kinds}", prefix=prefix, key=key, kinds=_KINDS[kind])
-        )
-    return value
-
-
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
-
-
-def _refuse_unknown(
-    path: Path, content: Mapping[str, Any], known: tuple[str, ...], prefix: str
-) -> None:
-    if unknown := sorted(set(content) - set(known)):
-        raise BadFileError(
-            path,
-            msg(
-                "{prefix}{unknown} is not a key of recipes", prefix=prefix, unknown=unknown[0][:80]
-            ),
-            hint=msg("known here: {known}", known=", ".join(known)),
-        )
+        return self.outputs[0]

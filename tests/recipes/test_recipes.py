@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from localq.convert.families import ARCHITECTURES
 from localq.errors import BadFileError, NotFoundError
 from localq.formats.types import QuantType
 from localq.hub import parse_spec
-from localq.recipes import Role, known_models, load_recipe
+from localq.recipes import Role, known_models, known_recipes, load_recipe
+from localq.recipes.load import TABLES
 from localq.recipes.recipe import QuantizeRecipe, Recipe
+from localq.recipes.schema import recipe_schema
+from localq.services.recipes.find import check_recipe
 
 _ABOUT = """[model]
 repo = "a/b"
@@ -34,7 +38,7 @@ def load(tmp_path: Path, text: str) -> Recipe:
 
 def test_a_recipe_needs_only_a_repository(tmp_path: Path) -> None:
     recipe = load(tmp_path, '[model]\nrepo = "org/name"\n')
-    assert (recipe.repo, recipe.revision, recipe.quantize) == ("org/name", None, None)
+    assert (recipe.repo, recipe.revision, recipe.outputs) == ("org/name", None, ())
     assert recipe.about is None
 
 
@@ -42,7 +46,7 @@ def test_a_recipe_says_revision_and_type(tmp_path: Path) -> None:
     recipe = load(
         tmp_path, '[model]\nrepo = "org/name"\nrevision = "v1"\n[quantize]\ntype = "q4_k_m"\n'
     )
-    assert (recipe.revision, recipe.quantize) == ("v1", QuantizeRecipe(QuantType.Q4_K_M))
+    assert (recipe.revision, recipe.outputs) == ("v1", (QuantizeRecipe(QuantType.Q4_K_M),))
 
 
 @pytest.mark.parametrize(
@@ -107,3 +111,24 @@ def test_each_class_of_machines_is_offered_one_of_each_kind_and_all_are_native()
     assert kinds == {(gb, role) for gb in (8, 16, 32) for role in Role}
     assert len(offered) == len(kinds)
     assert {model.architecture for model in offered} <= ARCHITECTURES.keys()
+
+
+def test_the_schema_knows_every_key_and_fits_every_recipe() -> None:
+    schema = recipe_schema()
+    tables = schema["properties"]
+    assert tables.keys() == TABLES.keys()
+    for name, keys in TABLES.items():
+        table = tables[name]["oneOf"][0] if name == "quantize" else tables[name]
+        assert tuple(table["properties"]) == keys
+    kept = Path(__file__).parents[2] / "recipes" / "recipe.schema.json"
+    assert json.loads(kept.read_text(encoding="utf-8")) == schema, (
+        "localq recipe schema > recipes/recipe.schema.json"
+    )
+
+
+def test_localqs_own_recipes_can_be_followed() -> None:
+    recipes = known_recipes()
+    assert len(recipes) >= 12
+    for recipe in recipes:
+        check_recipe(recipe)
+        assert recipe.name == recipe.path.stem

@@ -42,7 +42,8 @@ _WORTH_SAYING_SECONDS = 10.0
 class ImatrixRequest:
     """`model` is a name or a .gguf file (None: the one used last). The text is read in chunks of
     `n_ctx` tokens, at most `chunks` of them (None: all). `output` None: `<model>-imatrix.gguf` in
-    the current folder; `force` replaces a file that is there."""
+    the current folder; `force` replaces a file that is there. `dataset` is what the matrix says
+    the text is called (None: its path)."""
 
     text: Path
     model: str | None = None
@@ -50,6 +51,7 @@ class ImatrixRequest:
     chunks: int | None = None
     n_ctx: int = 512
     force: bool = False
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx < _LEAST_CONTEXT:
@@ -124,7 +126,7 @@ def make_imatrix(
         write_imatrix(
             partial,
             {name: (entry.values, entry.counts) for name, entry in sums.items()},
-            datasets=[str(request.text)],
+            datasets=[request.dataset or str(request.text)],
             chunk_count=chunks,
             chunk_size=request.n_ctx,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,8 @@ def plan_files(
         request.type, request.rules, request.output_type, request.embedding_type, request.pure
     )
     imatrix = read_imatrix(request.imatrix) if request.imatrix else None
+    if imatrix and request.imatrix_name:
+        imatrix = replace(imatrix, path=Path(request.imatrix_name))
     repo = repo_of(source)
     projector, warning = None, None
     if lossless or source.format.is_file:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from localq.errors import UsageError
 from localq.formats.types import QuantType, TensorType
 from localq.library import Model
-from localq.messages import msg
 from localq.quantize.options import TypeRule, type_rule
 
-__all__ = ["QuantizeRequest", "QuantizeResult", "request_by_recipe"]
+if TYPE_CHECKING:
+    from localq.recipes import QuantizeRecipe
+
+__all__ = ["QuantizeRequest", "QuantizeResult", "request_by_recipe", "request_for_output"]
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeRequest:
     """`model` is a name, a checkpoint folder or a GGUF file (None: the model used last);
     `output` a file outside the library (None: into the library); `force` replaces a file that is
-    there; `imatrix` an importance matrix. The others are `QuantOptions`; `allow_requantize` lets
+    there; `imatrix` an importance matrix, which the file calls `imatrix_name` (None: as llama.cpp
+    does, by its path). The others are `QuantOptions`; `allow_requantize` lets
     a GGUF that is quantized already lose more; `split_bytes` cuts the output into files;
     `with_llama_cpp` lets llama.cpp's own converter read the checkpoint first; `projector` makes
     that of a checkpoint that sees, too."""
@@ -36,6 +39,7 @@ class QuantizeRequest:
     split_bytes: int | None = None
     with_llama_cpp: bool = False
     projector: bool = True
+    imatrix_name: str | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -73,22 +77,21 @@ class QuantizeResult:
 
 
 def request_by_recipe(path: Path) -> QuantizeRequest:
-    """What the recipe at `path` asks for; UsageError where it has no [quantize]."""
+    """What the recipe at `path` asks for; UsageError unless it is one file."""
     from localq.recipes import load_recipe
 
     recipe = load_recipe(path)
-    wanted = recipe.quantize
-    if wanted is None:
-        raise UsageError(
-            msg("{path} does not say how to quantize", path=path),
-            hint=msg("name the type: localq quantize q4_k_m"),
-        )
+    return request_for_output(recipe.repo, recipe.output)
+
+
+def request_for_output(model: str, output: QuantizeRecipe) -> QuantizeRequest:
+    """What one [quantize] of a recipe asks to make of `model`."""
     return QuantizeRequest(
-        wanted.type,
-        recipe.repo,
-        imatrix=wanted.imatrix,
-        rules=tuple(type_rule(pattern, type_) for pattern, type_ in wanted.tensor_types),
-        output_type=wanted.output_type,
-        embedding_type=wanted.embedding_type,
-        pure=wanted.pure,
+        output.type,
+        model,
+        imatrix=output.imatrix,
+        rules=tuple(type_rule(pattern, type_) for pattern, type_ in output.tensor_types),
+        output_type=output.output_type,
+        embedding_type=output.embedding_type,
+        pure=output.pure,
     )

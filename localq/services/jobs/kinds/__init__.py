@@ -30,6 +30,7 @@ _PLACES: Mapping[str, tuple[str, str, str]] = {
     "bench": ("bench", "BenchKind", "BenchRequest"),
     "tune": ("tune", "TuneKind", "TuneRequest"),
     "eval": ("evaluate", "EvaluateKind", "EvaluateRequest"),
+    "recipe": ("recipe", "RecipeKind", "RecipeRequest"),
 }
 """Name of a kind -> its module here, its class, and that of its requests. A module is imported when
 a job of its kind is met: all of them would take a tenth of a second at the start of each job."""

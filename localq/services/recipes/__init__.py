@@ -1,0 +1,1 @@
+"""What `localq recipe` does."""
