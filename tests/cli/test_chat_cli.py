@@ -86,7 +86,7 @@ def test_a_chat_by_pipe(
         (["--json-schema", "{"], 2, "the JSON schema is no JSON"),
         (["--json-schema", "{}", "--grammar", "GRAMMAR"], 2, "at once"),
         (["--grammar", "GRAMMAR"], 2, "no rule named root"),
-        (["--lora", "adapter.gguf:1e9"], 2, "the scale of an adapter is 1e+09"),
+        (["--lora", "GRAMMAR:1e9"], 2, "the scale of an adapter is 1e+09"),
     ],
 )
 def test_what_cannot_be_begun(
@@ -101,7 +101,7 @@ def test_what_cannot_be_begun(
     """Before a model is looked for, let alone loaded; by `localq run` too."""
     grammar = tmp_path / "a.gbnf"
     grammar.write_text("leaf ::= 'x'")
-    arguments = [str(grammar) if word == "GRAMMAR" else word for word in arguments]
+    arguments = [word.replace("GRAMMAR", str(grammar)) for word in arguments]
     verbs = ["chat"] if {"--last", "--session"} & {*arguments} else ["chat", "run"]
     for verb in verbs:
         say("hello\n")
@@ -115,7 +115,7 @@ def test_what_cannot_be_begun(
 def test_an_adapter_is_looked_at_before_the_model_is_loaded(
     home: Paths, story: str, say: Callable[[str], None], capsys: Capture, tmp_path: Path
 ) -> None:
-    for name, problem in ((tmp_path / "gone.gguf", "No such file"), (story, "no LoRA adapter")):
+    for name, problem in ((tmp_path / "gone.gguf", "no such adapter"), (story, "no LoRA adapter")):
         say("hello\n")
         assert main(["chat", story, "--lora", str(name)]) == 1
         said = capsys.readouterr().err
