@@ -11,14 +11,12 @@ from typing import Any
 
 from tests.checkpoints import LLAMA2_CONFIG, LLAMA32_CONFIG, SMOLLM2_CONFIG
 from tests.reference.family_case import FamilyCase
-from tests.reference.family_cases_a import FAMILY_CASES_A
-from tests.reference.family_cases_b import FAMILY_CASES_B
-from tests.reference.family_cases_c import FAMILY_CASES_C
+from tests.reference.family_cases import FAMILY_CASES
 
 __all__ = ["MIXTURE_MODELS", "MixtureModel"]
 
 _CASES: Mapping[str, FamilyCase] = {
-    **{case.name: case for case in (*FAMILY_CASES_A, *FAMILY_CASES_B, *FAMILY_CASES_C)},
+    **{case.name: case for case in FAMILY_CASES},
     "llama2": FamilyCase("llama2", LLAMA2_CONFIG, None),
     "llama3": FamilyCase("llama3", LLAMA32_CONFIG, None),
     "smollm2": FamilyCase("smollm2", SMOLLM2_CONFIG, None),
