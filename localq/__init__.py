@@ -2,6 +2,7 @@
 
     import localq
 
+    localq.pull("HuggingFaceTB/SmolLM2-135M-Instruct")
     localq.model_path("SmolLM2-135M-Instruct:Q4_0")   # for LangChain, llama-cpp-python, scripts
     localq.plan("SmolLM2-135M-Instruct:Q4_0").n_threads   # how it is best loaded on this machine
     localq.evaluate("SmolLM2-135M-Instruct:Q4_0", text="text.txt").models[0].perplexity.value
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from localq.planning.offload_plan import OffloadPlan
     from localq.quality.results import Evaluation
     from localq.services.chat.python_chat import Chat
+    from localq.services.pull.pull import PullResult
     from localq.services.quality.recommend import RecommendedMethod
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "langchain_args",
     "model_path",
     "plan",
+    "pull",
     "recommend",
 ]
 
@@ -53,6 +56,27 @@ def model_path(name: str | None = None) -> str:
 
     with Library() as library:
         return str(locate_gguf(library, name).path)
+
+
+def pull(spec: str | None = None, *, force: bool = False) -> PullResult:
+    """Fetch a model into the library, as `localq pull` does: what has arrived is kept, and each
+    byte is verified.
+
+    `spec` is OWNER/NAME[@REVISION][:QUANT or :FILE.gguf] or "demo"; None: what the `localq.toml` in
+    the current folder says, else what this machine is recommended. `force` reads what is here
+    again. Raises a `localq.errors.LocalqError` that says what is wrong.
+    """
+    import threading
+
+    from localq.events import ignore
+    from localq.library import Library
+    from localq.services.jobs.jobs import recorded
+    from localq.services.jobs.kinds.pull import PullKind
+    from localq.services.pull.pull import PullRequest
+
+    with Library() as library:
+        request = PullRequest(spec, force=force)
+        return recorded(PullKind(), library, request, ignore, threading.Event())
 
 
 def plan(name: str | None = None, *, n_ctx: int | None = None) -> OffloadPlan:

@@ -11,6 +11,7 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import chunk_options, json_option, text_option
 from localq.cli.progress import ProgressDisplay
+from localq.cli.quality import estimated, verdict
 from localq.cli.scatter import Point, scatter
 from localq.display import byte_size
 from localq.errors import storage_errors
@@ -131,19 +132,12 @@ def _quality(model: ComparedModel) -> tuple[str, ...]:
         return (model.model, "", "", "", "", msg("not measured"))
     return (
         model.model,
-        f"{card.perplexity.value:.4f} ± {card.perplexity.error:.2g}",
+        estimated(card.perplexity),
         "" if model.change is None else f"{100 * model.change:+.2f} %",
         f"{card.kld.value:.5f}" if card.kld else "",
         f"{100 * card.same_top.value:.1f} %" if card.same_top else "",
-        _verdict(model),
+        verdict(model),
     )
-
-
-def _verdict(model: ComparedModel) -> str:
-    """What the change of perplexity means."""
-    if model.change is None:
-        return msg("the base") if model.card else ""
-    return msg("practically lossless") if model.card and model.card.is_lossless else ""
 
 
 def _speed(speed: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from localq.cli.quality import estimated, verdict
 from localq.display import byte_size, printable
 from localq.messages import language, msg, translate
 
@@ -56,7 +57,10 @@ def report(found: ModelComparison) -> str:
         ),
         f"<h2>{_said(msg('Quality'))}</h2>",
         _table(
-            [msg("model"), msg("perplexity"), msg("change"), msg("KL divergence"), msg("same top")],
+            [
+                *(msg("model"), msg("perplexity"), msg("change"), msg("KL divergence")),
+                *(msg("same top"), msg("verdict")),
+            ],
             (_quality(model) for model in found.models),
         ),
     ]
@@ -89,13 +93,14 @@ def report(found: ModelComparison) -> str:
 def _quality(model: ComparedModel) -> tuple[str, ...]:
     card = model.card
     if card is None:
-        return (model.model, translate(msg("not measured")), "", "", "")
+        return (model.model, "", "", "", "", translate(msg("not measured")))
     return (
         model.model,
-        f"{card.perplexity.value:.4f} ± {card.perplexity.error:.2g}",
+        estimated(card.perplexity),
         _number(model.change, "{:+.2%}"),
         _number(card.kld.value if card.kld else None, "{:.5f}"),
         _number(card.same_top.value if card.same_top else None, "{:.1%}"),
+        translate(verdict(model)),
     )
 
 

@@ -29,7 +29,12 @@ def command(
     Without PROGRAM: which ones are known. Without MODEL: the one used last.
     """
     from localq.services.hosting.prepared import prepare_model
-    from localq.services.serving.client_settings import PROGRAMS, ServerAddress, client_settings
+    from localq.services.serving.client_settings import (
+        PROGRAMS,
+        ServerAddress,
+        client_settings,
+        server_base,
+    )
 
     if program is None:
         for name in PROGRAMS:
@@ -37,12 +42,11 @@ def command(
         return
     if program not in PROGRAMS:
         client_settings(program, ServerAddress(url, "", api_key, 0))  # says which there are
+    base = server_base(url)
     with Library() as library:
         found = library.find_gguf(model)
         if n_ctx is None:
             n_ctx = prepare_model(library, found.name).settings.n_ctx or 4096
-    settings = client_settings(
-        program, ServerAddress(url.rstrip("/").removesuffix("/v1"), found.name, api_key, n_ctx)
-    )
+    settings = client_settings(program, ServerAddress(base, found.name, api_key, n_ctx))
     output.narrate(msg("{where}:", where=settings.where))
     output.text(settings.text)

@@ -9,19 +9,27 @@ from localq.messages import listed, msg
 
 if TYPE_CHECKING:
     from localq.quality.cards import QualityCard
+    from localq.quality.results import Estimate
+    from localq.services.quality.compare import ComparedModel
 
-__all__ = ["quality_in_words"]
+__all__ = ["estimated", "quality_in_words", "verdict"]
+
+
+def estimated(value: Estimate, digits: int = 4) -> str:
+    """A value and its standard error, both with so many decimals."""
+    return f"{value.value:.{digits}f} ± {value.error:.{digits}f}"
+
+
+def verdict(model: ComparedModel) -> str:
+    """What the change of perplexity means."""
+    if model.change is None:
+        return msg("the base") if model.card else ""
+    return msg("practically lossless") if model.card and model.card.is_lossless else ""
 
 
 def quality_in_words(card: QualityCard) -> str:
     """What was found, on what, and when."""
-    parts = [
-        msg(
-            "perplexity {value:.4f} ± {error:.4f}",
-            value=card.perplexity.value,
-            error=card.perplexity.error,
-        )
-    ]
+    parts = [msg("perplexity {value}", value=estimated(card.perplexity))]
     if card.kld and card.same_top:
         parts.append(
             msg(

@@ -29,6 +29,7 @@ from localq.server.openai.completions import completions
 from localq.server.openai.embeddings import embeddings
 from localq.server.openai.models import list_models, one_model
 from localq.server.openai.responses import responses
+from localq.version import __version__
 
 __all__ = ["make_app"]
 
@@ -40,9 +41,11 @@ def make_app(context: ServerContext) -> ASGIApp:
     limits = context.settings.limits
 
     def route(path: str, method: str, make: _Make, form: ErrorForm = openai.error_form) -> Route:
-        return Route(path, Endpoint(make(context), form, limits), methods=[method])
+        # Starlette would refuse other methods in plain text, which no client of an API reads.
+        return Route(path, Endpoint(_only(method, make(context)), form, limits))
 
     routes = [
+        route("/", "GET", _root),
         route("/health", "GET", _health),
         route("/v1/health", "GET", _health),
         route("/v1/models", "GET", list_models),
@@ -86,6 +89,38 @@ def make_app(context: ServerContext) -> ASGIApp:
     application.router.redirect_slashes = False
     application.router.default = Endpoint(_not_found, openai.error_form, limits)
     return Guard(application, context.settings)
+
+
+def _only(method: str, handler: Handler) -> Handler:
+    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+
+    async def handle(exchange: Exchange) -> None:
+        if exchange.scope["method"] not in allowed:
+            raise RequestError(
+                msg(
+                    "{path} answers {allowed}, not {method}",
+                    path=exchange.scope["path"][:200],
+                    allowed=method,
+                    method=exchange.scope["method"][:20],
+                ),
+                status=405,
+                code="method_not_allowed",
+                headers={"Allow": ", ".join(allowed)},
+            )
+        await handler(exchange)
+
+    return handle
+
+
+def _root(context: ServerContext) -> Handler:
+    """What who looks with a browser sees, and clients that only ask whether something is here."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(
+            {"name": "localq", "version": __version__, "status": "ok", "models": "/v1/models"}
+        )
+
+    return handle
 
 
 def _health(context: ServerContext) -> Handler:

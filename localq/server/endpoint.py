@@ -57,7 +57,7 @@ class Endpoint:
             exchange.noted.error = "client gone"
         except Exception as error:
             failure = failure_of(error)
-            exchange.noted.error = failure.code or type(error).__name__
+            exchange.noted.error = failure.code or "refused"
             if failure.code == "internal_error":  # where it was, without what was in it
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 _log.error("%s in %s:%s", type(error).__name__, where.filename, where.lineno)

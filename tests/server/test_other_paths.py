@@ -110,3 +110,14 @@ def test_a_text_is_filled_in(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     completion = {"prompt": "Once", "suffix": "end", "max_tokens": 4, "temperature": 0}
     (choice,) = server.post("/v1/completions", completion)[1]["choices"]
     assert choice["text"] == document["content"]
+
+
+def test_a_path_asked_in_the_wrong_way_says_which_is_right(server: Server) -> None:
+    status, document, headers = server.ask("GET", "/v1/chat/completions")
+    assert status == 405
+    assert "answers POST, not GET" in document["error"]["message"]
+    assert {name.lower(): value for name, value in headers.items()}["allow"] == "POST"
+    status, document = server.post("/api/tags", {})  # in its own protocol's form
+    assert (status, type(document["error"])) == (405, str)
+    status, document = server.get("/")
+    assert (status, document["name"], document["status"]) == (200, "localq", "ok")

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from localq.cli.main import main
-from localq.services.serving.client_settings import PROGRAMS, ServerAddress, client_settings
+from localq.errors import UsageError
+from localq.services.serving.client_settings import (
+    PROGRAMS,
+    ServerAddress,
+    client_settings,
+    server_base,
+)
 from localq.services.serving.service_unit import launchd_agent, systemd_unit
 
 ODD = ServerAddress("http://127.0.0.1:1", 'an org/it\'s "odd" $(x):Q4_0', "k'e\"y", 4096)
@@ -83,3 +89,29 @@ def test_programs_are_listed(home: object, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.split() == list(PROGRAMS)
     assert main(["open", "emacs"]) == 1
     assert "open-webui" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://127.0.0.1:11435", "http://127.0.0.1:11435"),
+        ("https://box.local/v1/", "https://box.local"),
+        (" http://[::1]:8080/ ", "http://[::1]:8080"),
+        ("https://box/llm/v1", "https://box/llm"),
+        ("junk", None),
+        ("", None),
+        ("ftp://box", None),
+        ("http://", None),
+        ("http://box:port", None),
+        ("http://box:0", None),
+        ("http://box/?a=b", None),
+        ("http://box/a b", None),
+        ("http://box/\x1b[31m", None),
+    ],
+)
+def test_the_address_of_a_server(url: str, base: str | None) -> None:
+    if base is not None:
+        assert server_base(url) == base
+        return
+    with pytest.raises(UsageError):
+        server_base(url)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import localq
 from localq.errors import (
     BadFileError,
     Cancelled,
@@ -536,3 +537,9 @@ def test_what_is_in_the_trash_is_not_fetched_again(
     assert result.downloaded_bytes == 0
     assert on_disk(result.model.path) == served(repo)
     assert verify(library, ("org/tiny",), ignore, threading.Event()).good
+
+
+def test_from_python_a_model_is_pulled(home: Paths) -> None:
+    pulled = localq.pull("demo")
+    assert pulled.model.name == "demo/stories260K"
+    assert localq.pull("demo").already_there

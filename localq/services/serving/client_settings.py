@@ -6,11 +6,12 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from localq.errors import NotFoundError
+from localq.errors import NotFoundError, UsageError
 from localq.messages import Message, msg
 
-__all__ = ["PROGRAMS", "ClientSettings", "ServerAddress", "client_settings"]
+__all__ = ["PROGRAMS", "ClientSettings", "ServerAddress", "client_settings", "server_base"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,26 @@ class ClientSettings:
     where: Message
     """Where the text belongs."""
     text: str
+
+
+def server_base(url: str) -> str:
+    """The address without the path that clients add themselves; UsageError where it is none."""
+    try:
+        parts = urlsplit(url.strip())
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_right = urlsplit(""), False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        raise UsageError(
+            msg("{url!r} is not the address of a server", url=url[:80]),
+            hint=msg("such as --url http://127.0.0.1:11435"),
+        )
+    if parts.query or parts.fragment or not url.strip().isprintable() or " " in url.strip():
+        raise UsageError(
+            msg("{url!r} is more than the address of a server", url=url[:80]),
+            hint=msg("such as --url http://127.0.0.1:11435"),
+        )
+    return url.strip().rstrip("/").removesuffix("/v1")
 
 
 def client_settings(program: str, server: ServerAddress) -> ClientSettings:
