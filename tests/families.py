@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.checkpoints import copy_files, write_json, write_weights
-from tests.tekken_tokenizer import make_tekken
+from tests.tekken_tokenizer import KIMI_CONFIG, make_tekken, write_ranks_file
 
 __all__ = ["FAMILIES", "Family", "read_family", "write_family"]
 
@@ -80,6 +80,9 @@ def write_family(
     write_json(root / family.config_name, family.config)
     if family.tokenizer == "tekken":
         write_json(root / "tekken.json", make_tekken(material))
+    elif family.tokenizer == "kimi":
+        write_ranks_file(root / "tiktoken.model", material)
+        write_json(root / "tokenizer_config.json", KIMI_CONFIG)
     elif family.tokenizer is not None:
         named = family.tokenizer
         place = named if "/" in named else f"tokenizers/{named}"

@@ -1,14 +1,16 @@
-"""A small tokenizer as Mistral publishes its own (tekken.json), made of GPT-2's first merges."""
+"""Small tokenizers that are lists of ranks, made of GPT-2's first merges: Mistral's tekken.json and
+Kimi's tiktoken.model."""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TEKKEN_SIZE", "make_tekken"]
+__all__ = ["KIMI_CONFIG", "KIMI_SIZE", "TEKKEN_SIZE", "make_tekken", "write_ranks_file"]
 
 _SPECIAL = 24
 _MERGES = 232
@@ -40,6 +42,29 @@ def make_tekken(material: Path, *, version: str = "v7") -> dict[str, Any]:
             for rank, token in enumerate(tokens)
         ],
     }
+
+
+_RANKS = 256 + _MERGES + 20
+KIMI_SIZE = _RANKS + 256
+KIMI_CONFIG: Mapping[str, Any] = {
+    "added_tokens_decoder": {
+        str(_RANKS + i): {"content": text, "special": True}
+        for i, text in ((0, "[BOS]"), (1, "[EOS]"), (2, "<|im_end|>"), (10, "[EOT]"))
+    },
+    "bos_token": "[BOS]",
+    "eos_token": "[EOS]",
+    "tokenizer_class": "TikTokenTokenizer",
+}
+"""moonshotai/Kimi-K2-Instruct: 256 tokens after the ranks, few of them named."""
+
+
+def write_ranks_file(path: Path, material: Path) -> None:
+    """A file of `KIMI_SIZE` - 256 ranks as tiktoken has it."""
+    lines = (
+        base64.b64encode(token) + f" {rank}\n".encode()
+        for rank, token in enumerate(_tokens(material))
+    )
+    path.write_bytes(b"".join(lines))
 
 
 @cache

@@ -209,7 +209,16 @@ _HEADS_OF_WINDOWS: Mapping[str, Rule] = {
 
 _NOTHING_OF_ITS_OWN: Sequence[str] = (
     *("apertus", "arcee", "baichuan", "bailingmoe", "bailingmoe2", "dots1", "ernie4_5"),
-    *("ernie4_5-moe", "exaone4", "glm4moe", "hunyuan-dense", "llama4", "minicpm", "mistral3"),
+    *(
+        "ernie4_5-moe",
+        "exaone4",
+        "glm4moe",
+        "hunyuan-dense",
+        "hunyuan-moe",
+        "llama4",
+        "minicpm",
+        "mistral3",
+    ),
     *("phi2", "phimoe", "seed_oss"),
     *("bert", "bloom", "cohere2", "falcon", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
     *(
@@ -231,6 +240,16 @@ RULES_OF: Mapping[str, Mapping[str, Rule]] = {
     "chatglm": _BOTH_IN_ONE,
     "command-r": _NORM_EACH_HEAD,
     "deepseek2": _LATENT,
+    "deepseek32": {
+        **_LATENT,
+        "indexer.k_norm": lambda s: (s.of("attention.indexer.key_length"),),
+        "indexer.proj": lambda s: (s.embd, s.of("attention.indexer.head_count")),
+        "indexer.attn_k": lambda s: (s.embd, s.of("attention.indexer.key_length")),
+        "indexer.attn_q_b": lambda s: (
+            s.of("attention.q_lora_rank"),
+            s.of("attention.indexer.head_count") * s.of("attention.indexer.key_length"),
+        ),
+    },
     "falcon-h1": _STATE_OF_HEADS,
     "gemma-embedding": {
         "dense_2": lambda s: (s.of("dense_2_feat_in"), s.of("dense_2_feat_out")),
@@ -241,6 +260,11 @@ RULES_OF: Mapping[str, Mapping[str, Rule]] = {
     "glm4": _BOTH_IN_ONE,
     "granitehybrid": _STATE_OF_HEADS,
     "jamba": _STATE,
+    "jina-bert-v2": {
+        "attn_q_norm": lambda s: (s.embd,),
+        "attn_k_norm": lambda s: (s.embd,),
+        "ffn_up": lambda s: (s.embd, 2 * s.ff),
+    },
     "mamba": _STATE,
     "mamba2": _STATE_OF_HEADS,
     "modern-bert": _BOTH_IN_ONE,

@@ -37,7 +37,7 @@ WITHOUT_LOGITS: dict[str, str] = {
     "qwen3-fp8": "transformers multiplies 8-bit floats on a GPU only",
     **dict.fromkeys(
         (
-            *("bge-tiny", "distilbert-tiny", "embedding-gemma", "modernbert-reranker"),
+            *("bge-tiny", "distilbert-tiny", "embedding-gemma", "jina-tiny", "modernbert-reranker"),
             *("modernbert-tiny", "neobert-tiny", "nomic-tiny"),
             *("reranker-tiny", "roberta-tiny"),
         ),
@@ -51,8 +51,15 @@ WITHOUT_LOGITS: dict[str, str] = {
     "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",
     **dict.fromkeys(
         (
-            *("baichuan-tiny", "internlm2-tiny", "internvl-text", "ling-tiny", "ling2-tiny"),
-            *("minicpm3-tiny", "minicpm4-tiny"),
+            *(
+                "baichuan-tiny",
+                "internlm2-tiny",
+                "internvl-text",
+                "kimi-k2",
+                "ling-tiny",
+                "ling2-tiny",
+            ),
+            *("ling2-tiny", "minicpm3-tiny", "minicpm4-tiny"),
         ),
         "transformers has the model only as code in the checkpoint",
     ),

@@ -58,8 +58,39 @@ def mended(self, data, name, layer):
     yield from of(self, data, name, layer)
 Baichuan.modify_tensors = mended
 """,
+    "deepseek-v32": """
+from conversion.base import TextModel
+from conversion.deepseek import DeepseekV32Model
+DeepseekV32Model.set_vocab = TextModel._set_vocab_gpt2
+""",
+    "hunyuan-moe": """
+from conversion.base import TextModel
+from conversion.hunyuan import HunYuanMoEModel
+HunYuanMoEModel.set_vocab = TextModel._set_vocab_gpt2
+""",
+    "kimi-k2": """
+import base64, json, transformers
+from conversion.deepseek import DeepseekV2Model
+def tokenizer(folder, **more):
+    made = type('Tokenizer', (), {})()
+    made.model = made
+    lines = [line.split() for line in open(f'{folder}/tiktoken.model', 'rb')]
+    made._mergeable_ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    added = json.load(open(f'{folder}/tokenizer_config.json'))['added_tokens_decoder']
+    first = len(lines)
+    names = {int(key): token['content'] for key, token in added.items()}
+    ids = range(first, first + 256)
+    made.special_tokens = {names.get(i, f'<|reserved_token_{i}|>'): i for i in ids}
+    return made
+def none(self):
+    raise FileNotFoundError
+transformers.AutoTokenizer.from_pretrained = tokenizer
+DeepseekV2Model._set_vocab_gpt2 = none
+DeepseekV2Model.get_vocab_base_pre = lambda self, tokenizer: 'kimi-k2'
+""",
 }
-"""Case -> what mends the converter of this release, which calls itself without end there."""
+"""Case -> what mends the converter of this release, which calls itself without end there, or
+takes the place of the checkpoint's own tokenizer: the published one, or Python code."""
 
 _CONVERTER_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "numpy")
 

@@ -66,7 +66,22 @@ Not in one of these cases, and also on purpose:
   and added special tokens are control tokens, without which llama.cpp gives other ids.
 
 Not on purpose: the rope factors of Llama 3.1's scaling are torch's float32 arithmetic; of random
-settings some 6 % have a factor whose last bit is another, since torch rounds powers its own way."""
+settings some 6 % have a factor whose last bit is another, since torch rounds powers its own way.
+So are the decays of Mamba-1 and Jamba, which are -exp of what the checkpoint holds: about 1 % of
+values differ in their last bit from torch's. The cases here have weights of which that is exact.
+
+Logits that llama.cpp computes otherwise, whoever converts:
+
+- Gemma 3n: its graph knows by heart that the first 10 layers leave most of their neurons out, and
+  that those from the 20th on have no keys of their own (`n_layer_sparsity`,
+  `n_layer_kv_from_start`). All published models are so; one of 6 random layers was 2.8 of 3.9 off.
+- Phi-3.5-MoE: its graph weighs the experts by a softmax, transformers by its own SparseMixer, which
+  masks by a threshold before each of its two choices.
+
+Projectors are in [families.md](families.md): whole files of nine checkpoints are llama.cpp's in
+F32, F16 and BF16 (`tests/convert/test_projectors.py`). The converter of this release drops the
+language model's tensors before it looks for the one row of them that Pixtral's projector needs,
+without which llama.cpp does not load the file; localq writes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Encoders whose vectors stand for texts: BERT, RoBERTa, XLM-RoBERTa, DistilBERT, Nomic Embed.
+"""Encoders whose vectors stand for texts: BERT, RoBERTa, XLM-RoBERTa, DistilBERT, Jina v2, Nomic.
 
 Most published embedders are one of them: BGE, E5, GTE, MiniLM, Snowflake Arctic.
 References: llama.cpp `conversion/bert.py`; transformers `models/bert` and its kin.
@@ -22,7 +22,7 @@ from localq.errors import UnsupportedError
 from localq.formats.rows import FilePiece, TensorSource
 from localq.messages import msg
 
-__all__ = ["Bert", "DistilBert", "NomicBert", "Roberta"]
+__all__ = ["Bert", "DistilBert", "JinaBert", "NomicBert", "Roberta"]
 
 _TOKEN_TYPES = "tokenizer.ggml.token_type_count"
 _HEADS: TensorNames = {
@@ -188,6 +188,39 @@ class DistilBert(Bert):
     def hyperparameters(self) -> None:
         self.f32("attention.layer_norm_epsilon", 1e-12)
         super().hyperparameters()
+
+
+class JinaBert(Bert):
+    """Jina Embeddings v2: distances instead of positions, gate and way up in one matrix."""
+
+    architecture = "jina-bert-v2"
+    names: ClassVar[TensorNames] = {
+        **{
+            name: made
+            for name, made in Bert.names.items()
+            if ".intermediate." not in name
+            and not name.startswith("encoder.layer.{i}.output.")
+            and made != "position_embd"
+        },
+        "encoder.layer.{i}.attention.self.layer_norm_q": "blk.{i}.attn_q_norm",
+        "encoder.layer.{i}.attention.self.layer_norm_k": "blk.{i}.attn_k_norm",
+        "encoder.layer.{i}.layer_norm_1": "blk.{i}.attn_norm_2",
+        "encoder.layer.{i}.layer_norm_2": "blk.{i}.layer_output_norm",
+        "encoder.layer.{i}.mlp.gated_layers": "blk.{i}.ffn_up",
+        "encoder.layer.{i}.mlp.up_gated_layer": "blk.{i}.ffn_up",
+        "encoder.layer.{i}.mlp.wo": "blk.{i}.ffn_down",
+        "encoder.layer.{i}.mlp.down_layer": "blk.{i}.ffn_down",
+        "encoder.layer.{i}.mlp.layernorm": "blk.{i}.layer_output_norm",
+    }
+    optional: ClassVar[frozenset[str]] = Bert.optional | {
+        "blk.{i}.attn_q_norm",
+        "blk.{i}.attn_k_norm",
+        "blk.{i}.attn_norm_2",
+    }
+    config_defaults: ClassVar[Mapping[str, Any]] = {
+        **Bert.config_defaults,
+        "max_position_embeddings": 8192,
+    }
 
 
 class NomicBert(Bert):

@@ -13,16 +13,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import Decoder, TensorNames
-from localq.convert.families.names import EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.families.names import (
+    EMBEDDINGS,
+    GATED_MLP,
+    NEXT_TOKEN,
+    NORMS,
+    SHARED_WITH_THE_MODEL,
+)
 from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.tiktoken_ranks import KIMI, write_ranks
 from localq.errors import BadFileError, UnsupportedError
 from localq.formats.rows import Piece, TensorSource
 from localq.messages import msg
 
-__all__ = ["DeepSeek2"]
+__all__ = ["DeepSeek2", "DeepSeek32"]
 
 _ATTENTION = "model.layers.{i}.self_attn"
 _MLP = "model.layers.{i}.mlp"
@@ -126,7 +134,10 @@ class DeepSeek2(Decoder):
         return kind.startswith("ffn_") and kind != "ffn_norm" and layer < self._dense_layers
 
     def vocabulary(self, files: TokenizerFiles) -> None:
-        self._warn(write_byte_level(files, self.fields))
+        if KIMI.is_in(files):
+            write_ranks(files, self.fields, KIMI)
+        else:
+            self._warn(write_byte_level(files, self.fields))
 
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
         layer = _LAYER.match(name)
@@ -169,3 +180,41 @@ class DeepSeek2(Decoder):
         ):
             made = self.gguf_name(f"{stem}{kind}.weight", source)
             yield self.source_of(made, shape, pieces)
+
+
+class DeepSeek32(DeepSeek2):
+    """DeepSeek V3.2: a small index chooses what attention looks at. The layers that predict further
+    tokens come with it."""
+
+    architecture = "deepseek32"
+    names: ClassVar[TensorNames] = {
+        **DeepSeek2.names,
+        f"{_ATTENTION}.indexer.k_norm": "blk.{i}.indexer.k_norm",
+        f"{_ATTENTION}.indexer.weights_proj": "blk.{i}.indexer.proj",
+        f"{_ATTENTION}.indexer.wk": "blk.{i}.indexer.attn_k",
+        f"{_ATTENTION}.indexer.wq_b": "blk.{i}.indexer.attn_q_b",
+        **NEXT_TOKEN,
+    }
+    optional: ClassVar[frozenset[str]] = DeepSeek2.optional | SHARED_WITH_THE_MODEL
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.own_layers = self.layers
+        self.layers += self.count("num_nextn_predict_layers", 64)
+
+    @property
+    def _dense_layers(self) -> int:
+        return self.count("first_k_dense_replace", self.own_layers)
+
+    def hyperparameters(self) -> None:
+        super().hyperparameters()
+        if self.config.get("num_nextn_predict_layers") is not None:
+            self.u32("nextn_predict_layers", self.layers - self.own_layers)
+        self.u32("attention.indexer.head_count", self.integer("index_n_heads"))
+        self.u32("attention.indexer.key_length", self.integer("index_head_dim"))
+        self.u32("attention.indexer.top_k", self.integer("index_topk"))
+
+    def lacks(self, gguf_name: str, layer: int) -> bool:
+        if ".nextn." in gguf_name:
+            return layer < self.own_layers
+        return super().lacks(gguf_name, layer)

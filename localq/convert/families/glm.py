@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from localq.convert.checkpoint import Checkpoint
 from localq.convert.families.decoder import GATING, Decoder, TensorNames
-from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORMS
+from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NEXT_TOKEN, NORMS
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
 
@@ -109,12 +109,7 @@ class Glm4Moe(_GlmBase):
             f"model.layers.{{i}}.mlp.shared_experts.{kind}_proj": f"blk.{{i}}.ffn_{kind}_shexp"
             for kind in ("gate", "up", "down")
         },
-        "model.layers.{i}.eh_proj": "blk.{i}.nextn.eh_proj",
-        "model.layers.{i}.enorm": "blk.{i}.nextn.enorm",
-        "model.layers.{i}.hnorm": "blk.{i}.nextn.hnorm",
-        "model.layers.{i}.embed_tokens": "blk.{i}.nextn.embed_tokens",
-        "model.layers.{i}.shared_head.head": "blk.{i}.nextn.shared_head_head",
-        "model.layers.{i}.shared_head.norm": "blk.{i}.nextn.shared_head_norm",
+        **NEXT_TOKEN,
     }
     exact: ClassVar[TensorNames] = {
         "model.layers.{i}.mlp.gate.e_score_correction_bias": "blk.{i}.exp_probs_b.bias"

@@ -1,6 +1,7 @@
-"""Hunyuan, without experts.
+"""Hunyuan, with and without experts.
 
-References: llama.cpp `conversion/hunyuan.py`; transformers `models/hunyuan_v1_dense`.
+References: llama.cpp `conversion/hunyuan.py`; transformers `models/hunyuan_v1_dense`,
+`models/hunyuan_v1_moe`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from localq.convert.families.names import ATTENTION, EMBEDDINGS, GATED_MLP, NORM
 from localq.convert.source_tensor import SourceTensor
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.tiktoken_ranks import HUNYUAN, write_ranks
 from localq.formats.rows import TensorSource
 from localq.messages import msg
 
-__all__ = ["HunYuanDense"]
+__all__ = ["HunYuanDense", "HunYuanMoe"]
 
+_BOS = "<|bos|>"
 _CONTEXT = 256 * 1024
 """Which the stretched models read, whatever their config says."""
 
@@ -68,3 +71,52 @@ class HunYuanDense(Decoder):
     def tensors_of(self, name: str, source: SourceTensor) -> Iterator[TensorSource]:
         if name != "lm_head.weight" or not self.config.get("tie_word_embeddings"):
             yield from super().tensors_of(name, source)
+
+
+class HunYuanMoe(HunYuanDense):
+    """Every layer has as many experts, and one that all tokens go through."""
+
+    architecture = "hunyuan-moe"
+    names: ClassVar[TensorNames] = {
+        **{name: made for name, made in HunYuanDense.names.items() if name not in GATED_MLP},
+        "model.layers.{i}.mlp.gate.wg": "blk.{i}.ffn_gate_inp",
+        **{
+            f"model.layers.{{i}}.mlp.shared_mlp.{kind}_proj": f"blk.{{i}}.ffn_{kind}_shexp"
+            for kind in ("gate", "up", "down")
+        },
+    }
+    experts: ClassVar[TensorNames] = {
+        f"model.layers.{{i}}.mlp.experts.{{e}}.{kind}_proj": f"blk.{{i}}.ffn_{kind}_exps"
+        for kind in ("down", "gate", "up")
+    }
+    alpha: ClassVar[float] = 1000.0
+
+    def hyperparameters(self) -> None:
+        super(HunYuanDense, self).hyperparameters()
+        self.u32("expert_shared_feed_forward_length", self.integer("intermediate_size"))
+        self.u32("expert_feed_forward_length", self._of_all("moe_intermediate_size"))
+        self.u32("expert_used_count", self._of_all("moe_topk"))
+        self.u32("expert_shared_count", self._of_all("num_shared_expert"))
+        self.stretched()
+
+    def _of_all(self, key: str) -> int:
+        """A number, or one for each layer, which must be the same: GGUF has one for all."""
+        value = self.config.get(key)
+        if isinstance(value, list) and value and value == value[:1] * len(value):
+            value = value[0]
+        if type(value) is not int or not 0 < value < 1 << 31:
+            raise self.bad_config(msg("{key} is {value!r}", key=key, value=str(value)[:100]))
+        return value
+
+    def vocabulary(self, files: TokenizerFiles) -> None:
+        if HUNYUAN.is_in(files):
+            write_ranks(files, self.fields, HUNYUAN)
+        else:
+            self._warn(write_byte_level(files, self.fields))
+        if (bos := _bos(self.fields.get("tokenizer.ggml.tokens"))) is not None:
+            self.fields.u32("tokenizer.ggml.bos_token_id", bos)
+
+
+def _bos(tokens: object) -> int | None:
+    """The id of what begins a text, whatever config.json says."""
+    return tokens.index(_BOS) if isinstance(tokens, list) and _BOS in tokens else None

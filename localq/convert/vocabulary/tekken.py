@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary.files import TokenizerFiles
+from localq.convert.vocabulary.tiktoken_ranks import byte_letters
 from localq.convert.vocabulary.token import MAX_VOCABULARY, TokenType
 from localq.errors import BadFileError
 from localq.formats.presence import is_there
@@ -67,7 +68,7 @@ def write_tekken(files: TokenizerFiles, fields: FieldBuilder, *, size_key: str) 
     if size <= len(special):
         raise _malformed(files, "default_vocab_size")
     ranks = _ranks(files, content, size - len(special))
-    letters = _byte_letters()
+    letters = byte_letters()
 
     def text(token: bytes) -> str:
         return "".join(letters[byte] for byte in token)
@@ -176,13 +177,6 @@ def _merges(files: TokenizerFiles, ranks: Mapping[bytes, int]) -> list[tuple[byt
             )
         merges += [(left, right) for _, _, left, right in sorted(ways)]
     return merges
-
-
-def _byte_letters() -> Sequence[str]:
-    """GPT-2's letter for each byte: itself where it is printable, else one from 256 up."""
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = iter(range(0x100, 0x200))
-    return [chr(byte if byte in shown else next(hidden)) for byte in range(256)]
 
 
 def _count(files: TokenizerFiles, config: Mapping[str, Any], key: str) -> int:

@@ -76,6 +76,8 @@ def pull_as(
     kill the same request goes on with the shards that were not. Where the checkpoint is in the
     library, that is quantized.
     """
+    from localq.convert import sees_pictures
+
     began = time.monotonic()
     spec = parse_spec(request.spec)
     if spec.is_gguf:
@@ -119,6 +121,16 @@ def pull_as(
     remote = open_remote_checkpoint(library.paths, source, emit, cancel, policy=policy)
     for warning in remote.model.warnings:
         emit(Note(warning, warning=True))
+    if sees_pictures(remote.checkpoint.config):
+        emit(
+            Note(
+                msg(
+                    "to see pictures it needs its projector too: localq pull {repo}, then:"
+                    " localq convert {repo} --mmproj",
+                    repo=source.repo,
+                )
+            )
+        )
     file = _file(library, request, remote)
     with make_whole(
         library,

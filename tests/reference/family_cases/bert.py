@@ -113,6 +113,44 @@ _DISTILBERT: Mapping[str, Any] = {
 }
 """distilbert/distilbert-base-uncased."""
 
+_JINA: Mapping[str, Any] = {
+    **_BERT,
+    "architectures": ["JinaBertForMaskedLM"],
+    "attn_implementation": None,
+    "emb_pooler": "mean",
+    "feed_forward_type": "geglu",
+    "max_position_embeddings": 8192,
+    "num_hidden_layers": 2,
+    "position_embedding_type": "alibi",
+    "vocab_size": 30528,
+}
+"""jinaai/jina-embeddings-v2-small-en, whose model is code of its own."""
+
+
+def _jina_tensors() -> _Shapes:
+    width, wide = 64, 256
+    shapes: _Shapes = {
+        "embeddings.LayerNorm.bias": (width,),
+        "embeddings.LayerNorm.weight": (width,),
+        "embeddings.token_type_embeddings.weight": (2, width),
+        "embeddings.word_embeddings.weight": (30528, width),
+        "pooler.dense.bias": (width,),
+        "pooler.dense.weight": (width, width),
+    }
+    for layer in range(2):
+        stem = f"encoder.layer.{layer}"
+        for name in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes[f"{stem}.attention.{name}.bias"] = (width,)
+            shapes[f"{stem}.attention.{name}.weight"] = (width, width)
+        for name in ("attention.output.LayerNorm", "mlp.layernorm"):
+            shapes[f"{stem}.{name}.bias"] = (width,)
+            shapes[f"{stem}.{name}.weight"] = (width,)
+        shapes[f"{stem}.mlp.gated_layers.weight"] = (2 * wide, width)
+        shapes[f"{stem}.mlp.wo.bias"] = (width,)
+        shapes[f"{stem}.mlp.wo.weight"] = (width, wide)
+    return shapes
+
+
 _NOMIC: Mapping[str, Any] = {
     "activation_function": "swiglu",
     "architectures": ["NomicBertModel"],
@@ -189,5 +227,6 @@ BERT_CASES: tuple[FamilyCase, ...] = (
     ),
     FamilyCase("roberta-tiny", _ROBERTA, "gpt2", dtype="F32", auto="AutoModel"),
     FamilyCase("distilbert-tiny", _DISTILBERT, "bert", dtype="F32", auto="AutoModelForMaskedLM"),
+    FamilyCase("jina-tiny", _JINA, "bert", dtype="F16", tensors=_jina_tensors()),
     FamilyCase("nomic-tiny", _NOMIC, "bert", dtype="F32", tensors=_nomic_tensors()),
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.reference.family_case import FamilyCase
+from tests.tekken_tokenizer import KIMI_SIZE
 
 __all__ = ["DEEPSEEK_CASES"]
 
@@ -93,6 +94,92 @@ _DEEPSEEK_V3: Mapping[str, Any] = {
     "topk_method": "noaux_tc",
 }
 """deepseek-ai/DeepSeek-V3."""
+
+_DEEPSEEK_V32: Mapping[str, Any] = {
+    **_DEEPSEEK_V3,
+    "architectures": ["DeepseekV32ForCausalLM"],
+    "first_k_dense_replace": 1,
+    "index_head_dim": 32,
+    "index_n_heads": 4,
+    "index_topk": 16,
+    "model_type": "deepseek_v32",
+}
+"""deepseek-ai/DeepSeek-V3.2."""
+
+
+def _deepseek_v32_tensors() -> dict[str, Sequence[int]]:
+    config = _DEEPSEEK_V32
+    width, heads = config["hidden_size"], config["num_attention_heads"]
+    key, turned = config["qk_nope_head_dim"], config["qk_rope_head_dim"]
+    value, kept, q_kept = config["v_head_dim"], config["kv_lora_rank"], config["q_lora_rank"]
+    wide, expert = config["intermediate_size"], config["moe_intermediate_size"]
+    experts, vocabulary = config["n_routed_experts"], config["vocab_size"]
+    index = config["index_n_heads"] * config["index_head_dim"]
+    shapes: dict[str, Sequence[int]] = {
+        "lm_head.weight": [vocabulary, width],
+        "model.embed_tokens.weight": [vocabulary, width],
+        "model.norm.weight": [width],
+    }
+    for layer in range(3):
+        stem = f"model.layers.{layer}"
+        attention = f"{stem}.self_attn"
+        shapes |= {
+            f"{stem}.input_layernorm.weight": [width],
+            f"{stem}.post_attention_layernorm.weight": [width],
+            f"{attention}.indexer.k_norm.bias": [config["index_head_dim"]],
+            f"{attention}.indexer.k_norm.weight": [config["index_head_dim"]],
+            f"{attention}.indexer.weights_proj.weight": [config["index_n_heads"], width],
+            f"{attention}.indexer.wk.weight": [config["index_head_dim"], width],
+            f"{attention}.indexer.wq_b.weight": [index, q_kept],
+            f"{attention}.kv_a_layernorm.weight": [kept],
+            f"{attention}.kv_a_proj_with_mqa.weight": [kept + turned, width],
+            f"{attention}.kv_b_proj.weight": [heads * (key + value), kept],
+            f"{attention}.o_proj.weight": [width, heads * value],
+            f"{attention}.q_a_layernorm.weight": [q_kept],
+            f"{attention}.q_a_proj.weight": [q_kept, width],
+            f"{attention}.q_b_proj.weight": [heads * (key + turned), q_kept],
+        }
+        parts = {"": wide} if layer == 0 else {"shared_experts.": expert}
+        if layer:
+            shapes[f"{stem}.mlp.gate.weight"] = [experts, width]
+            shapes[f"{stem}.mlp.gate.e_score_correction_bias"] = [experts]
+            parts |= {f"experts.{i}.": expert for i in range(experts)}
+        for part, size in parts.items():
+            shapes[f"{stem}.mlp.{part}down_proj.weight"] = [width, size]
+            shapes[f"{stem}.mlp.{part}gate_proj.weight"] = [size, width]
+            shapes[f"{stem}.mlp.{part}up_proj.weight"] = [size, width]
+    last = "model.layers.2"
+    shapes |= {
+        f"{last}.eh_proj.weight": [width, 2 * width],
+        f"{last}.embed_tokens.weight": [vocabulary, width],
+        f"{last}.enorm.weight": [width],
+        f"{last}.hnorm.weight": [width],
+        f"{last}.shared_head.head.weight": [vocabulary, width],
+        f"{last}.shared_head.norm.weight": [width],
+    }
+    return shapes
+
+
+_KIMI_K2: Mapping[str, Any] = {
+    **_DEEPSEEK_V3,
+    "bos_token_id": KIMI_SIZE - 256,
+    "eos_token_id": KIMI_SIZE - 255,
+    "model_type": "kimi_k2",
+    "n_group": 1,
+    "num_nextn_predict_layers": 0,
+    "vocab_size": KIMI_SIZE,
+}
+"""moonshotai/Kimi-K2-Instruct, whose tokenizer is a list of ranks and code of its own."""
+
+
+def _kimi_tensors() -> dict[str, Sequence[int]]:
+    """Those of DeepSeek-V3.2 without its index and without the layer that predicts a token more."""
+    return {
+        name: [KIMI_SIZE if size == _DEEPSEEK_V32["vocab_size"] else size for size in shape]
+        for name, shape in _deepseek_v32_tensors().items()
+        if ".indexer." not in name and ".layers.2." not in name
+    }
+
 
 _GLM4_MOE: Mapping[str, Any] = {
     **_SIZES,
@@ -206,6 +293,8 @@ def _minimax_tensors() -> dict[str, Sequence[int]]:
 DEEPSEEK_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("deepseek-v2", _DEEPSEEK_V2, "gpt2"),
     FamilyCase("deepseek-v3", _DEEPSEEK_V3, "gpt2"),
+    FamilyCase("deepseek-v32", _DEEPSEEK_V32, "gpt2", tensors=_deepseek_v32_tensors()),
+    FamilyCase("kimi-k2", _KIMI_K2, "kimi", tensors=_kimi_tensors()),
     FamilyCase(
         "glm4-moe",
         _GLM4_MOE,

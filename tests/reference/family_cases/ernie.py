@@ -160,6 +160,36 @@ _HUNYUAN: Mapping[str, Any] = {
 }
 """tencent/Hunyuan-1.8B-Instruct."""
 
+_HUNYUAN_MOE: Mapping[str, Any] = {
+    **_HUNYUAN,
+    "architectures": ["HunYuanMoEV1ForCausalLM"],
+    "head_dim": 128,
+    "hidden_size": 256,
+    "intermediate_size": 96,
+    "max_position_embeddings": 32768,
+    "model_type": "hunyuan_v1_moe",
+    "moe_drop_tokens": False,
+    "moe_intermediate_size": [96, 96],
+    "moe_layer_num_skipped": 0,
+    "moe_topk": [2, 2],
+    "num_attention_heads": 2,
+    "num_experts": 4,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 1,
+    "num_shared_expert": [1, 1],
+    "rope_scaling": {
+        "alpha": 1000.0,
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 1.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "type": "dynamic",
+    },
+    "use_mixed_mlp_moe": True,
+}
+"""tencent/Hunyuan-A13B-Instruct, with another tokenizer."""
+
 _APERTUS: Mapping[str, Any] = {
     **_SIZES,
     **_DEMO_IDS,
@@ -243,6 +273,7 @@ ERNIE_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("ernie45-moe", _ERNIE_MOE, _DEMO),
     FamilyCase("exaone4-tiny", _EXAONE4, "gpt2"),
     FamilyCase("hunyuan-tiny", _HUNYUAN, "gpt2"),
+    FamilyCase("hunyuan-moe", _HUNYUAN_MOE, "gpt2"),
     FamilyCase("apertus-tiny", _APERTUS, _DEMO),
     FamilyCase("llama4-tiny", _LLAMA4, "gpt2", auto="AutoModelForImageTextToText"),
 )
