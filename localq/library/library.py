@@ -177,9 +177,15 @@ class Library:
                 self._store.delete(stale)
         return entered
 
-    def add_file(self, model: Model, file: Path, sha256: str) -> None:
-        """One more finished file for a model that is entered, `sha256` being that of what was
-        just written; LibraryError for one that is missing, in the wrong place or another's."""
+    def add_file(
+        self, model: Model, file: Path, sha256: str | None = None, adopted: Adoption | None = None
+    ) -> Model:
+        """Give a model that is entered one more finished file; what is known of the others stays.
+
+        `sha256` is that of what was just written, `adopted` says where the file came from.
+        LibraryError for one that is missing, in the wrong place or another model's. Returns the
+        entry as it now stands.
+        """
         from localq.library.hashes import SaidBy
 
         with self._catalogue.write() as transaction:
@@ -188,7 +194,12 @@ class Library:
             if owner is not None and owner.casefold() != model.name.casefold():
                 raise LibraryError(msg("{models}: belongs to {owner}", models=file, owner=owner))
             transaction.add_file(model.name, place, size)
-            self._note_facts(transaction, model, {file: sha256}, SaidBy.MADE, {})
+            hashes = {} if sha256 is None else {file: sha256}
+            origins = {} if adopted is None else {file: adopted}
+            self._note_facts(transaction, model, hashes, SaidBy.MADE, origins)
+            entered = transaction.get(model.name)
+            assert entered is not None
+        return entered
 
     def _outdated(self, transaction: Transaction, model: Model, new: set[str]) -> list[Path]:
         """The files of an entry that gives way, if they are localq's to delete."""

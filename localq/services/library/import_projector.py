@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from localq.errors import LibraryError, LocalqError, UsageError, storage_errors
@@ -59,12 +58,7 @@ def import_projector(
     place = projector_path(model.path, type_ if component_problem(type_) is None else "")
     way = _bring(library, path, place, cancel, copy=copy, move=move)
     try:
-        files = library.sizes(model)
-        entered = library.add(
-            replace(model, size_bytes=sum(files.values()) + place.stat().st_size),
-            [*files, place],
-            adopted={place: Adoption("", way, str(path.resolve()))},
-        )
+        entered = library.add_file(model, place, adopted=Adoption("", way, str(path.resolve())))
     except LocalqError:
         place.unlink(missing_ok=True)
         raise

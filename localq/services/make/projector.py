@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from localq.formats.types import QuantType
 from localq.library import Library, Model
 from localq.messages import msg
 from localq.services.library.locate import locate_checkpoint
+from localq.services.library.projector import MARK, projector_path
 from localq.services.make.destination import outside_file, repo_of
 from localq.services.make.lossless import LOSSLESS
 from localq.services.make.making import FileToMake, make_whole
@@ -23,12 +23,10 @@ from localq.services.make.quantize_request import QuantizeResult
 if TYPE_CHECKING:
     from localq.convert import Checkpoint, ConvertedModel
 
-__all__ = ["ProjectorRequest", "convert_projector_alone", "projector_path", "projector_with"]
+__all__ = ["ProjectorRequest", "convert_projector_alone", "projector_with"]
 
 _USUAL = QuantType.F16
 """What projectors are published in: small beside the model, and quick everywhere."""
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_MARK = "-mmproj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,6 @@ class ProjectorRequest:
     type: QuantType | None = None
     output: Path | None = None
     force: bool = False
-
-
-def projector_path(model: Path, type_: QuantType = _USUAL) -> Path:
-    """Where the projector lies that goes with the GGUF `model`."""
-    return model.with_name(f"{_SHARD.sub('', model.stem)}{_MARK}-{type_.name}.gguf")
 
 
 def projector_with(
@@ -66,7 +59,7 @@ def projector_with(
             "it will not see pictures, for its projector cannot be made: {message}",
             message=error.message,
         )
-    path = projector_path(target)
+    path = projector_path(target, _USUAL.name)
     if new and path.exists():
         raise LibraryError(
             msg("{path}: is there already", path=path), hint=msg("replace it with --force")
@@ -116,7 +109,7 @@ def _targets(
 ) -> dict[Path, Model | None]:
     """Each file to make, and the model of the library that it goes with."""
     if request.output is not None:
-        target = outside_file(library, request.output, f"{name}{_MARK}-{type_.name}.gguf")
+        target = outside_file(library, request.output, f"{name}{MARK}-{type_.name}.gguf")
         if target.exists() and not request.force:
             raise LibraryError(
                 msg("{target}: is there already", target=target),
@@ -124,7 +117,11 @@ def _targets(
             )
         return {target: None}
     start = f"{repo_of(source)}:"
-    made = [m for m in library.models() if m.format.is_runnable and m.name.startswith(start)]
+    made = [
+        model
+        for model in library.models()
+        if model.format.is_runnable and not model.external and model.name.startswith(start)
+    ]
     if not made:
         raise NotFoundError(
             msg("no GGUF of {name} is in the library for it to go with", name=source.name),
@@ -134,9 +131,9 @@ def _targets(
             ),
         )
     lacking = {
-        projector_path(model.path, type_): model
+        projector_path(model.path, type_.name): model
         for model in made
-        if request.force or not any(_MARK in path.name for path in library.files(model))
+        if request.force or not any(MARK in path.name for path in library.files(model))
     }
     if not lacking:
         raise LibraryError(
