@@ -56,7 +56,7 @@ def as_tokenizer(files: TokenizerFiles) -> Tokenizer:
     tokens, merges = (fields.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges"))
     assert isinstance(tokens, list)
     assert isinstance(merges, list)
-    pairs = [tuple(str(merge).split(" ")) for merge in merges]
+    pairs = [(left, right) for left, _, right in (str(merge).partition(" ") for merge in merges)]
     vocab = {str(text): i for i, text in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=pairs, ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
