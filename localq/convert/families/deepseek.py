@@ -34,6 +34,7 @@ __all__ = ["DeepSeek2", "DeepSeek32"]
 
 _ATTENTION = "model.layers.{i}.self_attn"
 _MLP = "model.layers.{i}.mlp"
+_KNOWN_TO_TRANSFORMERS = ("deepseek_v2", "deepseek_v3")
 _LITE_LAYERS = (26, 27)
 _LITE_GIGACHAT = (48, 128256)
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
@@ -70,10 +71,15 @@ class DeepSeek2(Decoder):
     config_defaults: ClassVar[Mapping[str, Any]] = {
         "vocab_size": 102400,
         "rms_norm_eps": 1e-6,
-        "head_dim": 64,  # takes the place of the widths below, which are written for it
         "kv_lora_rank": 512,
         "n_shared_experts": 0,
     }
+
+    def own_part(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        part = super().own_part(config)
+        # Takes the place of other widths, which are written for it, where transformers has it.
+        known = part.get("model_type") in _KNOWN_TO_TRANSFORMERS
+        return {"head_dim": 64, **part} if known else part
 
     def hyperparameters(self) -> None:
         config = self.config
