@@ -43,7 +43,10 @@ class ChatTemplate:
     def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
         if len(source) > _MAX_SOURCE:
             raise UnsupportedError(
-                msg("the model's chat template has {source:,} characters", source=len(source))
+                msg(
+                    "the model's chat template has {source:,} characters, which are too many",
+                    source=len(source),
+                )
             )
         self.source = source
         self.bos_token = bos_token

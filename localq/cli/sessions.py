@@ -23,6 +23,9 @@ _SHOWN = 30
 _FORMATS = ("markdown", "json", "openai", "html")
 
 _session = click.argument("session", metavar="SESSION")
+_page = click.option(
+    "--page", type=click.IntRange(1, 100_000), help="The ones after the first: 2, 3, ..."
+)
 
 
 @click.group(invoke_without_command=True)
@@ -34,17 +37,22 @@ def command(context: click.Context, as_json: bool) -> None:
     SESSION is a number, a title, or a part of one title.
     """
     if context.invoked_subcommand is None:
-        _list((), archived=False, limit=_SHOWN, as_json=as_json)
+        _list((), archived=False, page=None, every=False, as_json=as_json)
 
 
 @command.command(name="list", short_help="List sessions, those used last first.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only sessions that have it.")
 @click.option("--archived", is_flag=True, help="Those that were put away.")
-@click.option("--all", "every", is_flag=True, help="Not only the first 30.")
+@click.option("--all", "every", is_flag=True, help="Not only 30 of them.")
+@_page
 @json_option
-def list_command(tags: tuple[str, ...], archived: bool, every: bool, as_json: bool) -> None:
+def list_command(
+    tags: tuple[str, ...], archived: bool, every: bool, page: int | None, as_json: bool
+) -> None:
     """List sessions: pinned ones, then those used last."""
-    _list(tags, archived=archived, limit=None if every else _SHOWN, as_json=as_json)
+    if every and page:
+        raise UsageError(msg("--all and --page at once"))
+    _list(tags, archived=archived, page=page, every=every, as_json=as_json)
 
 
 @command.command(short_help="Print a session.")
@@ -70,15 +78,16 @@ def show(session: str, every: bool, as_json: bool) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most."
 )
+@_page
 @json_option
-def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
+def search(words: tuple[str, ...], limit: int, page: int | None, as_json: bool) -> None:
     """Find sessions with a message that has all WORDS, or with all of them in the title.
 
     A word is found by its beginning, from three letters on; Chinese and Japanese anywhere.
     """
     if not any(character.isalnum() for word in words for character in word):
         raise UsageError(msg("no word to look for"), hint=msg("localq sessions search WORDS"))
-    found = _store().search(" ".join(words), limit=limit)
+    found = _store().search(" ".join(words), limit=limit, skip=((page or 1) - 1) * limit)
     if as_json:
         output.json_document(
             [{**output.to_json(one), "session": _document(one.session)} for one in found]
@@ -223,13 +232,22 @@ def _store() -> SessionStore:
     return SessionStore(Paths.from_environment())
 
 
-def _list(tags: tuple[str, ...], *, archived: bool, limit: int | None, as_json: bool) -> None:
-    store = _store()
-    found = store.sessions(
-        archived=archived, tags=tags, limit=None if as_json else limit and limit + 1
+def _list(
+    tags: tuple[str, ...], *, archived: bool, page: int | None, every: bool, as_json: bool
+) -> None:
+    """As JSON all of them, unless a page is asked for."""
+    limit = None if every or (as_json and page is None) else _SHOWN
+    page = page or 1
+    found = _store().sessions(
+        archived=archived,
+        tags=tags,
+        limit=None if limit is None else limit + (not as_json),  # one more tells that there is more
+        skip=(page - 1) * _SHOWN,
     )
     if as_json:
         output.json_document([_document(session) for session in found])
+    elif not found and page > 1:
+        output.narrate(msg("there is no page {page}", page=page))
     elif not found and tags:
         output.narrate(msg("no session is tagged {tags}", tags=" and ".join(tags)))
     elif not found and archived:
@@ -239,7 +257,7 @@ def _list(tags: tuple[str, ...], *, archived: bool, limit: int | None, as_json: 
     else:
         show_sessions(found[:limit], time.time())
         if limit is not None and len(found) > limit:
-            output.narrate(msg("these are the first {limit}; --all lists all", limit=limit))
+            output.narrate(msg("there are more: --page {next}, or --all", next=page + 1))
 
 
 def _document(session: Session) -> dict[str, Any]:

@@ -180,6 +180,9 @@ class Talking:
             case "/help":
                 for name, about in COMMANDS.items():
                     output.field(name, about, 9)
+                output.line(
+                    msg('Enter sends, Alt-Enter begins another line; so does """ until """')
+                )
             case "/retry":
                 self._reply(
                     lambda cancel, show: chat.retry(given=self._given, cancel=cancel, on_event=show)

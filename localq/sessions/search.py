@@ -29,12 +29,11 @@ class Found:
 def meant(records: Records, text: str) -> Session:
     """As `SessionStore.find`, within a transaction."""
     folded = text.strip().casefold()
-    every = records.connection.execute(f"SELECT id, title FROM sessions {NEWEST_FIRST}").fetchall()
-    for chosen in (
-        [row for row in every if str(row[0]) == folded],
-        [row for row in every if row[1].casefold() == folded],
-        [row for row in every if folded and folded in row[1].casefold()],
-    ):
+    if folded.isdecimal() and (numbered := records.sessions("WHERE id = ?", (folded,))):
+        return numbered[0]
+    rows = records.connection.execute(f"SELECT id, title FROM sessions {NEWEST_FIRST}")
+    named = [(id_, title) for id_, title in rows if folded and folded in title.casefold()]
+    for chosen in ([row for row in named if row[1].casefold() == folded], named):
         if len(chosen) == 1:
             return records.session(chosen[0][0])
         if chosen:
@@ -46,16 +45,18 @@ def meant(records: Records, text: str) -> Session:
     raise no_such_session(repr(text))
 
 
-def search(records: Records, text: str, limit: int) -> list[Found]:
+def search(records: Records, text: str, limit: int, skip: int = 0) -> list[Found]:
     """As `SessionStore.search`, within a transaction."""
     folded = text.casefold().split()
     if not folded:
         return []
     in_title = " AND ".join("instr(lower(title), ?)" for _ in folded)
-    entitled = records.sessions(f"WHERE {in_title} {NEWEST_FIRST} LIMIT ?", (*folded, limit))
+    most = skip + limit
+    entitled = records.sessions(f"WHERE {in_title} {NEWEST_FIRST} LIMIT ?", (*folded, most))
     seen = {one.id for one in entitled}
-    latest = _latest(records, text, limit - len(entitled), seen)
-    others = list(latest)
+    latest = _latest(records, text, most - len(entitled), seen)
+    others = list(latest)[max(0, skip - len(entitled)) :]
+    entitled = entitled[skip:]
     marks = ", ".join("?" * len(others))
     by_id = {one.id: one for one in records.sessions(f"WHERE id IN ({marks})", others)}
     found = [Found(one, None, one.title) for one in entitled]
@@ -72,7 +73,7 @@ def _latest(records: Records, text: str, limit: int, seen: set[int]) -> dict[int
     message of each."""
     latest: dict[int, int] = {}
     if limit > 0:
-        for message_id, session_id in latest_with(records.connection, text):
+        for message_id, session_id in latest_with(records.connection, text, limit):
             if session_id not in seen:
                 latest.setdefault(session_id, message_id)
                 if len(latest) == limit:

@@ -42,19 +42,26 @@ class SessionStore:
     # -- to read
 
     def sessions(
-        self, *, archived: bool = False, tags: Iterable[str] = (), limit: int | None = None
+        self,
+        *,
+        archived: bool = False,
+        tags: Iterable[str] = (),
+        limit: int | None = None,
+        skip: int = 0,
     ) -> list[Session]:
-        """Pinned ones first, then those used last; `archived`: the ones put away instead."""
+        """Pinned ones first, then those used last; `archived`: the ones put away instead. At most
+        `limit` of them, without the first `skip`."""
         wanted = [_tag(tag) for tag in tags]
         having = " AND id IN (SELECT session_id FROM session_tags WHERE tag = ?)" * len(wanted)
         query = (
             f"WHERE archived = ? AND message_count > 0{having}"
-            " ORDER BY pinned DESC, updated_at DESC LIMIT ?"
+            " ORDER BY pinned DESC, updated_at DESC LIMIT ? OFFSET ?"
         )
         with self._read() as records:
             if records is None:
                 return []
-            return records.sessions(query, (archived, *wanted, -1 if limit is None else limit))
+            most = -1 if limit is None else limit
+            return records.sessions(query, (archived, *wanted, most, skip))
 
     def session(self, session_id: int) -> Session:
         """NotFoundError where there is none of this number."""
@@ -94,11 +101,12 @@ class SessionStore:
                 raise no_such_session(session_id)
             return records.session(session_id), MessageTree(records.messages(session_id))
 
-    def search(self, text: str, *, limit: int = 50) -> list[Found]:
-        """Sessions with a message that has all the words, the latest first; before them those with
-        all of them in the title. Words of one or two letters must be whole words."""
+    def search(self, text: str, *, limit: int = 50, skip: int = 0) -> list[Found]:
+        """At most `limit` sessions with a message that has all the words, the latest first; before
+        them those with all of them in the title; without the first `skip`. Words of one or two
+        letters must be whole words."""
         with self._read() as records:
-            return [] if records is None else search(records, well_formed(text), limit)
+            return [] if records is None else search(records, well_formed(text), limit, skip)
 
     # -- to change
 

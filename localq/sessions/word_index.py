@@ -18,7 +18,9 @@ from localq.sessions.words import indexed, query, sought_words
 __all__ = ["add", "latest_with", "take_out"]
 
 _LOOKED_AT = 5000
-"""So many of the latest messages with the words are looked at for the sessions they are in."""
+_LOOKED_AT_PER_SESSION = 200
+"""So many of the latest messages with the words are looked at for the sessions they are in: as many
+as a search of a common word may take time for."""
 
 
 def add(connection: sqlite3.Connection, message_id: int, content: str) -> None:
@@ -38,22 +40,26 @@ def take_out(connection: sqlite3.Connection, messages: Iterable[tuple[int, str]]
         )
 
 
-def latest_with(connection: sqlite3.Connection, text: str) -> Iterator[tuple[int, int]]:
-    """The latest messages that have every word of `text`, and their sessions, the latest first."""
+def latest_with(
+    connection: sqlite3.Connection, text: str, sessions: int
+) -> Iterator[tuple[int, int]]:
+    """The latest messages that have every word of `text`, and their sessions, the latest first;
+    enough for so many `sessions` unless these are longer than most."""
     if not query(text):
         return iter(())
+    most = max(_LOOKED_AT, _LOOKED_AT_PER_SESSION * sessions)
     if has_full_text(connection) and _tables(connection) == {"words"}:
         return connection.execute(
             "SELECT words.rowid, session_id FROM words JOIN messages ON id = words.rowid"
             " WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?",
-            (query(text), _LOOKED_AT),
+            (query(text), most),
         )
     sought = sought_words(text)
     has = " AND ".join("instr(lower(content), ?)" for _ in sought)
     return connection.execute(
         f"SELECT id, session_id FROM messages WHERE state <> 'growing' AND {has}"
         " ORDER BY id DESC LIMIT ?",
-        (*sought, _LOOKED_AT),
+        (*sought, most),
     )
 
 

@@ -15,6 +15,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
+from localq.chat_format import limits
 from localq.chat_format.reply import ContentText, ReasoningText
 from localq.cli.chat_commands import COMMANDS, steps
 from localq.cli.chat_input import TerminalInput, _completer, unquoted
@@ -140,6 +141,62 @@ def test_what_is_no_utf8_on_stdin(
         said = capsys.readouterr()
         assert f"{name}: no text: only UTF-8" in said.err
         assert said.out == ""
+    assert SessionStore(home).sessions() == []
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "0.2 s"),
+        ("a\n{{ raise_exception('not today') }}", "(line 2)"),
+        ("{{ 'x' * 10**10 }}", "(line 1)"),
+        ("x" * 5_000_000, "too long for a chat template"),
+    ],
+    ids=["loops", "raises", "allocates", "5 MB"],
+)
+def test_a_hostile_template_is_one_clear_line(
+    home: Paths,
+    story: str,
+    say: Callable[[str], None],
+    capsys: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    problem: str,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
+    path = tmp_path / "hostile.jinja"
+    path.write_text(template)
+    say("hello\n")
+    assert main(["chat", story, "--template", str(path)]) == 1
+    said = capsys.readouterr()
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert problem in line
+    assert len(line) < 300
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert SessionStore(home).sessions() == []
+
+
+def test_a_message_of_more_than_ten_megabytes(
+    home: Paths, story: str, say: Callable[[str], None], capsys: Capture
+) -> None:
+    for arguments in (["chat", story], ["run", story], ["run", story, "-p", "x", "--file", "-"]):
+        say("x" * 10_000_001)
+        assert main(arguments) == 1
+        assert "longer than the 10 MB" in capsys.readouterr().err
+    assert SessionStore(home).sessions() == []
+
+
+@pytest.mark.slow
+def test_a_message_of_ten_megabytes(
+    home: Paths, story: str, say: Callable[[str], None], capsys: Capture
+) -> None:
+    say("once upon " * 990_000)
+    assert main(["chat", story]) == 1
+    said = capsys.readouterr().err
+    assert "has no room for a reply; nothing was sent" in said
+    assert "Traceback" not in said
     assert SessionStore(home).sessions() == []
 
 

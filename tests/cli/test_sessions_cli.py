@@ -10,6 +10,7 @@ import pytest
 
 from localq.cli.main import main
 from localq.paths import Paths
+from localq.sessions import NewMessage, SessionStore
 
 Capture = pytest.CaptureFixture[str]
 
@@ -54,11 +55,33 @@ def test_list_show_and_search(cake: Path, capsys: Capture) -> None:
     assert "\x1b" not in shown
     (found,) = document(capsys, "sessions", "search", "flour")
     assert found["session"]["id"] == 1
+    assert main(["sessions", "list", "--page", "2"]) == 0
+    assert "there is no page 2" in capsys.readouterr().err
+    assert document(capsys, "sessions", "list", "--page", "2") == []
+    assert main(["sessions", "list", "--page", "2", "--all"]) == 2
+    assert document(capsys, "sessions", "search", "flour", "--page", "2") == []
     assert main(["sessions", "search", "nowhere"]) == 0
     assert "no session has: nowhere" in capsys.readouterr().err
     for nothing in ("", "  ", "?!"):
         assert main(["sessions", "search", nothing]) == 2
         assert "no word to look for" in capsys.readouterr().err
+
+
+def test_a_long_list_comes_in_pages(home: Paths, capsys: Capture) -> None:
+    store = SessionStore(home)
+    for number in range(31):
+        said = NewMessage("user", f"number {number}")
+        store.create(messages=[(None, said)])
+    assert main(["sessions"]) == 0
+    said_of = capsys.readouterr()
+    assert "number 30" in said_of.out
+    assert "number 0\n" not in said_of.out
+    assert "there are more: --page 2" in said_of.err
+    assert main(["sessions", "list", "--page", "2"]) == 0
+    said_of = capsys.readouterr()
+    assert "number 0" in said_of.out
+    assert said_of.err == ""
+    assert len(document(capsys, "sessions", "list")) == 31
 
 
 def test_what_is_changed(cake: Path, capsys: Capture) -> None:

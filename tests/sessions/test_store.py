@@ -263,6 +263,17 @@ def test_without_full_text_search(
         connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
 
 
+def test_page_by_page(store: SessionStore) -> None:
+    ids = [talk(store, f"apple {number}", title=f"{number}") for number in range(5)]
+    ids += [talk(store, "pear", title=f"apple {number}") for number in range(3)]
+    listed = [store.sessions(limit=3, skip=skip) for skip in (0, 3, 6, 9)]
+    assert [s.id for page in listed for s in page] == ids[::-1]
+    assert [len(page) for page in listed] == [3, 3, 2, 0]
+    found = [store.search("apple", limit=2, skip=skip) for skip in (0, 2, 4, 6, 8)]
+    assert [f.session.id for page in found for f in page] == ids[::-1]
+    assert [len(page) for page in found] == [2, 2, 2, 2, 0]
+
+
 def test_only_words_are_tags(store: SessionStore) -> None:
     id_ = talk(store, "x")
     for bad in ("", "two words", "x" * 61, "\n"):
