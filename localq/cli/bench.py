@@ -52,7 +52,7 @@ def command(
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
     """
-    from localq.services.machine.bench import BenchRequest, bench, bench_history
+    from localq.services.measure.bench import BenchRequest, bench, bench_history
 
     wanted = replace(plan_options_from(**options), n_ubatch=n_ubatch)
     request = BenchRequest(model, n_prompt, n_generate, repetitions, wanted, force)

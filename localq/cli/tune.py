@@ -16,7 +16,7 @@ from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.planning.measurements import TuningPoint
-    from localq.services.machine.tune import TuneResult
+    from localq.services.measure.tune import TuneResult
 
 __all__ = ["command"]
 
@@ -47,7 +47,7 @@ def command(model: str | None, budget: float, force: bool, as_json: bool) -> Non
 
     MODEL is a name or a .gguf file; without it, the model pulled, made or used last.
     """
-    from localq.services.machine.tune import TuneRequest, tune
+    from localq.services.measure.tune import TuneRequest, tune
 
     request = TuneRequest(model, budget, force)
     with Library() as library, cancel_on_interrupt() as cancel, ProgressDisplay() as emit:

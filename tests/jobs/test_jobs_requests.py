@@ -21,11 +21,11 @@ from localq.quantize.options import TypeRule
 from localq.services.jobs.kinds import Request, draft_of, kind_of, kinds, request_of
 from localq.services.jobs.kinds.verify import VerifyRequest
 from localq.services.library.import_models import ImportRequest
-from localq.services.machine.bench import BenchRequest
-from localq.services.machine.tune import TuneRequest
 from localq.services.make.convert import ConvertRequest, ConvertWith
 from localq.services.make.imatrix import ImatrixRequest
 from localq.services.make.quantize import QuantizeRequest
+from localq.services.measure.bench import BenchRequest
+from localq.services.measure.tune import TuneRequest
 from localq.services.pull.pull import PullRequest
 from localq.services.pull.stream import PullAsRequest
 from localq.services.quality.evaluate import EvaluateRequest

@@ -31,7 +31,7 @@ from localq.planning.measurements import (
 )
 from localq.planning.model_shape import TensorSpec
 from localq.planning.offload_plan import PlanOptions
-from localq.services.machine.bench import BenchRequest, bench, bench_history
+from localq.services.measure.bench import BenchRequest, bench, bench_history
 from tests.engine.test_engine import DEMO, make_gguf
 
 SUBJECT = Subject("llama-1", "Q8_0", "machine", "0.3.36")

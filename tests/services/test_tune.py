@@ -27,7 +27,7 @@ from localq.planning.measurements import Measurements, Subject, Tuning, TuningPo
 from localq.planning.offload_plan import Tuned
 from localq.planning.tuner import Contest, thread_candidates, ubatch_candidates
 from localq.services.machine.measured_model import best_tuning, subject_of, tuned_for
-from localq.services.machine.tune import TuneRequest, tune
+from localq.services.measure.tune import TuneRequest, tune
 from tests.engine.test_engine import DEMO, make_gguf
 
 SUBJECT = Subject("llama-1", "Q8_0", "machine", "0.3.36")
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(autouse=True)
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run beside others; nothing is kept from a busy machine."""
-    monkeypatch.setattr("localq.services.machine.tune._others", lambda: 0.0)
+    monkeypatch.setattr("localq.services.measure.tune._others", lambda: 0.0)
 
 
 def decide(contest: Contest, costs: dict[int, float], noise: float, seed: int = 0) -> int:
@@ -294,7 +294,7 @@ def test_a_batch_larger_than_usual_comes_with_room_for_it(gguf: Path, home: Path
 def test_nothing_is_kept_from_a_busy_machine(
     gguf: Path, home: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("localq.services.machine.tune._others", lambda: 3.0)
+    monkeypatch.setattr("localq.services.measure.tune._others", lambda: 3.0)
     said: list[JobEvent] = []
     request = TuneRequest(str(gguf), budget=1.0)
     result = tune(Library(home), request, said.append, threading.Event(), profile=PROFILE)

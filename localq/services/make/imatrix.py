@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from localq.display import duration
 from localq.errors import (
     Cancelled,
     LibraryError,
+    UnsupportedError,
     UsageError,
     storage_errors,
 )
@@ -29,6 +30,7 @@ from localq.services.quality.text import read_text
 if TYPE_CHECKING:
     from localq.engine.activations import ActivationSums
     from localq.engine.client import Engine
+    from localq.planning.offload_plan import OffloadPlan
 
 __all__ = ["ImatrixRequest", "ImatrixResult", "make_imatrix"]
 
@@ -155,11 +157,19 @@ def _observe(
     """Read the text chunk by chunk and write the sums to `output`; the number of tokens read."""
     from localq.engine.client import LoadSettings
     from localq.hardware import cpu_threads
-    from localq.services.machine.engine import open_engine
+    from localq.planning.offload_plan import PlanOptions
+    from localq.services.hosting.working_engine import working_engine
+    from localq.services.machine.plan import plan_gguf
 
     n_ctx = request.n_ctx
     emit(Started(msg("{name} reads {name2}", name=model.name, name2=request.text.name)))
-    with open_engine(library.paths, emit) as engine:
+    options = PlanOptions(n_ctx=n_ctx, n_gpu_layers=0, n_batch=min(n_ctx, _BATCH))
+    plans: list[OffloadPlan] = []
+    with suppress(UnsupportedError):  # what it takes cannot be told
+        plans.append(plan_gguf(None, model, read_gguf(model.path), options, cancel=cancel).plan)
+    with working_engine(
+        library, emit, owner="imatrix", models=[model], plans=plans, cancel=cancel
+    ) as engine:
         settings = LoadSettings(
             model.path, n_ctx=n_ctx, n_threads=cpu_threads(), n_batch=min(n_ctx, _BATCH)
         )

@@ -17,9 +17,9 @@ from localq.messages import msg
 from localq.planning.measurements import Benchmark, Measurements, machine_name
 from localq.quality.cards import QualityCard, QualityCards
 from localq.services.library.locate import locate_gguf
-from localq.services.machine.bench import BenchRequest, bench
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import planning_profile
+from localq.services.measure.bench import BenchRequest, bench
 from localq.services.quality.evaluate import EvaluateRequest, evaluate
 from localq.services.quality.text import read_text
 from localq.services.quality.wikitext import wikitext2

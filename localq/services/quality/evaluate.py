@@ -23,9 +23,9 @@ from localq.planning.measurements import machine_name
 from localq.planning.offload_plan import OffloadPlan, PlanOptions
 from localq.quality.cards import QualityCards, cards_of
 from localq.quality.results import EvaluatedModel, Evaluation
+from localq.services.hosting.working_engine import working_engine
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
-from localq.services.machine.engine import open_engine
 from localq.services.machine.plan import load_settings, plan_gguf, planning_profile
 from localq.services.quality.rounds import fits, rounds
 from localq.services.quality.text import ReadText, read_text
@@ -136,10 +136,18 @@ def evaluate(
     names = ", ".join(_short(subject.model) for subject in everyone)
     emit(Started(msg("{names}: reading {text}", names=names, text=text.known_as.name)))
     build = ""
-    with open_engine(library.paths, emit) as engine:
-        for number, places in enumerate(made, 1):
-            together = [others[place] for place in places]
-            round_ = _Round(engine, request, [base, *together] if base else together, emit, cancel)
+    for number, places in enumerate(made, 1):
+        together = [others[place] for place in places]
+        loaded = [base, *together] if base else together
+        with working_engine(
+            library,
+            emit,
+            owner="eval",
+            models=[subject.model for subject in loaded],
+            plans=[subject.plan for subject in loaded],
+            cancel=cancel,
+        ) as engine:
+            round_ = _Round(engine, request, loaded, emit, cancel)
             build = round_.load()
             round_.read(text, f"{number}/{len(made)}" if len(made) > 1 else "")
             found = Evaluation(

@@ -162,7 +162,7 @@ class MachineScreen(AppScreen):
             return
 
         def make() -> object:
-            from localq.services.machine.tune import TuneRequest
+            from localq.services.measure.tune import TuneRequest
 
             return TuneRequest(model.name)
 
@@ -174,7 +174,7 @@ class MachineScreen(AppScreen):
             return
 
         def make() -> object:
-            from localq.services.machine.bench import BenchRequest
+            from localq.services.measure.bench import BenchRequest
 
             return BenchRequest(model.name)
 

@@ -249,7 +249,7 @@ class ModelActions(AppScreen):
             return
 
         def make() -> object:
-            from localq.services.machine.bench import BenchRequest
+            from localq.services.measure.bench import BenchRequest
 
             return BenchRequest(name)
 
@@ -260,7 +260,7 @@ class ModelActions(AppScreen):
             return
 
         def make() -> object:
-            from localq.services.machine.tune import TuneRequest
+            from localq.services.measure.tune import TuneRequest
 
             return TuneRequest(name)
 

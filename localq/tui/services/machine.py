@@ -60,9 +60,9 @@ class MachineServices:
     def loading(self, name: str, n_ctx: int | None, cancel: threading.Event) -> Loading:
         """How the model would be loaded, and what was measured with its like."""
         from localq.formats.gguf import read_gguf
-        from localq.services.machine.bench import bench_history
         from localq.services.machine.measured_model import best_tuning
         from localq.services.machine.plan import planning_profile
+        from localq.services.measure.bench import bench_history
 
         planned = self.plan(name, n_ctx, cancel)
         file, profile = read_gguf(planned.model.path), planning_profile(cancel)

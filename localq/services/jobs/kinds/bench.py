@@ -12,7 +12,7 @@ from localq.planning.measurements import Benchmark
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.settling import full_name, short_name
-from localq.services.machine.bench import BenchRequest, bench
+from localq.services.measure.bench import BenchRequest, bench
 
 __all__ = ["BenchKind"]
 

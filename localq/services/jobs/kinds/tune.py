@@ -11,7 +11,7 @@ from localq.messages import msg
 from localq.services.consent import Consent
 from localq.services.jobs.kind import JobKind
 from localq.services.jobs.settling import full_name, short_name
-from localq.services.machine.tune import TuneRequest, TuneResult, tune
+from localq.services.measure.tune import TuneRequest, TuneResult, tune
 
 __all__ = ["TuneKind"]
 

@@ -26,9 +26,9 @@ from localq.planning.measurements import (
     machine_name,
 )
 from localq.planning.offload_plan import PlanOptions
+from localq.services.hosting.working_engine import working_engine
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
-from localq.services.machine.engine import open_engine
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
 
@@ -101,7 +101,15 @@ def bench(
     # Without the engine's own choice of threads, which would be measured too.
     settings = replace(load_settings(model.path, planned.plan), adapt_threads=False)
     emit(Started(msg("measuring {name}", name=model.name)))
-    with open_engine(library.paths, emit) as engine:
+    with working_engine(
+        library,
+        emit,
+        owner="bench",
+        models=[model],
+        plans=[planned.plan],
+        force=request.force,
+        cancel=cancel,
+    ) as engine:
         loaded = engine.load(settings, cancel=cancel)
         tests = tuple(_tests(engine, request, emit, cancel))
         first = _first_token(engine, loaded, max(1, request.n_prompt), cancel)

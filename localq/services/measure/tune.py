@@ -27,9 +27,9 @@ from localq.planning.measurements import (
 )
 from localq.planning.offload_plan import PlanOptions
 from localq.planning.tuner import Contest, thread_candidates, ubatch_candidates
+from localq.services.hosting.working_engine import working_engine
 from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
-from localq.services.machine.engine import open_engine
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
 
@@ -141,7 +141,15 @@ def tune(
         if not request.force:
             not_kept = "other programs were busy; run it again when they are done, or with --force"
     emit(Started(msg("measuring {name}", name=model.name)))
-    with open_engine(library.paths, emit) as engine:
+    with working_engine(
+        library,
+        emit,
+        owner="tune",
+        models=[model],
+        plans=[planned.plan],
+        force=request.force,
+        cancel=cancel,
+    ) as engine:
         budget = _Budget(request.budget, began, clock)
         sweeps = _Sweeps(engine, settings, budget, emit, cancel)
         sweeps.load(settings)

@@ -1,0 +1,1 @@
+"""Measure how fast models are here, and how they are fastest."""
