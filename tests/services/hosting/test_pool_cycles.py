@@ -109,6 +109,7 @@ class Cycle:
     def kill(self) -> None:
         """At any moment of a text: one clear line, and the next prompt works."""
         with self.open() as hosted, hosted.in_use():
+            hosted.revive()  # where it was unloaded at once
             pid = self.pid()
             assert pid is not None
             (problem,) = self.beside(hosted, lambda: os.kill(pid, signal.SIGKILL))
