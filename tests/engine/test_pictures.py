@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from localq.engine.client import Engine, Generation, LoadSettings, SamplingParams
-from localq.engine.picture_tokens import is_picture
+from localq.engine.picture_tokens import is_picture, position
 from localq.engine.protocol import Pictures
 from localq.errors import EngineError, LocalqError, UnsupportedError, UsageError
+from localq.formats.types import QuantType
 from tests.engine.test_engine import DEMO, make_gguf, unheard
+from tests.families import write_family
 from tests.projectors import png, write_projector
 
 MARK = "<here>"
@@ -215,3 +217,28 @@ def test_a_text_grows_while_a_picture_is_computed(settings: LoadSettings, tmp_pa
         engine.generate("Once", endless, cancel=cancel, on_text=piece)
         thread.join()
         assert pieces_before_seen > 10
+
+
+def test_places_that_share_positions(material: Path, tmp_path: Path) -> None:
+    """M-RoPE: a picture of 4 x 3 takes twelve places at four positions."""
+    root = write_family(tmp_path / "checkpoint", "qwen3-vl", material)
+    path = make_gguf(root, tmp_path, QuantType.F16)
+    data = bytearray(path.read_bytes())
+    layers = data.index(b"qwen3vl.n_deepstack_layers") + len("qwen3vl.n_deepstack_layers") + 4
+    data[layers : layers + 4] = bytes(4)  # else it wants views of several layers
+    path.write_bytes(data)
+    projector = write_projector(tmp_path / "mmproj.gguf", 64, kind="qwen2vl_merger")
+    picture = pictures(png(80, 60, seed=3))
+    prompt = f"USER: {MARK}Once upon a time\nASSISTANT:"
+    asked = SamplingParams(max_tokens=4, temperature=0, logprobs=0)
+    with Engine() as engine:
+        engine.load(LoadSettings(path, n_threads=1, n_ctx=2048, projector=projector))
+        tokens = engine.tokenize(prompt, pictures=picture)
+        assert sum(map(is_picture, tokens)) == 12
+        assert position(tokens, len(tokens)) == len(tokens) - 8
+        for reused in (0, 58):
+            done = engine.generate(prompt, asked, pictures=picture, on_text=unheard)
+            assert (done.prompt_tokens, done.reused_tokens) == (59, reused)
+            # llama-server of the same llama.cpp says so.
+            found = [one.logprob for one in done.logprobs]
+            assert found == pytest.approx([-3.8522, -3.4546, -3.2703, -3.2307], abs=0.02)
