@@ -61,7 +61,7 @@ def _table(models: Sequence[Model], cards: Mapping[Path, QualityCard]) -> None:
         ("QUANT", lambda model: model.quant),
         ("PARAMETERS", lambda model: short_count(model.parameters)),
         ("SIZE", lambda model: byte_size(model.size_bytes)),
-        ("ARCHITECTURE", lambda model: model.architecture),
+        ("ARCHITECTURE", _architecture),
     ]
     # Columns for what few libraries have come only where there is something to show.
     if any(model.aliases for model in models):
@@ -78,6 +78,10 @@ def _table(models: Sequence[Model], cards: Mapping[Path, QualityCard]) -> None:
         [heading for heading, _ in columns],
         ([cell(model) for _, cell in columns] for model in models),
     )
+
+
+def _architecture(model: Model) -> str:
+    return f"{model.architecture} (LoRA)" if model.format.value == "adapter" else model.architecture
 
 
 def _perplexity(card: QualityCard | None) -> str:

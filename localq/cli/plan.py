@@ -161,7 +161,7 @@ def _adapters(adapters: Sequence[Adapter]) -> str:
 def _shell(planned: PlannedModel) -> str:
     from localq.services.machine.plan_arguments import llama_cpp_flags
 
-    return shlex.join(llama_cpp_flags(planned.model.path, planned.plan))
+    return shlex.join(llama_cpp_flags(planned.model.path, planned.plan, planned.projector))
 
 
 def _langchain(planned: PlannedModel) -> None:

@@ -58,6 +58,8 @@ def find_gguf(models: Sequence[Model], name: str | None) -> Model:
         raise _ambiguous(name, found)
     if last := newest(found):
         return last
+    if adapters := _matches([m for m in models if m.format is ModelFormat.ADAPTER], name):
+        raise _no_model_alone(adapters[0])
     base, _, quant = name.partition(":")
     made_from = _matches(checkpoints, base)
     if not made_from or (quant and not _is_quant(quant)):
@@ -198,6 +200,13 @@ def _unquantized(checkpoint: Model, quant: str | None) -> LocalqError:
         hint=msg(
             "localq quantize {quant} {name}", quant=(quant or "q4_0").lower(), name=checkpoint.name
         ),
+    )
+
+
+def _no_model_alone(adapter: Model) -> LocalqError:
+    return NotFoundError(
+        msg("{name} is an adapter, no model by itself", name=adapter.name),
+        hint=msg("add it to its model: localq run MODEL --lora {name}", name=adapter.name),
     )
 
 

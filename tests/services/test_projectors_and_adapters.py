@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from localq.cli.main import main
-from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
+from localq.errors import (
+    LibraryError,
+    LocalqError,
+    NotFoundError,
+    UnsupportedError,
+    UsageError,
+)
 from localq.events import ignore
 from localq.formats.adapter import Adapter
 from localq.formats.gguf import Field, TensorLayout, ValueType, encode_header, read_gguf
@@ -18,7 +24,7 @@ from localq.library import Library, ModelFormat
 from localq.services.hosting.prepared import prepare_model
 from localq.services.library.adapters import locate_adapter
 from localq.services.library.import_models import ImportRequest, ImportResult, import_models
-from localq.services.library.locate import locate_gguf
+from localq.services.library.locate import locate_gguf, locate_source
 from localq.services.library.projector import find_projector
 from tests.engine.test_engine import DEMO, make_gguf
 from tests.projectors import png, write_projector
@@ -145,6 +151,8 @@ def test_run_sees(
     assert capsys.readouterr().out.strip()
     assert main(["plan", str(model)]) == 0
     assert "mmproj.gguf" in capsys.readouterr().out
+    assert main(["plan", str(model), "--llama-cpp"]) == 0
+    assert f"--mmproj {model.with_name('mmproj.gguf')}" in capsys.readouterr().out
     assert main([*ask, "--image", str(tmp_path / "none.png")]) == 1
     assert "no such file" in capsys.readouterr().err
 
@@ -181,8 +189,10 @@ def test_an_adapter_is_never_run_by_itself(
     base = take(library, model, name="org/base").imported[0].model
     tuned = take(library, adapter(tmp_path / "a.gguf"), name="org/tuned").imported[0].model
     assert locate_gguf(library, None).name == base.name
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="org/tuned:F32 is an adapter, no model by itself"):
         locate_gguf(library, "org/tuned")
+    with pytest.raises(UnsupportedError, match="cannot be quantized"):
+        locate_source(library, "org/tuned")
     with pytest.raises(NotFoundError, match="no model by itself"):
         locate_gguf(library, str(tuned.path))
     ask = ["run", "org/base", "-p", "Once", "--max-tokens", "4", "--threads", "1"]
@@ -191,7 +201,7 @@ def test_an_adapter_is_never_run_by_itself(
     assert main([*ask, "--lora", "tuned:abc"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) <= 2
     assert main(["list"]) == 0
-    assert "org/tuned" in capsys.readouterr().out
+    assert "llama (LoRA)" in capsys.readouterr().out
     library.remove("org/tuned:F32")
 
 

@@ -65,8 +65,16 @@ def locate_source(library: Library, text: str | None) -> Model:
 
     Without `text` the model used last, or rather the checkpoint it was made from.
     """
-    if model := _on_disk(text):
-        return model
+    model = _on_disk(text) or _source(library, text)
+    if model.format is ModelFormat.ADAPTER:
+        raise UnsupportedError(
+            msg("{name}: an adapter cannot be quantized", name=model.name),
+            hint=msg("merge it first: localq convert FOLDER --merge"),
+        )
+    return model
+
+
+def _source(library: Library, text: str | None) -> Model:
     try:
         return library.find_checkpoint(text)
     except NotFoundError:

@@ -15,10 +15,12 @@ _LOAD_MODES = {
 }
 
 
-def llama_cpp_flags(path: Path, plan: OffloadPlan) -> list[str]:
+def llama_cpp_flags(path: Path, plan: OffloadPlan, projector: Path | None = None) -> list[str]:
     """Arguments of llama.cpp's own tools (llama-server, llama-cli). `--fit off` keeps them from
     choosing for themselves."""
     flags = ["-m", str(path)]
+    if projector is not None:
+        flags += ["--mmproj", str(projector)]
     flags += ["-c", str(plan.n_ctx), "-b", str(plan.n_batch), "-ub", str(plan.n_ubatch)]
     flags += ["-t", str(plan.n_threads), "-tb", str(plan.n_threads_batch)]
     flags += ["-ngl", str(plan.n_gpu_layers)]

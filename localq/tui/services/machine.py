@@ -93,6 +93,7 @@ class MachineServices:
 
         if not model.format.is_runnable:
             return snippets(model, (), {}, None)
-        plan = plan_model(self._library, model.name, cancel=cancel).plan
-        flags = llama_cpp_flags(model.path, plan)
+        planned = plan_model(self._library, model.name, cancel=cancel)
+        plan = planned.plan
+        flags = llama_cpp_flags(model.path, plan, planned.projector)
         return snippets(model, flags, langchain_arguments(model.path, plan), plan)
