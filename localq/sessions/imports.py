@@ -16,7 +16,7 @@ from localq.json_codec import fitting_fields
 from localq.messages import msg
 from localq.sessions.exports import FORMAT
 from localq.sessions.message import Attachment, MessageState, NewMessage, Role, ToolCall
-from localq.sessions.picture_attachments import is_sound
+from localq.sessions.picture_attachments import from_data_url, is_sound
 from localq.sessions.preset import DEFAULT, Preset, preset_of
 from localq.sessions.words import well_formed
 
@@ -118,27 +118,35 @@ def _openai_message(item: Any, number: int) -> NewMessage:
             msg("message {number} has the role {role!r}", number=number, role=str(role)[:40])
         )
     reasoning = item.get("reasoning_content", item.get("reasoning", ""))
+    content, attachments = _content(item.get("content"), number)
     return NewMessage(
         role=known,
-        content=_content(item.get("content"), number),
+        content=content,
+        attachments=attachments,
         reasoning=well_formed(reasoning) if isinstance(reasoning, str) else "",
         tool_calls=_openai_calls(item.get("tool_calls"), number),
         tool_call_id=_text(item.get("tool_call_id")),
     )
 
 
-def _content(content: Any, number: int) -> str:
-    """A text, or the texts among its parts; a picture cannot be kept."""
+def _content(content: Any, number: int) -> tuple[str, tuple[Attachment, ...]]:
+    """A text, or the texts among its parts, and the pictures that it brings itself."""
     if content is None:
-        return ""
+        return "", ()
     if isinstance(content, str):
-        return well_formed(content)
-    texts = []
+        return well_formed(content), ()
+    texts: list[str] = []
+    pictures: list[Attachment] = []
     for part in content if isinstance(content, list) else [None]:
+        image = part.get("image_url") if isinstance(part, dict) else None
+        url = image.get("url") if isinstance(image, dict) else None
+        if picture := from_data_url(url, f"picture {len(pictures) + 1}"):
+            pictures.append(picture)
+            continue
         if not isinstance(part, dict) or not isinstance(part.get("text"), str):
             raise _wrong(msg("message {number} is more than text", number=number))
         texts.append(part["text"])
-    return well_formed("\n".join(texts))
+    return well_formed("\n".join(texts)), tuple(pictures)
 
 
 def _openai_calls(calls: Any, number: int) -> tuple[ToolCall, ...]:

@@ -11,7 +11,7 @@ from localq.errors import LocalqError
 from localq.formats.picture import picture_size, read_picture
 from localq.sessions.message import Attachment
 
-__all__ = ["data_url", "is_sound", "picture_files", "read_picture_attachment"]
+__all__ = ["data_url", "from_data_url", "is_sound", "picture_files", "read_picture_attachment"]
 
 
 def read_picture_attachment(path: Path) -> Attachment:
@@ -31,6 +31,16 @@ def picture_files(attachments: Iterable[Attachment]) -> list[bytes]:
 def data_url(attachment: Attachment) -> str:
     """A picture as a web page holds it."""
     return f"data:{attachment.media};base64,{attachment.content}"
+
+
+def from_data_url(url: object, name: str) -> Attachment | None:
+    """The picture that such a text holds; None where it holds none that can be kept."""
+    head, comma, content = url.partition(",") if isinstance(url, str) else ("", "", "")
+    kind, _, coding = head.removeprefix("data:").partition(";")
+    if not comma or not head.startswith("data:") or coding != "base64":
+        return None
+    found = Attachment(name, content, media=kind.replace("image/jpg", "image/jpeg"))
+    return found if is_sound(found) else None
 
 
 def is_sound(attachment: Attachment) -> bool:
