@@ -229,6 +229,8 @@ class Fakes:
     home: Path
     listed: list[Model] = field(default_factory=list)
     offered: list[Choice] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Repository -> parameters and bytes that its headers tell."""
     list_error: Exception | None = None
     show_error: Exception | None = None
     remove_error: Exception | None = None
@@ -353,6 +355,15 @@ class _FakeHub(HubServices):
         if self._fakes.offer_error is not None:
             raise self._fakes.offer_error
         return self._fakes.offered
+
+    def sized(self, choices: Sequence[Choice], cancel: threading.Event) -> Sequence[Choice]:
+        sizes = self._fakes.sizes
+        return [
+            replace(choice, parameters=sizes[choice.repo][0], download_bytes=sizes[choice.repo][1])
+            if choice.repo in sizes
+            else choice
+            for choice in choices
+        ]
 
     def ladder(self, name: str, cancel: threading.Event, *, every: bool = False) -> FitResult:
         if self._fakes.rows is None:

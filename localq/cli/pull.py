@@ -220,6 +220,7 @@ def _share(present: int, size: int) -> str:
 
 def _choose(library: Library) -> str | None:
     """Ask which of the models that fit this machine to take; None where there is no choice."""
+    from localq.services.pull.choice_sizes import with_sizes
     from localq.services.pull.pull import choices, recipe_here
 
     if recipe_here() is not None:
@@ -229,9 +230,10 @@ def _choose(library: Library) -> str | None:
         return None
     default = next((i for i, choice in enumerate(offered, 1) if choice.recommended), 1)
     output.narrate(msg("models that fit this machine:"))
-    for i, choice in enumerate(offered, 1):
+    for i, choice in enumerate(with_sizes(offered), 1):
         mark = "*" if i == default else " "
-        output.narrate(f" {mark}{i:>2}  {choice.repo:<34}  {choice.why}")
+        size = byte_size(choice.download_bytes) if choice.download_bytes else ""
+        output.narrate(f" {mark}{i:>2}  {choice.repo:<34} {size:>8}  {choice.why}")
     picked: int = click.prompt(
         msg("which one"), default=default, type=click.IntRange(1, len(offered)), err=True
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,24 @@ KIMI_PATTERN = "|".join(
 )
 
 
-@pytest.fixture
-def kimi(material: Path, tmp_path: Path) -> TokenizerFiles:
-    root = tmp_path / "kimi"
+def write_kimi(root: Path, material: Path) -> TokenizerFiles:
     root.mkdir()
     write_ranks_file(root / KIMI.file, material)
     (root / "tokenizer_config.json").write_text(json.dumps(dict(KIMI_CONFIG)), encoding="utf-8")
     return TokenizerFiles(root, {"vocab_size": KIMI_SIZE})
+
+
+@pytest.fixture
+def kimi(material: Path, tmp_path: Path) -> TokenizerFiles:
+    return write_kimi(tmp_path / "kimi", material)
+
+
+def llama_cpp(engine: Engine, files: TokenizerFiles, folder: Path) -> Callable[[str], list[int]]:
+    """llama.cpp's ids with localq's vocabulary."""
+    path = folder / "vocabulary.gguf"
+    vocabulary_file.write_vocabulary_file(path, fields_of(files), "kimi", KIMI_SIZE)
+    engine.load(LoadSettings(path=path))
+    return engine.tokenize
 
 
 def fields_of(files: TokenizerFiles) -> FieldBuilder:
@@ -72,15 +84,14 @@ def as_tokenizer(files: TokenizerFiles) -> Tokenizer:
 
 def test_ids_are_those_of_the_ranks(kimi: TokenizerFiles, material: Path, tmp_path: Path) -> None:
     theirs = as_tokenizer(kimi)
-    path = tmp_path / "vocabulary.gguf"
-    vocabulary_file.write_vocabulary_file(path, fields_of(kimi), "kimi", KIMI_SIZE)
-    different = []
     with Engine() as engine:
-        engine.load(LoadSettings(path=path))
-        begin = engine.tokenize("")
-        for name, text in make_texts(material).items():
-            if engine.tokenize(text) != [*begin, *theirs.encode(text).ids]:
-                different.append(name)
+        ours = llama_cpp(engine, kimi, tmp_path)
+        begin = ours("")
+        different = [
+            name
+            for name, text in make_texts(material).items()
+            if ours(text) != [*begin, *theirs.encode(text).ids]
+        ]
     assert not different
 
 

@@ -21,7 +21,12 @@ import numpy as np
 from localq.convert import ConvertedModel, convert_checkpoint, open_checkpoint
 from localq.engine.client import Engine
 from localq.formats.types import QuantType
-from tests.convert import test_family_logits, test_tekken, test_token_ids
+from tests.convert import (
+    test_family_logits,
+    test_tekken,
+    test_tiktoken_ranks,
+    test_token_ids,
+)
 from tests.convert.test_parity import KNOWN_DIFFERENCES, reference, write
 from tests.families import FAMILIES, read_family
 from tests.reference.make_reference import CASES, Case
@@ -170,6 +175,15 @@ def _ids(engine: Engine, folder: Path, texts: dict[str, str], work: Path, materi
         theirs = test_tekken.as_tokenizer(make_tekken(material))
         ours = test_tekken.llama_cpp(engine, make_tekken(material), work)
         found = test_token_ids.different(texts, ours, lambda text: [1, *theirs.encode(text).ids])
+        return f"{len(texts) - len(found)} of {len(texts)}"
+    if folder.name == "kimi":
+        root = test_tiktoken_ranks.write_kimi(work / "kimi-tokenizer", material)
+        encode = test_tiktoken_ranks.as_tokenizer(root)
+        of_engine = test_tiktoken_ranks.llama_cpp(engine, root, work)
+        begin = of_engine("")
+        found = test_token_ids.different(
+            texts, of_engine, lambda text: [*begin, *encode.encode(text).ids]
+        )
         return f"{len(texts) - len(found)} of {len(texts)}"
     files = tokenizer_files(folder)
     reference_ids = test_token_ids.reference(files)

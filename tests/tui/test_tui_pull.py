@@ -21,7 +21,7 @@ OFFERED = [
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Fakes:
-    return Fakes(tmp_path, [gguf()], offered=OFFERED)
+    return Fakes(tmp_path, [gguf()], offered=[*OFFERED])
 
 
 @asynchronous
@@ -41,6 +41,18 @@ async def test_one_is_chosen(fakes: Fakes) -> None:
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: bool(fakes.requests))
     assert fakes.requests == [PullRequest("org/small")]
+
+
+@asynchronous
+async def test_sizes_follow_when_the_hub_tells_them(fakes: Fakes) -> None:
+    fakes.offered[0] = Choice("org/best", None, None, "fits in 7 GB", True)
+    fakes.sizes["org/best"] = (1_711_376_384, 3_422_000_000)
+    async with fakes.running() as pilot:
+        await pilot.press("p")
+        await until(pilot, lambda: "1.7B · 3.4 GB · fits in 7 GB" in screen_text(pilot.app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: bool(fakes.requests))
+    assert fakes.requests == [PullRequest("org/best")]
 
 
 @asynchronous

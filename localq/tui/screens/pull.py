@@ -99,6 +99,20 @@ class PullDialog(CallListener, ModalScreen[str]):
             else tr("No suggestions; type the name of any model above.")
         )
         self.query_one("#fitting", Static).update(told)
+        if choices:
+            sized = self.context.services.hub.sized
+            self.context.calls.start(
+                self,
+                lambda say, cancel: sized(choices, cancel),
+                done=self._show_sizes,
+                failed=lambda error: None,  # a list without sizes is one, too
+            )
+
+    def _show_sizes(self, choices: Sequence[Choice]) -> None:
+        """Below the names, which stay where they are."""
+        options = self.query_one(ChoiceList)
+        for i, choice in enumerate(choices):
+            options.replace_option_prompt_at_index(i, choice_option(choice))
 
     def _cannot_offer(self, error: LocalqError) -> None:
         self._offer(())

@@ -38,6 +38,12 @@ class HubServices:
 
         return choices(self._library)
 
+    def sized(self, choices: Sequence[Choice], cancel: threading.Event) -> Sequence[Choice]:
+        """The same models with their sizes, where the Hub tells them soon."""
+        from localq.services.pull.choice_sizes import with_sizes
+
+        return with_sizes(choices, cancel=cancel)
+
     def search(self, words: str, emit: Emit, cancel: threading.Event) -> tuple[FoundModel, ...]:
         from localq.services.pull.search import SearchRequest, search
 
