@@ -34,6 +34,7 @@ WITH_WEIGHTS = frozenset(
         "config.json",
         "config_sentence_transformers.json",
         "generation_config.json",
+        "hy.tiktoken",
         "merges.txt",
         "modules.json",
         "params.json",
@@ -42,6 +43,7 @@ WITH_WEIGHTS = frozenset(
         "sentence_bert_config.json",
         "special_tokens_map.json",
         "tekken.json",
+        "tiktoken.model",
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
@@ -50,7 +52,10 @@ WITH_WEIGHTS = frozenset(
     ]
 )
 """Files that belong to a checkpoint, where they are there."""
-_OWN_FILES = (("params.json", "config.json"), ("tekken.json", "tokenizer.json"))
+_OWN_FILES = (
+    ("params.json", "config.json"),
+    *((name, "tokenizer.json") for name in ("hy.tiktoken", "tekken.json", "tiktoken.model")),
+)
 _MODULES = "modules.json"
 # sentence-transformers: 1_Pooling, 2_Dense, ... each with a configuration, some with weights.
 _MODULE_FILE = re.compile(
@@ -130,7 +135,7 @@ def choose_checkpoint(
 
 
 def _said_twice(names: Collection[str]) -> set[str]:
-    """Mistral's own files, where transformers' say the same."""
+    """Files in a form of their author's, where transformers' say the same."""
     return {own for own, usual in _OWN_FILES if usual in names}
 
 

@@ -46,6 +46,7 @@ WITHOUT_LOGITS: dict[str, str] = {
     **dict.fromkeys(
         ("mistral-own", "ministral3-own"), "transformers does not read Mistral's own files"
     ),
+    "gemma3n-tiny": "llama.cpp computes this random model otherwise than transformers",
     "llama4-tiny": "transformers' class that also sees takes no text alone",
     "phimoe-tiny": "llama.cpp weighs the experts by a softmax, transformers by a mixer of its own",
     "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",

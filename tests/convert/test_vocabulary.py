@@ -11,6 +11,7 @@ import pytest
 
 from localq.convert.fields import FieldBuilder
 from localq.convert.vocabulary import pre_tokenizer
+from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.choose import write_vocabulary
 from localq.convert.vocabulary.sentencepiece_json import adds_space_prefix
 from localq.convert.vocabulary.special import read_special_tokens
@@ -56,6 +57,8 @@ def test_kind_is_found_from_the_files(folder: str, kind: str, pre: str, material
 def test_without_any_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"neither tokenizer\.model nor tokenizer\.json"):
         write_vocabulary(tokenizer_files(tmp_path), FieldBuilder())
+    with pytest.raises(NotFoundError, match=r"no tokenizer\.json"):
+        write_byte_level(tokenizer_files(tmp_path), FieldBuilder())
 
 
 def test_scores_from_merges_are_in_sentencepieces_order(material: Path, tmp_path: Path) -> None:

@@ -75,11 +75,12 @@ settings some 6 % have a factor whose last bit is another, since torch rounds po
 So are the decays of Mamba-1 and Jamba, which are -exp of what the checkpoint holds: about 1 % of
 values differ in their last bit from torch's. The cases here have weights of which that is exact.
 
-Logits that llama.cpp computes otherwise, whoever converts:
+Logits that the engine computes otherwise, whoever converts:
 
-- Gemma 3n: its graph knows by heart that the first 10 layers leave most of their neurons out, and
-  that those from the 20th on have no keys of their own (`n_layer_sparsity`,
-  `n_layer_kv_from_start`). All published models are so; one of 6 random layers was 2.8 of 3.9 off.
+- Gemma 3n: the files are llama.cpp's, but the logits of a random model are far off, and why is not
+  known. It is not only what the graph knows by heart: that the first 10 layers leave most of their
+  neurons out, and that those from the 20th on have no keys of their own. A case of 6 layers was 2.8
+  of 3.9 off, one of 25 layers, for which both are true, 3.7 of 4.6.
 - Phi-3.5-MoE: its graph weighs the experts by a softmax, transformers by its own SparseMixer, which
   masks by a threshold before each of its two choices.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from localq.convert.vocabulary.files import TokenizerFiles
 from localq.convert.vocabulary.pre_tokenizer import SlowTokenizerError
 from localq.convert.vocabulary.token import MAX_VOCABULARY, vocabulary_size
-from localq.errors import BadFileError, LocalqError
+from localq.errors import BadFileError, LocalqError, NotFoundError
 from localq.messages import msg
 
 if TYPE_CHECKING:
@@ -43,10 +43,16 @@ def library_failures(path: Path) -> Iterator[None]:
 
 
 def load_tokenizer(files: TokenizerFiles) -> Tokenizer:
-    """tokenizer.json, with the added tokens that only tokenizer_config.json knows."""
+    """tokenizer.json, with the added tokens that only tokenizer_config.json knows; NotFoundError
+    where there is none."""
     from tokenizers import AddedToken, Tokenizer
 
     path = files.tokenizer_json_path
+    if files.tokenizer_json is None:
+        raise NotFoundError(
+            msg("{root}: no tokenizer.json in it", root=files.root),
+            hint=msg("pull the model again"),
+        )
     text = files.tokenizer_text()
     with library_failures(path):
         tokenizer = Tokenizer.from_str(text)

@@ -99,9 +99,9 @@ _DEEPSEEK_V32: Mapping[str, Any] = {
     **_DEEPSEEK_V3,
     "architectures": ["DeepseekV32ForCausalLM"],
     "first_k_dense_replace": 1,
-    "index_head_dim": 32,
+    "index_head_dim": 128,
     "index_n_heads": 4,
-    "index_topk": 16,
+    "index_topk": 2048,
     "model_type": "deepseek_v32",
 }
 """deepseek-ai/DeepSeek-V3.2."""
