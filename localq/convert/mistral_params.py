@@ -47,4 +47,4 @@ def read_params(root: Path) -> dict[str, Any]:
     config = {_KEYS.get(key, key): value for key, value in params.items()}
     if "max_position_embeddings" in params:
         config["max_position_embeddings"] = params["max_position_embeddings"]
-    return {**config, "architectures": [MISTRAL_PARAMS]}
+    return {"tie_word_embeddings": False, **config, "architectures": [MISTRAL_PARAMS]}

@@ -12,6 +12,7 @@ from localq.convert.authorship import write_authorship
 from localq.convert.families.mapping import LOSSLESS, TensorMapping, TensorNames
 from localq.convert.families.pooling import pooling_type
 from localq.convert.families.settings import EXPERT_KEYS
+from localq.convert.mistral_params import MISTRAL_PARAMS
 from localq.convert.model import ConvertedModel
 from localq.convert.vocabulary.byte_level import write_byte_level
 from localq.convert.vocabulary.files import TokenizerFiles
@@ -31,7 +32,7 @@ _GATING_KEYS = (
     *("score_function", "scoring_func", "score_func", "moe_router_activation"),
     *("moe_router_activation_func", "expert_selection_fn"),
 )
-_SPEAKERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_SPEAKERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", MISTRAL_PARAMS)
 _CONTEXT_KEYS = (
     *("max_position_embeddings", "n_ctx", "n_positions"),
     *("max_length", "max_sequence_length", "model_max_length"),
