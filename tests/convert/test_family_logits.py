@@ -46,7 +46,6 @@ WITHOUT_LOGITS: dict[str, str] = {
     **dict.fromkeys(
         ("mistral-own", "ministral3-own"), "transformers does not read Mistral's own files"
     ),
-    "gemma3n-tiny": "llama.cpp computes this random model otherwise than transformers",
     "llama4-tiny": "transformers' class that also sees takes no text alone",
     "phimoe-tiny": "llama.cpp weighs the experts by a softmax, transformers by a mixer of its own",
     "command-r-plus-tiny": "llama.cpp reads its norms from 64 layers up, too many for a test",
@@ -67,6 +66,10 @@ WITHOUT_LOGITS: dict[str, str] = {
 }
 """Case -> why its logits are not compared."""
 
+POSITIONS = {"gemma3n-tiny": 8}
+"""Case -> how many of the positions are compared, where it is not all: by chance these weights make
+of a change by a millionth in the first ones one by a tenth in the last."""
+
 CASES = sorted(path.stem for path in FAMILIES.glob("*.json") if path.stem not in WITHOUT_LOGITS)
 
 
@@ -79,6 +82,9 @@ def reference_logits(root: Path, architecture: str, ids: list[int]) -> tuple[Any
     gelus = [module for module in model.modules() if "gelu" in type(module).__name__.lower()]
     for module in gelus:
         module.forward = _gelu_by_table(torch, module.forward)
+    for module in model.modules():
+        if hasattr(module, "_gaussian_topk"):
+            module._gaussian_topk = _sparse_by_sample(torch, module.activation_sparsity)
     with torch.inference_mode():
         return model(torch.tensor([ids])).logits[0].numpy(), bool(gelus)
 
@@ -89,6 +95,18 @@ def _gelu_by_table(torch: Any, gelu: Any) -> Any:
     def forward(x: Any) -> Any:
         looked_up = gelu(x.half().float()).half().float()
         return torch.where(x >= 10, x, torch.where(x <= -10, torch.zeros_like(x), looked_up))
+
+    return forward
+
+
+def _sparse_by_sample(torch: Any, sparsity: float) -> Any:
+    """What few neurons Gemma 3n keeps, as llama.cpp chooses them: by the deviation of a sample, one
+    less than their number being the divisor. Of 16,384 neurons that is nothing, of 128 it is."""
+    multiplier = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(sparsity))
+
+    def forward(x: Any) -> Any:
+        mean, deviation = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+        return torch.relu(x - (mean + deviation * multiplier))
 
     return forward
 
@@ -116,6 +134,7 @@ def test_logits_are_transformers(case: str, material: Path, tmp_path: Path) -> N
     expected, has_gelu = reference_logits(root, config["architectures"][0], ids)
     logits = engine_logits(root, ids, tmp_path)
     assert logits.shape == expected.shape
+    logits, expected = (found[: POSITIONS.get(case)] for found in (logits, expected))
     size = float(np.abs(expected).max())
     assert size > 0.3  # logits of nothing would agree too
     difference = float(np.abs(logits - expected).max())

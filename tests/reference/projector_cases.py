@@ -228,6 +228,42 @@ def _internvl_tensors() -> dict[str, list[int]]:
     return shapes
 
 
+_INTERNVL_HF: Mapping[str, Any] = {
+    "architectures": ["InternVLForConditionalGeneration"],
+    "downsample_ratio": 0.5,
+    "image_seq_length": 4,
+    "image_token_id": 500,
+    "model_type": "internvl",
+    "projector_hidden_act": "gelu",
+    "text_config": {**QWEN_TEXT, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.52.0.dev0",
+    "vision_config": {
+        "architectures": ["InternVisionModel"],
+        "attention_bias": True,
+        "hidden_act": "gelu",
+        "hidden_size": 32,
+        "image_size": [56, 56],
+        "intermediate_size": 80,
+        "layer_norm_eps": 1e-06,
+        "model_type": "internvl_vision",
+        "norm_type": "layer_norm",
+        "num_attention_heads": 2,
+        "num_channels": 3,
+        "num_hidden_layers": 4,
+        "patch_size": [14, 14],
+        "use_qk_norm": False,
+    },
+    "vision_feature_layer": -1,
+}
+"""OpenGVLab/InternVL3-1B-hf."""
+
+
+def _inside_the_model(name: str) -> str | None:
+    """As transformers 5 saves it: llama.cpp's converter knows no other names."""
+    return None if _no_text(name) is None else f"model.{name.removeprefix('model.')}"
+
+
 _GEMMA4: Mapping[str, Any] = {
     "architectures": ["Gemma4ForConditionalGeneration"],
     "audio_config": None,
@@ -335,6 +371,9 @@ PROJECTOR_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("gemma3", _GEMMA3, _DEMO, auto=_SEES, rename=_no_text, files=_GEMMA3_FILES),
     FamilyCase("gemma4", _GEMMA4, _DEMO, tensors=_gemma4_tensors(), files=_GEMMA4_FILES),
     FamilyCase("internvl", _INTERNVL, _DEMO, tensors=_internvl_tensors(), files=_PLAIN),
+    FamilyCase(
+        "internvl-hf", _INTERNVL_HF, _DEMO, auto=_SEES, rename=_inside_the_model, files=_PLAIN
+    ),
     FamilyCase("mistral3", _MISTRAL3, None, **_SEEN_BY_ROW),
     FamilyCase("pixtral", _PIXTRAL, None, dtype="F16", **_SEEN_BY_ROW),
     FamilyCase("qwen2-vl", QWEN2_VL, _DEMO, **_SEEN),

@@ -15,12 +15,37 @@ __all__ = ["InternVlProjector"]
 
 _ROOT = "vision_model."
 _BLOCK = f"{_ROOT}encoder.layers.{{i}}."
-_WITHOUT_SUFFIX = (".ls1", ".ls2", ".position_embedding")
+_WITHOUT_SUFFIX = (
+    *(".ls1", ".ls2", ".lambda_1", ".lambda_2"),
+    *(".position_embedding", ".position_embeddings"),
+)
+_TOWER = "vision_tower."
+_TOWER_BLOCK = f"{_TOWER}encoder.layer.{{i}}."
+_AS_TRANSFORMERS_HAS_IT: TensorNames = {
+    f"{_TOWER}embeddings.patch_embeddings.projection": "v.patch_embd",
+    f"{_TOWER}embeddings.position_embeddings": "v.position_embd",
+    f"{_TOWER_BLOCK}layernorm_before": "v.blk.{i}.ln1",
+    f"{_TOWER_BLOCK}layernorm_after": "v.blk.{i}.ln2",
+    f"{_TOWER_BLOCK}lambda_1": "v.blk.{i}.ls1",
+    f"{_TOWER_BLOCK}lambda_2": "v.blk.{i}.ls2",
+    f"{_TOWER_BLOCK}attention.q_proj": "v.blk.{i}.attn_q",
+    f"{_TOWER_BLOCK}attention.k_proj": "v.blk.{i}.attn_k",
+    f"{_TOWER_BLOCK}attention.v_proj": "v.blk.{i}.attn_v",
+    f"{_TOWER_BLOCK}attention.projection_layer": "v.blk.{i}.attn_out",
+    f"{_TOWER_BLOCK}attention.q_norm": "v.blk.{i}.attn_q_norm",
+    f"{_TOWER_BLOCK}attention.k_norm": "v.blk.{i}.attn_k_norm",
+    f"{_TOWER_BLOCK}mlp.fc1": "v.blk.{i}.ffn_up",
+    f"{_TOWER_BLOCK}mlp.fc2": "v.blk.{i}.ffn_down",
+    "multi_modal_projector.layer_norm": "mm.model.mlp.0",
+    "multi_modal_projector.linear_1": "mm.model.mlp.1",
+    "multi_modal_projector.linear_2": "mm.model.mlp.3",
+}
+"""InternVL and Intern-S1 saved by transformers itself."""
 
 
 class InternVlProjector(Projector):
     kind = "internvl"
-    parts = (_ROOT, "mlp1.")
+    parts = (_ROOT, "mlp1.", _TOWER, "multi_modal_projector.")
     names: ClassVar[TensorNames] = {
         f"{_ROOT}embeddings.patch_embedding": "v.patch_embd",
         f"{_ROOT}embeddings.position_embedding": "v.position_embd",
@@ -39,8 +64,12 @@ class InternVlProjector(Projector):
         "mlp1.0": "mm.model.mlp.0",
         "mlp1.1": "mm.model.mlp.1",
         "mlp1.3": "mm.model.mlp.3",
+        **_AS_TRANSFORMERS_HAS_IT,
     }
-    exact: ClassVar[TensorNames] = {f"{_ROOT}embeddings.class_embedding": "v.class_embd"}
+    exact: ClassVar[TensorNames] = {
+        f"{_ROOT}embeddings.class_embedding": "v.class_embd",
+        f"{_TOWER}embeddings.cls_token": "v.class_embd",
+    }
     optional: ClassVar[frozenset[str]] = frozenset(
         {"v.blk.{i}.attn_q_norm", "v.blk.{i}.attn_k_norm"}
     )
