@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localq.convert import convert_projector, open_checkpoint
+from localq.convert.requantize import open_gguf
 from localq.errors import BadFileError, LocalqError, UnsupportedError
 from localq.events import ignore
 from localq.formats.gguf import encode_header
 from localq.formats.types import QuantType
-from localq.quantize.layout import lay_out
+from localq.quantize.layout import lay_out, lay_out_quantization
 from localq.quantize.options import QuantOptions
 from localq.quantize.writer import write_file
 from tests.convert.test_family_configs import LIES
@@ -34,6 +36,7 @@ QUICK_LIES = ("internvl", "qwen3-vl")
 class Made:
     root: Path
     outputs: dict[str, Any]
+    quantized: dict[str, str]
 
 
 @pytest.fixture(params=CASES)
@@ -41,7 +44,7 @@ def made(request: pytest.FixtureRequest, material: Path, tmp_path: Path) -> Made
     case: str = request.param
     record = json.loads((PROJECTORS / f"{case}.json").read_text(encoding="utf-8"))
     root = write_family(tmp_path / case, case, material, folder=PROJECTORS)
-    return Made(root, record["outputs"])
+    return Made(root, record["outputs"], record["quantized"])
 
 
 def test_every_file_is_llama_cpps(made: Made, tmp_path: Path) -> None:
@@ -63,6 +66,20 @@ def test_every_file_is_llama_cpps(made: Made, tmp_path: Path) -> None:
             if len(different) == 1:
                 different.append("the order")
     assert not different
+
+
+def test_quantized_it_is_llama_quantizes(made: Made, tmp_path: Path) -> None:
+    model = convert_projector(open_checkpoint(made.root))
+    f16 = tmp_path / "f16.gguf"
+    layout = lay_out(model.fields, model.tensors, QuantOptions(QuantType.F16))
+    write_file(f16, layout, threads=1, emit=ignore, cancel=threading.Event())
+    again = open_gguf(f16)
+    for name, expected in made.quantized.items():
+        path = tmp_path / f"{name}.gguf"
+        options = QuantOptions(QuantType.parse(name))
+        layout = lay_out_quantization(again.fields, again.tensors, options)
+        write_file(path, layout, threads=1, emit=ignore, cancel=threading.Event())
+        assert sha256(path.read_bytes()).hexdigest() == expected, name
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,22 @@
 Run it from the project's root with a Python that has torch and transformers, whenever the llama.cpp
 release inside llama-cpp-python changes:
 
-    PYTHON -m tests.reference.make_projectors --llama-cpp TREE --material DIR --release TEXT \\
-        --out tests/data/projectors [--case NAME ...]
+    PYTHON -m tests.reference.make_projectors --llama-cpp TREE --llama-quantize BIN \\
+        --material DIR --release TEXT --out tests/data/projectors [--case NAME ...]
 
-TREE is an unpacked llama.cpp of that release. Each case ends as <case>.json: the checkpoint's
-config and shapes as `make_families` records them, and what `convert_hf_to_gguf.py --mmproj` makes.
+TREE is an unpacked llama.cpp of that release, BIN the llama-quantize built from it. Each case ends
+as <case>.json: the checkpoint's config and shapes as `make_families` records them, what
+`convert_hf_to_gguf.py --mmproj` makes, and what llama-quantize makes of its F16 file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ one row of them that Pixtral's projector needs; without it, llama.cpp does not l
 def main() -> None:
     """Parse the command line and write one file per case."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    for option in ("--llama-cpp", "--material", "--out"):
+    for option in ("--llama-cpp", "--llama-quantize", "--material", "--out"):
         parser.add_argument(option, type=Path, required=True)
     parser.add_argument("--release", required=True, help="recorded as it is")
     parser.add_argument("--case", action="append", choices=[case.name for case in PROJECTOR_CASES])
@@ -64,8 +67,20 @@ def main() -> None:
                 for name in CONVERTED
                 for made in (summarize(work / name),)
             }
+            record["quantized"] = quantized(args.llama_quantize, work / "f16", work)
         path.write_text(as_json(record) + "\n", encoding="utf-8")
         print(case.name, flush=True)
+
+
+def quantized(llama_quantize: Path, f16: Path, work: Path) -> dict[str, str]:
+    """Type -> SHA-256 of what llama-quantize makes of a projector."""
+    made: dict[str, str] = {}
+    for name in ("Q8_0", "Q4_0"):
+        path = work / "quantized"
+        command = [str(llama_quantize), str(f16), str(path), name]
+        subprocess.run(command, check=True, capture_output=True)
+        made[name] = sha256(path.read_bytes()).hexdigest()
+    return made
 
 
 if __name__ == "__main__":

@@ -86,9 +86,10 @@ Logits that the engine computes otherwise, whoever converts:
   masks by a threshold before each of its two choices.
 
 Projectors are in [families.md](families.md): whole files of ten checkpoints are llama.cpp's in
-F32, F16 and BF16 (`tests/convert/test_projectors.py`). The converter of this release drops the
-language model's tensors before it looks for the one row of them that Pixtral's projector needs,
-without which llama.cpp does not load the file; localq writes it."""
+F32, F16 and BF16, and llama-quantize's in Q8_0 and Q4_0 (`tests/convert/test_projectors.py`). The
+converter of this release drops the language model's tensors before it looks for the one row of
+them that Pixtral's projector needs, without which llama.cpp does not load the file; localq writes
+it."""
 
 
 @dataclass(frozen=True, slots=True)
