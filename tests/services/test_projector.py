@@ -67,6 +67,21 @@ def test_both_are_made_and_entered(library: Library, seer: Path) -> None:
     assert not made.projector.exists()
 
 
+def test_all_types_of_a_model_share_one(library: Library, seer: Path) -> None:
+    made = [
+        quantize(library, QuantizeRequest(type_, str(seer)), ignore, threading.Event())
+        for type_ in (QuantType.Q4_0, QuantType.Q8_0)
+    ]
+    first, second = (one.projector for one in made)
+    assert first is not None
+    assert second is not None
+    assert first.samefile(second)
+    names = [str(one.name) for one in made]
+    assert verdicts(library, *names) == {Verdict.OK}
+    library.remove(names[0])
+    assert verdicts(library, names[1]) == {Verdict.OK}
+
+
 def test_a_dry_run_counts_it(library: Library, seer: Path) -> None:
     without = preflight(library, request(seer, projector=False)).size_bytes
     made = quantize(library, request(seer), ignore, threading.Event())

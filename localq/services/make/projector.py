@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import threading
 import time
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from localq.errors import LibraryError, LocalqError, NotFoundError, UsageError
 from localq.events import Emit, Note, Started
 from localq.formats.types import QuantType
 from localq.library import Library, Model
+from localq.library.linking import hard_link
 from localq.messages import msg
+from localq.partials import finish, partial_path
 from localq.services.library.locate import locate_checkpoint
 from localq.services.library.projector import MARK, projector_path
 from localq.services.make.destination import outside_file, repo_of
@@ -23,7 +26,7 @@ from localq.services.make.quantize_request import QuantizeResult
 if TYPE_CHECKING:
     from localq.convert import Checkpoint, ConvertedModel
 
-__all__ = ["ProjectorRequest", "convert_projector_alone", "projector_with"]
+__all__ = ["ProjectorRequest", "convert_projector_alone", "projector_with", "share_projector"]
 
 _USUAL = QuantType.F16
 """What projectors are published in: small beside the model, and quick everywhere."""
@@ -67,6 +70,21 @@ def projector_with(
     return _file(path, model, _USUAL), next(iter(model.warnings), None)
 
 
+def share_projector(path: Path) -> None:
+    """Make a projector that was just written a second name of the same one beside it, where there
+    is one: every type of a model has the same."""
+    size = path.stat().st_size
+    for other in sorted(path.parent.glob(f"*{MARK}*{path.suffix}")):
+        same_size = other != path and other.stat().st_size == size
+        if not same_size or not filecmp.cmp(other, path, shallow=False):
+            continue
+        partial = partial_path(path)
+        if other.samefile(path) or not hard_link(other, partial):
+            return
+        finish(partial, path, replace=True)
+        return
+
+
 def convert_projector_alone(
     library: Library, request: ProjectorRequest, emit: Emit, cancel: threading.Event
 ) -> QuantizeResult:
@@ -98,6 +116,7 @@ def convert_projector_alone(
         size = file.layout.size_bytes
         sha256 = _write(library, file, emit, cancel, inside=owner is not None)
         if owner is not None:
+            share_projector(target)
             library.add_file(owner, target, sha256)
     first = next(iter(targets))
     seconds = time.monotonic() - began

@@ -15,6 +15,7 @@ from localq.services.consent import Consent, refuse
 from localq.services.make.destination import made_before, repo_of
 from localq.services.make.lossless import convert_with_llama_cpp, own_type
 from localq.services.make.making import enter_gguf, make_whole
+from localq.services.make.projector import share_projector
 from localq.services.make.quantize_plan import QuantizePlan, plan_files, source_and_target
 from localq.services.make.quantize_request import QuantizeRequest, QuantizeResult
 
@@ -60,6 +61,8 @@ def quantize(
         hashes = _write(library, request, plan, emit, cancel)
     name = None
     if request.output is None:
+        if plan.projector is not None:
+            share_projector(plan.projector)
         name = enter_gguf(
             library,
             plan.repo,
