@@ -32,6 +32,7 @@ class Unit(StrEnum):
     TOKENS = "tokens"
     SECONDS = "seconds"
     TEXTS = "texts"
+    PACKAGES = "packages"
 
 
 @dataclass(frozen=True, slots=True)

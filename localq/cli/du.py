@@ -51,6 +51,7 @@ def command(duplicates: bool, link: bool, as_json: bool) -> None:
         (msg("unfinished work"), usage.partial_bytes),
         (msg("trash (localq trash empty)"), usage.trash_bytes),
         (msg("caches"), usage.cache_bytes),
+        (msg("backends (localq backend list)"), usage.backends_bytes),
         (msg("catalogue and tools"), usage.other_bytes),
         (msg("free on this disk"), usage.free_bytes),
     ):

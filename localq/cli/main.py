@@ -61,6 +61,7 @@ _VERBS: Mapping[str, _Verb] = {
     "advise": _Verb("advise", "What to do where a model disappoints, by what was measured."),
     "hardware": _Verb("hardware", "Show what this machine has and what the engine can use of it."),
     "engine": _Verb("engine", "Whether the engine works on this processor, and what mends it."),
+    "backend": _Verb("backend", "Install and look after what makes AWQ and GPTQ."),
     "alias": _Verb("alias", "Give a model another name."),
     "tag": _Verb("tag", "Add and take away a model's tags."),
     "note": _Verb("note", "Write down something about a model."),

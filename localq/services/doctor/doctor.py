@@ -27,6 +27,7 @@ CHECKS: Mapping[str, str] = {
     "trash": "localq.services.doctor.trash:lost",
     "missing files": "localq.services.doctor.entries:missing",
     "unfinished work": "localq.services.doctor.leftovers:stale",
+    "backends": "localq.services.doctor.backends:amiss",
     "orphans": "localq.services.doctor.orphans:unowned",
     "sizes": "localq.services.doctor.entries:drifted",
     "interrupted jobs": "localq.services.doctor.jobs:interrupted",

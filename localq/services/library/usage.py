@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from localq.gpu_quant.environments import environments_folder
 from localq.library import Library, Model
 from localq.library.disk import Inode, disk_bytes, freed_by_deleting, inode_of
 
@@ -34,6 +35,8 @@ class DiskUsage:
     trash_bytes: int
     """What emptying the trash gives back."""
     cache_bytes: int
+    backends_bytes: int
+    """What makes AWQ and GPTQ: environments of their own."""
     other_bytes: int
     """The catalogue, and programs that localq set up for itself."""
     free_bytes: int
@@ -57,7 +60,8 @@ def disk_usage(library: Library) -> DiskUsage:
     partial = _bytes(_below(paths.partial), counted)
     unowned = [path for path in _below(paths.models) if path not in owned | set(trash)]
     cache = _bytes(_below(paths.cache), counted) if paths.cache != paths.data else 0
-    skipped = {paths.models, paths.partial}
+    backends = environments_folder(paths)
+    skipped = {paths.models, paths.partial, backends}
     rest = [path for path in _children(paths.data) if path not in skipped]
     other = _bytes((file for path in rest for file in _below(path)), counted)
     there = next(folder for folder in (paths.models, *paths.models.parents) if folder.is_dir())
@@ -67,6 +71,7 @@ def disk_usage(library: Library) -> DiskUsage:
         partial_bytes=partial + _bytes(unowned, counted),
         trash_bytes=freed_by_deleting(trash),
         cache_bytes=cache,
+        backends_bytes=_bytes(_below(backends), counted),
         other_bytes=other,
         free_bytes=shutil.disk_usage(there).free,
     )

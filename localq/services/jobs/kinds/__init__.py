@@ -26,6 +26,7 @@ _PLACES: Mapping[str, tuple[str, str, str]] = {
     "convert": ("convert", "ConvertKind", "ConvertRequest"),
     "imatrix": ("imatrix", "ImatrixKind", "ImatrixRequest"),
     "import": ("import_models", "ImportKind", "ImportRequest"),
+    "backend-install": ("backend_install", "BackendInstallKind", "BackendInstallRequest"),
     "verify": ("verify", "VerifyKind", "VerifyRequest"),
     "bench": ("bench", "BenchKind", "BenchRequest"),
     "tune": ("tune", "TuneKind", "TuneRequest"),

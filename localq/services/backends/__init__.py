@@ -1,0 +1,1 @@
+"""Backends that quantize for GPUs: installed, listed, removed, looked after."""
