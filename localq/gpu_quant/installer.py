@@ -46,7 +46,7 @@ class Installer:
             return [self.uv, "pip", "install", "--python", self.python, "--no-progress", *arguments]
         # What is never imported need not be compiled: a third of the time, and of the CPU's.
         quiet = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-        pip = [self.python, "-I", "-m", "pip", "install", "--no-compile", *quiet]
+        pip: list[str | Path] = [self.python, "-I", "-m", "pip", "install", "--no-compile", *quiet]
         return [*pip, *arguments]
 
     @property
