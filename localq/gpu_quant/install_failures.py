@@ -13,7 +13,7 @@ __all__ = ["HashMismatch", "failure"]
 
 _FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded|Errno (28|122)\b")
 _HASH = re.compile(r"DO NOT MATCH THE HASHES|[Hh]ash mismatch")
-_OF_HASH = re.compile(r"(?:^\s+|[Hh]ash mismatch for `?)([A-Za-z0-9._-]+)(?:==| @|\s+from)")
+_OF_HASH = re.compile(r"(?:^\s+|[Hh]ash mismatch for `?)([A-Za-z0-9._-]+)(?:==| @|\s+from)", re.M)
 _NETWORK = re.compile(
     r"NewConnectionError|Failed to establish a new connection|name resolution|NameResolutionError"
     r"|ConnectTimeout|ReadTimeout|Read timed out|Max retries exceeded|Connection(?:Reset| reset)"

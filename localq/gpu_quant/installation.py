@@ -25,7 +25,7 @@ from localq.gpu_quant.environments import (
 )
 from localq.gpu_quant.examination import examine
 from localq.gpu_quant.install_failures import failure
-from localq.gpu_quant.installer import Installer, choose_installer, find_uv
+from localq.gpu_quant.installer import Installer, choose_installer, find_uv, own_pip
 from localq.gpu_quant.lock_file import Pinned, written
 from localq.gpu_quant.watched_command import clean_environment, run_watched
 from localq.messages import msg
@@ -155,18 +155,17 @@ class _Build:
 
     def _virtual_environment(self) -> Installer:
         self._progress(msg("making the environment"), "")
-        uv, environment = find_uv(), clean_environment({})
         self._heard.clear()
-        command: Sequence[str | Path] = [self._base_python, "-I", "-m", "venv", self._folder]
-        has_pip = self._run(command, {}) == 0
-        if not has_pip and uv:  # Debian has venv and pip in packages of their own
-            shutil.rmtree(self._folder, ignore_errors=True)
-            command = [uv, "venv", "--python", self._base_python, self._folder]
-            if self._run(command, {}) == 0:
-                return choose_installer(self._python, environment, has_pip=False, uv=uv)
-        if not has_pip:
+        pip = own_pip(self._python)
+        command: list[str | Path] = [self._base_python, "-I", "-m", "venv", self._folder]
+        if pip or find_uv():
+            command.append("--without-pip")  # which takes seconds, and is not needed
+        else:
+            pip = [self._python, "-I", "-m", "pip", "--disable-pip-version-check"]
+        if self._run(command, {}) != 0:
             raise failure(list(self._heard), self._packages.name, self._log)
-        return choose_installer(self._python, environment, has_pip=True, uv=uv)
+        # Only now: pip answers for an environment that is there.
+        return choose_installer(self._python, clean_environment({}), pip=pip)
 
     def _install_all(self, installer: Installer) -> None:
         """Tools for building first, then what comes ready, torch, and what is built from source.

@@ -12,11 +12,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
-__all__ = ["Installer", "choose_installer", "find_uv"]
+__all__ = ["Installer", "choose_installer", "find_uv", "own_pip"]
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -30,24 +33,22 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Installer:
-    """`uv` is its program, None for pip; `own_source` whether the user named an index."""
+    """`python` is that of the environment, `program` uv's or pip's command, `own_source` whether
+    the user named an index."""
 
+    name: Literal["uv", "pip"]
     python: Path
-    uv: str | None
+    program: Sequence[str | Path]
     own_source: bool
 
-    @property
-    def name(self) -> str:
-        return "uv" if self.uv else "pip"
-
     def install(self, *arguments: str | Path) -> Sequence[str | Path]:
-        """The command that installs into `python`'s environment."""
-        if self.uv:
-            return [self.uv, "pip", "install", "--python", self.python, "--no-progress", *arguments]
-        # What is never imported need not be compiled: a third of the time, and of the CPU's.
-        quiet = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-        pip: list[str | Path] = [self.python, "-I", "-m", "pip", "install", "--no-compile", *quiet]
-        return [*pip, *arguments]
+        """The command that installs into the environment."""
+        if self.name == "uv":
+            options: list[str | Path] = ["pip", "install", "--python", self.python, "--no-progress"]
+        else:
+            # What is never imported need not be compiled: a third of the time.
+            options = ["install", "--no-compile", "--no-input", "--progress-bar", "off"]
+        return [*self.program, *options, *arguments]
 
     @property
     def torch_for_cpu(self) -> Sequence[str]:
@@ -56,16 +57,24 @@ class Installer:
 
 
 def choose_installer(
-    python: Path, environment: Mapping[str, str], *, has_pip: bool, uv: str | None
+    python: Path, environment: Mapping[str, str], *, pip: Sequence[str | Path] | None
 ) -> Installer:
-    """For the environment of `python`; uv has to be there where it `has_pip` not."""
+    """What installs into the environment of `python`; where there is no `pip`, uv is there."""
+    uv = find_uv()
     uv_told = any(environment.get(name) for name in _UV_SOURCES)
-    if not has_pip:
-        return Installer(python, uv, uv_told)
-    if uv and uv_told:
-        return Installer(python, uv, True)
-    pip_told = bool(_PIP_SOURCE.search(_pip_settings(python, environment)))
-    return Installer(python, None if pip_told else uv, pip_told)
+    if pip is None or (uv and uv_told):
+        return Installer("uv", python, (uv or "uv",), uv_told)
+    pip_told = bool(_PIP_SOURCE.search(_pip_settings(pip, environment)))
+    if uv and not pip_told:
+        return Installer("uv", python, (uv,), False)
+    return Installer("pip", python, pip, pip_told)
+
+
+def own_pip(python: Path) -> Sequence[str | Path] | None:
+    """localq's own pip, working on the environment of `python`; None where it has none."""
+    if find_spec("pip") is None:
+        return None
+    return [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--python", python]
 
 
 def find_uv() -> str | None:
@@ -82,11 +91,11 @@ def find_uv() -> str | None:
     return os.fspath(program) if tried.returncode == 0 else None
 
 
-def _pip_settings(python: Path, environment: Mapping[str, str]) -> str:
+def _pip_settings(pip: Sequence[str | Path], environment: Mapping[str, str]) -> str:
     """What `pip config list` says: settings of files and of variables."""
     try:
         said = subprocess.run(
-            [python, "-I", "-m", "pip", "config", "list"],
+            [*pip, "config", "list"],
             env=dict(environment),
             capture_output=True,
             timeout=_SECONDS,
