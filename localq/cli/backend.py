@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_STATES = {
+    "installed": msg("installed"),
+    "outdated": msg("outdated: install it again"),
+    "broken": msg("broken: install it again"),
+    "installing": msg("being installed"),
+    "not installed": msg("not installed"),
+}
 _MARKS = {"ok": "+", "warning": "!", "missing": "-"}
 
 
@@ -81,19 +88,14 @@ def install(
     if as_json:
         output.json_document(result)
         return
-    if not result.changed:
-        output.narrate(
-            msg("{name} {version} is installed", name=result.name, version=result.version)
+    output.narrate(
+        msg(
+            "{name} {version} is installed and takes {size}",
+            name=result.name,
+            version=result.version,
+            size=byte_size(result.size_bytes),
         )
-    else:
-        output.narrate(
-            msg(
-                "{name} {version} is installed and takes {size}",
-                name=result.name,
-                version=result.version,
-                size=byte_size(result.size_bytes),
-            )
-        )
+    )
     output.line(str(result.folder))
 
 
@@ -113,7 +115,7 @@ def list_command(as_json: bool) -> None:
             (
                 one.name,
                 one.version,
-                msg("not installed") if one.state == "not installed" else one.state,
+                _STATES[one.state],
                 (one.packages or {}).get("torch", ""),
                 byte_size(one.size_bytes) if one.size_bytes else "",
             )
