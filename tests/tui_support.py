@@ -21,7 +21,8 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from localq.engine.client import Generation, LoadedModel
+from localq.chat_format.template import ChatTemplate
+from localq.engine.client import Generation, LoadedModel, SamplingParams
 from localq.errors import Cancelled, UnsupportedError
 from localq.events import Emit
 from localq.formats.types import QuantType
@@ -30,14 +31,17 @@ from localq.library import Library
 from localq.library.model import Model, ModelFormat, ModelSource, Removed
 from localq.liveness import LivenessLock
 from localq.paths import Paths
+from localq.services.chat.chat_model import ChatModel
+from localq.services.chat.session_chat import SessionChat
 from localq.services.fit.fit import FitResult
 from localq.services.library.inspect import ModelDetails, TensorDetails
 from localq.services.pull.pull import Choice
+from localq.sessions import SessionStore
 from localq.tui.app import LocalqApp
 from localq.tui.clock import Clock
 from localq.tui.screens.library import LibraryScreen
 from localq.tui.services import Services, services_of
-from localq.tui.services.chat import Chat, ChatServices
+from localq.tui.services.chat import ChatServices
 from localq.tui.services.hub import HubServices
 from localq.tui.services.jobs import JobServices
 from localq.tui.services.library import LibraryServices
@@ -48,6 +52,7 @@ __all__ = [
     "NOW",
     "Fakes",
     "Script",
+    "ScriptEngine",
     "StoppedClock",
     "asynchronous",
     "checkpoint",
@@ -56,6 +61,7 @@ __all__ = [
     "library",
     "notice_text",
     "screen_text",
+    "scripted_model",
     "svg_text",
     "until",
 ]
@@ -65,6 +71,9 @@ NOW = 1_790_000_000.0
 _PATIENCE = 20.0
 """Seconds after which a test gives up; nothing waits this long unless something is broken."""
 
+_END = "\x1e"
+_TEMPLATE = "{% for m in messages %}{{ m.content }}\x1e{% endfor %}"
+"""Of the scripted models: each message and a mark at its end."""
 _TEXT_ELEMENT = re.compile(r'<text class="[^"]*-r\d+" x="([^"]*)" y="([^"]*)"[^>]*>(.*?)</text>')
 _CELL_WIDTH = 12.2
 """Of a cell in rich's SVG."""
@@ -187,27 +196,28 @@ class Script(Generic[Result]):
 
 
 @dataclass
-class FakeChat:
-    """A conversation whose replies are written by a Script."""
+class ScriptEngine:
+    """An engine whose replies are written by a Script; its tokens are characters."""
 
     script: Script[Generation]
     emit: Emit
-    n_ctx: int = 4096
     closed: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def loaded(self) -> LoadedModel:
-        return LoadedModel(
-            n_ctx=self.n_ctx,
-            n_ctx_train=8192,
-            n_vocab=49152,
-            n_threads=2,
-            description="llama 135M Q4_0",
-            load_seconds=0.4,
-        )
+    def revive(self, *, cancel: threading.Event | None = None) -> bool:
+        return False
 
-    def reply(
-        self, text: str, *, cancel: threading.Event, on_text: Callable[[str], None]
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        return [ord(character) for character in text]
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        sampling: SamplingParams,
+        *,
+        cancel: threading.Event | None = None,
+        on_text: Callable[[str], None],
     ) -> Generation:
         def write(event: object) -> None:
             if isinstance(event, str):
@@ -215,10 +225,26 @@ class FakeChat:
             else:
                 self.emit(event)  # type: ignore[arg-type]
 
-        return self.script.run((text,), write, cancel)
+        assert not isinstance(prompt, str)
+        said = "".join(map(chr, prompt)).split(_END)
+        return self.script.run((said[-2],), write, cancel or threading.Event())
 
     def close(self) -> None:
         self.closed.set()
+
+
+def scripted_model(name: str, engine: ScriptEngine, *, n_ctx: int = 4096) -> ChatModel:
+    """A model that the engine plays."""
+    loaded = LoadedModel(
+        n_ctx=n_ctx,
+        n_ctx_train=8192,
+        n_vocab=49152,
+        n_threads=2,
+        description="llama 135M Q4_0",
+        load_seconds=0.4,
+    )
+    model = replace(gguf(), name=name)
+    return ChatModel(engine, model, loaded, ChatTemplate(_TEMPLATE, "", ""), emit=engine.emit)
 
 
 @dataclass
@@ -241,7 +267,7 @@ class Fakes:
     replies: Script[Generation] = field(default_factory=Script)
     removed: list[str] = field(default_factory=list)
     requests: list[object] = field(default_factory=list)
-    chats: list[FakeChat] = field(default_factory=list)
+    chats: list[ScriptEngine] = field(default_factory=list)
     locks: dict[int, LivenessLock] = field(default_factory=dict)
 
     @property
@@ -400,11 +426,21 @@ class _FakeChats(ChatServices):
         super().__init__(library)
         self._fakes = fakes
 
-    def open(self, name: str, emit: Emit, cancel: threading.Event) -> Chat:
+    def talk(
+        self,
+        model: str | None,
+        session_id: int | None,
+        pool: object,
+        emit: Emit,
+        cancel: threading.Event,
+    ) -> SessionChat:
+        store = SessionStore(self._fakes.paths, clock=lambda: NOW)
+        session = None if session_id is None else store.session(session_id)
+        name = model or (session.model if session else "")
         self._fakes.openings.run((name,), emit, cancel)
-        chat = FakeChat(self._fakes.replies, emit)
-        self._fakes.chats.append(chat)
-        return chat
+        engine = ScriptEngine(self._fakes.replies, emit)
+        self._fakes.chats.append(engine)
+        return SessionChat(store, scripted_model(name, engine), session=session, emit=emit)
 
 
 def gguf(

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from localq.cli import output
 from localq.display import age
 from localq.messages import Message, msg, translate
-from localq.sessions import MessageState, MessageTree, Session, SessionMessage
+from localq.services.chat.message_notes import message_end, message_notes
+from localq.sessions import MessageTree, Session, SessionMessage
 from localq.sessions.message import left_out_after
 from localq.sessions.search import Found
 
-__all__ = ["left_out_line", "message_notes", "show_found", "show_messages", "show_sessions"]
+__all__ = ["left_out_line", "numbered_notes", "show_found", "show_messages", "show_sessions"]
 
 
 def show_sessions(sessions: Sequence[Session], now: float) -> None:
@@ -63,7 +64,7 @@ def show_messages(
     left_out = left_out_after(messages)
     for message in messages:
         who = translate(_NAMES[message.role])
-        _message(who, message_notes(tree, message), message.content, message)
+        _message(who, numbered_notes(tree, message), message.content, message)
         if message.id == left_out:
             output.line("")
             output.line(left_out_line())
@@ -82,25 +83,11 @@ def left_out_line() -> Message:
     return msg("--- what stands above is no longer in the context ---")
 
 
-def message_notes(tree: MessageTree[SessionMessage], message: SessionMessage) -> str:
-    """What is to be said of a message besides its text."""
-    notes: list[str] = [f"#{message.id}"]
-    place = tree.place(message.id)
-    if place.count > 1:
-        notes.append(msg("{number} of {count}", number=place.number, count=place.count))
-    if speed := message.tokens_per_second:
-        notes.append(
-            msg("{tokens} tokens, {speed:.1f}/s", tokens=message.generated_tokens, speed=speed)
-        )
-    match message.state, message.stop:
-        case MessageState.INTERRUPTED, _:
-            notes.append(msg("cut off: its program ended"))
-        case MessageState.GROWING, _:
-            notes.append(msg("being written"))
-        case _, "cancelled":
-            notes.append(msg("stopped"))
-        case _, "length" | "context":
-            notes.append(msg("cut off"))
+def numbered_notes(tree: MessageTree[SessionMessage], message: SessionMessage) -> str:
+    """The message's number, and what else is to be said of it besides its text."""
+    notes = [f"#{message.id}", *message_notes(tree, message)]
+    if end := message_end(message):
+        notes.append(end)
     return " · ".join(map(translate, notes))
 
 

@@ -14,7 +14,7 @@ from localq.cli.chat_input import ChatInput
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.quiet_keys import quiet_keys
 from localq.cli.reply_display import ReplyDisplay, reply_display, show_reply
-from localq.cli.sessions_table import message_notes
+from localq.cli.sessions_table import numbered_notes
 from localq.errors import Cancelled, LibraryError, LocalqError, UsageError
 from localq.jobs import CancelEvent
 from localq.messages import msg, translate
@@ -252,7 +252,7 @@ class Talking:
             assert self.chat.session
             output.json_line({"session": self.chat.session.id, "message": reply})
             return
-        notes = message_notes(self.chat.tree, reply).partition(" · ")[2]
+        notes = numbered_notes(self.chat.tree, reply).partition(" · ")[2]
         if self._input.is_terminal:
             output.aside(" · ".join(part for part in (notes, self._meter_text()) if part))
         if reply.stop == "context":
@@ -333,7 +333,7 @@ class Talking:
 
     def _show(self, message: SessionMessage) -> None:
         who = msg("You") if message.role == "user" else msg("Model")
-        output.heading(who, message_notes(self.chat.tree, message))
+        output.heading(who, numbered_notes(self.chat.tree, message))
         if message.role == "user":
             output.text(message.content.strip("\n"))
         else:

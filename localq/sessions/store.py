@@ -151,6 +151,41 @@ class SessionStore:
             records.touch(session_id, now, leaf_id=leaf_id)
             return records.session(session_id)
 
+    def put_back(self, session: Session, messages: Sequence[SessionMessage]) -> Session:
+        """A session that was removed, with its messages, the oldest first, and all times as they
+        were. It gets a new number, and so does each message."""
+        place = {message.id: index for index, message in enumerate(messages)}
+        with self._write() as records:
+            session_id = records.add_session(
+                {
+                    "title": session.title,
+                    "title_given": session.title_given,
+                    "model": session.model,
+                    "model_hash": session.model_hash,
+                    "plan": json.dumps(dict(session.plan)),
+                    "preset": json.dumps(to_json(session.preset)),
+                    "pinned": session.pinned,
+                    "archived": session.archived,
+                    "created_at": session.created_at,
+                    "updated_at": session.updated_at,
+                }
+            )
+            ids: list[int] = []
+            for message in messages:
+                parent = place.get(message.parent_id) if message.parent_id is not None else None
+                new = copy_of(message, place)
+                if new.left_out_id is not None:
+                    new = replace(new, left_out_id=ids[new.left_out_id])
+                parent_id = None if parent is None else ids[parent]
+                ids.append(records.add_message(session_id, parent_id, new, message.created_at))
+            at = None if session.leaf_id is None else place.get(session.leaf_id)
+            records.touch(session_id, None, leaf_id=None if at is None else ids[at])
+            records.connection.executemany(
+                "INSERT OR IGNORE INTO session_tags (session_id, tag) VALUES (?, ?)",
+                [(session_id, tag) for tag in session.tags],
+            )
+            return records.session(session_id)
+
     def say(self, session_id: int, parent_id: int | None, *new: NewMessage) -> list[int]:
         """Add messages, each after the one before it; the session goes on after the last. The
         title comes from what the user said first. NotFoundError; UsageError: no such parent."""

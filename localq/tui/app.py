@@ -176,6 +176,8 @@ class LocalqApp(CallListener, App[None]):
         screen = self.screen_stack[0]
         if isinstance(screen, AppScreen) and screen.is_mounted:
             screen.home_changed(self.news)
+        if self.screen is not screen and hasattr(self.screen, "home_changed"):
+            self.screen.home_changed(self.news)
         self._show_status()
 
     def action_help(self) -> None:

@@ -49,6 +49,8 @@ class Written:
 
     text: str
     pieces: int = 1
+    thought: bool = False
+    """Not said, only thought."""
 
 
 CallNews = JobEvent | Written
@@ -94,8 +96,13 @@ class ServiceCall(Generic[Result]):
         """Called from any thread. Progress replaces older progress of its stage, text is joined."""
         with self._lock:
             last = self._news[-1] if self._news else None
-            if isinstance(news, Written) and isinstance(last, Written):
-                self._news[-1] = Written(last.text + news.text, last.pieces + news.pieces)
+            if (
+                isinstance(news, Written)
+                and isinstance(last, Written)
+                and news.thought is last.thought
+            ):
+                text, pieces = last.text + news.text, last.pieces + news.pieces
+                self._news[-1] = Written(text, pieces, news.thought)
             elif (
                 isinstance(news, Progress)
                 and isinstance(last, Progress)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Markdown, TextArea
+from textual.widgets import Input, TextArea
 
 from localq.formats.types import QuantType
 from localq.jobs import JobProgress, JobState
 from localq.services.pull.pull import Choice
 from localq.settings import Settings, write_settings
-from localq.tui.chat_status import ChatState
+from localq.tui.chat.status import ChatState
 from localq.tui.screens.chat import ChatScreen
 from tests.tui.test_tui_quantize import ladder
 from tests.tui_support import (
@@ -182,7 +182,7 @@ async def test_chat(fakes: Fakes, cell: Cell, monkeypatch: pytest.MonkeyPatch) -
         await pilot.press("enter")
         fakes.replies.emit(REPLY)
         fakes.replies.finish(generation(REPLY))
-        await until(pilot, lambda: bool(screen.query(Markdown)))
+        await until(pilot, lambda: screen.status.state is ChatState.IDLE)
         screen.query_one(TextArea).text = "Which one should I take?\nBriefly."
         await pilot.press("enter")
         fakes.replies.emit("Q4_K_M, unless you have")

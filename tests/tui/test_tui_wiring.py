@@ -18,7 +18,7 @@ from localq.paths import Paths
 from localq.services.make.quantize import QuantizeRequest
 from localq.services.pull.pull import PullRequest
 from localq.tui.app import LocalqApp
-from localq.tui.chat_status import ChatState
+from localq.tui.chat.status import ChatState
 from localq.tui.screens.chat import ChatScreen
 from localq.tui.screens.quantize import QuantizeDialog
 from localq.tui.services import services_of
@@ -87,8 +87,8 @@ def test_errors_of_the_real_services_are_localqs_own(home: Paths) -> None:
         services.jobs.start(QuantizeRequest(QuantType.Q4_0, "nothing"))
     with pytest.raises(UsageError):
         services.jobs.start(PullRequest("not a name"))
-    with pytest.raises(NotFoundError):
-        services.chat.open("nothing", ignore, cancel)
+    with services.chat.pool() as pool, pytest.raises(NotFoundError):
+        services.chat.talk("nothing", None, pool, ignore, cancel)
     assert services.machine.fittings(["nothing"], cancel) == {}
 
 

@@ -1,49 +1,40 @@
-"""A conversation with one model."""
+"""Conversations with a model, and the sessions they are kept in."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
-from textual.reactive import reactive
+from textual.containers import Horizontal
 from textual.screen import Screen
+from textual.widgets import Static
 
-from localq.display import printable
-from localq.errors import Cancelled, LocalqError
-from localq.events import Note, Started
-from localq.messages import msg, translate
-from localq.tui.calls import CallListener, CallNews, Say, ServiceCall, Written
-from localq.tui.chat_handle import ChatHandle
-from localq.tui.chat_status import ChatState, ChatStatus, status_text
+from localq.display import age, printable
+from localq.errors import LocalqError
+from localq.messages import msg
+from localq.tui.calls import CallListener
+from localq.tui.chat.conversation import Conversation
+from localq.tui.chat.hints import hint_for
+from localq.tui.chat.status import ChatState, ChatStatus
+from localq.tui.chat.transcript import Transcript
+from localq.tui.chat.turn import file_text
 from localq.tui.context import AppContext
+from localq.tui.screens.session_list import SessionList, title_of
 from localq.tui.text import tr
+from localq.tui.watch import HomeNews
 from localq.tui.widgets.key_bar import KeyBar
 from localq.tui.widgets.prompt import Prompt
 from localq.tui.widgets.status_line import StatusLine
-from localq.tui.widgets.title_bar import TitleBar
-from localq.tui.widgets.transcript import Reply, Transcript
 
 if TYPE_CHECKING:
-    from localq.engine.client import Generation, LoadedModel
     from localq.library.model import Model
+    from localq.sessions import Attachment, Preset, Session
 
 __all__ = ["ChatScreen"]
-
-_ENDS = {
-    "cancelled": msg("stopped"),
-    "length": msg("cut off: the longest reply allowed"),
-    "context": msg("cut off: the context is full"),
-}
-
-
-def _end(stop: str) -> str | None:
-    return translate(_ENDS[stop]) if stop in _ENDS else None
 
 
 class ChatScreen(CallListener, Screen[None]):
@@ -51,163 +42,358 @@ class ChatScreen(CallListener, Screen[None]):
     AUTO_FOCUS = "Prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop_reply", msg("Stop")),
+        Binding("escape", "leave_edit", msg("Do not edit")),
+        Binding("escape", "to_prompt", msg("Write")),
         Binding("escape", "back", msg("Back")),
+        Binding("ctrl+l", "sessions", msg("Sessions"), key_display="^l"),
+        Binding("ctrl+n", "new", msg("New"), key_display="^n", tooltip=msg("Another session")),
+        Binding("ctrl+r", "retry", msg("Again"), key_display="^r", tooltip=msg("Another reply")),
+        Binding(
+            "ctrl+o", "attach", msg("File"), key_display="^o", tooltip=msg("Send a file along")
+        ),
+        Binding(
+            "ctrl+g",
+            "settings",
+            msg("How it answers"),
+            key_display="^g",
+            tooltip=msg("Preset, system prompt, sampling, what to do when the context is full"),
+        ),
+        Binding("ctrl+left", "beside(-1)", msg("Alternative before"), show=False, priority=True),
+        Binding("ctrl+right", "beside(1)", msg("Next alternative"), show=False, priority=True),
+        Binding(
+            "tab",
+            "transcript",
+            msg("Messages"),
+            show=False,
+            tooltip=msg("Walk through the messages: copy, edit, alternatives"),
+        ),
     ]
 
-    status: reactive[ChatStatus] = reactive(ChatStatus())
-
-    def __init__(self, context: AppContext, model: Model) -> None:
+    def __init__(
+        self, context: AppContext, model: Model | None, session_id: int | None = None
+    ) -> None:
+        """With a model, in a session of its own; else in the session, or the one used last."""
         super().__init__()
         self.context = context
         self._model = model
-        open_chat = context.services.chat.open
-        self._handle = ChatHandle(lambda emit, cancel: open_chat(model.name, emit, cancel))
-        self._label = printable(model.name).rpartition("/")[2]
-        self._reply: Reply | None = None
-        self._asked = ""
-        """What the user said last."""
-        self._loading: ServiceCall[LoadedModel] | None = None
-        self._replying: ServiceCall[Generation] | None = None
-        self._began_at = 0.0
-        self._pieces = 0
+        self._session_id = session_id
+        self._carried: list[Attachment] = []
+        self._editing: int | None = None
+        self._offered: Session | None = None
+        self._chats = context.services.chat
+        self._prompt = Prompt()
 
     def compose(self) -> ComposeResult:
-        yield TitleBar(Text(self._label, style="bold"))
-        with Container(id="conversation"):
-            yield Transcript()
-        yield Prompt()
+        with Horizontal(id="columns"):
+            yield SessionList(self.context)
+            yield Conversation(self.context)
+        yield Static(id="carried", markup=False)
+        yield self._prompt
         yield StatusLine()
         yield KeyBar()
 
+    @property
+    def conversation(self) -> Conversation:
+        return self.query_one(Conversation)
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.query_one(Transcript)
+
+    @property
+    def status(self) -> ChatStatus:
+        return self.conversation.status
+
     def on_mount(self) -> None:
-        self.query_one(Transcript).introduce(tr("Loading {model} into memory…", model=self._label))
-        handle = self._handle
-        self._loading = self.context.calls.start(
-            self,
-            lambda say, cancel: handle.open(say, cancel),
-            done=self._loaded,
-            failed=self._not_loaded,
-            heard=self._heard_loading,
-        )
+        self._prompt.put_back(self._chats.draft)
+        self._chats.draft = ""
+        if self._model is not None:
+            self._open(self._model.name, None)
+            last = self._chats.last
+            self.context.calls.start(
+                self, lambda say, cancel: last(), done=self._offer, failed=lambda error: None
+            )
+        elif self._session_id is not None:
+            self._open(None, self._session_id)
+        else:
+            last = self._chats.last
+            self.context.calls.start(
+                self, lambda say, cancel: last(), done=self._go_on, failed=self._complain
+            )
 
     def on_unmount(self) -> None:
-        for job in (self._loading, self._replying):
-            if job is not None:
-                job.cancel.set()
-        self.context.calls.start_quietly(self._handle.close)
+        self._chats.draft = self._prompt.text
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "stop_reply":
-            return self.status.state is ChatState.GENERATING
-        if action == "back":
-            return self.status.state is not ChatState.GENERATING
-        return True
+    def home_changed(self, news: HomeNews) -> None:
+        """Another program may have changed a session."""
+        if news.changed and not self.status.is_busy:
+            self.conversation.look()
+            self.query_one(SessionList).refresh_list()
 
-    def watch_status(self, before: ChatStatus, status: ChatStatus) -> None:
-        self.query_one(TitleBar).set_right(status_text(status))
-        if status.state is not before.state:
-            self.query_one(Prompt).accepting = status.state is ChatState.IDLE
-            self.refresh_bindings()
+    # --- what is open ---
 
-    def _enter(self, state: ChatState) -> None:
-        self.status = replace(self.status, state=state)
+    def _open(self, model: str | None, session_id: int | None) -> None:
+        self._editing = None
+        self.conversation.open(model, session_id)
+        self.query_one(SessionList).show_open(session_id)
+        if session_id is None and model is not None:
+            label = printable(model).rpartition("/")[2]
+            self._introduce(tr("Loading {model} into memory…", model=label))
+        self._draw_carried()
 
-    # --- loading ---
+    def _introduce(self, text: str) -> None:
+        self.transcript.introduce(text)
 
-    def _heard_loading(self, news: CallNews) -> None:
-        if isinstance(news, Note):
-            self.query_one(Transcript).introduce(news.text)
-        elif isinstance(news, Started):
-            self.query_one(Transcript).introduce(news.title)
+    def _offer(self, last: Session | None) -> None:
+        """The session used last, for who wants to go on with it."""
+        self._offered = last
+        self._greet()
 
-    def _loaded(self, loaded: LoadedModel) -> None:
-        self.query_one(Transcript).introduce(tr("Say something."))
-        self.status = replace(self.status, state=ChatState.IDLE, n_ctx=loaded.n_ctx)
+    def _greet(self) -> None:
+        view = self.conversation.view
+        if view is None or view.path or self.status.state is not ChatState.IDLE:
+            return
+        text = tr("Say something.")
+        if (last := self._offered) is not None:
+            when = age(last.updated_at, self.context.clock.now())
+            text += "\n" + tr(
+                "^l goes on with “{title}” ({when}).", title=title_of(last), when=when
+            )
+        self._introduce(text)
 
-    def _not_loaded(self, error: LocalqError) -> None:
-        self.query_one(Transcript).show_error(error)
-        self._enter(ChatState.FAILED)
+    def _go_on(self, last: Session | None) -> None:
+        if last is None:
+            self._introduce(tr("There is no session yet: choose a model in the library."))
+        else:
+            self._open(None, last.id)
 
-    # --- talking ---
+    @on(Conversation.Changed)
+    def _changed(self) -> None:
+        self._prompt.accepting = self.status.state is ChatState.IDLE
+        self._greet()
+        self.refresh_bindings()
+        view = self.conversation.view
+        here = view.session.id if view is not None and view.session is not None else None
+        sessions = self.query_one(SessionList)
+        if here is not None and here != sessions.open_id:
+            sessions.show_open(here)
+
+    @on(SessionList.Chosen)
+    def _choose(self, event: SessionList.Chosen) -> None:
+        if self._refuses():
+            return
+        self.remove_class("-sessions")
+        if event.session_id != self._open_id:
+            self._open(None, event.session_id)
+        self._prompt.focus()
+
+    @on(SessionList.NewAsked)
+    def action_new(self) -> None:
+        view = self.conversation.view
+        model = view.model if view is not None else self._model.name if self._model else None
+        if model is None or self._refuses():
+            return
+        self.remove_class("-sessions")
+        self._open(model, None)
+        self._prompt.focus()
+
+    @on(SessionList.Renamed)
+    def _renamed(self, event: SessionList.Renamed) -> None:
+        if event.session.id == self._open_id:
+            self.conversation.look()
+
+    @on(SessionList.Removed)
+    def _removed(self, event: SessionList.Removed) -> None:
+        if event.session_id == self._open_id:
+            self.action_new()
+
+    @property
+    def _open_id(self) -> int | None:
+        view = self.conversation.view
+        return view.session.id if view is not None and view.session is not None else None
+
+    def _refuses(self) -> bool:
+        """Whether a reply is in the way, which is said then."""
+        if self.status.is_busy:
+            self.notify(tr("A reply is being written; esc stops it."), markup=False)
+        return self.status.is_busy
+
+    # --- to talk ---
 
     @on(Prompt.Refused)
     def _refuse(self) -> None:
         if self.status.state is ChatState.LOADING:
-            self.notify(
-                tr("The model is still being loaded; your text stays here until then."),
-                markup=False,
-            )
+            told = tr("The model is still being loaded; your text stays here until then.")
+            self.notify(told, markup=False)
+        elif self.status.state is ChatState.FAILED:
+            self.notify(tr("No model is loaded; your text stays here."), markup=False)
 
     @on(Prompt.Submitted)
     def _send(self, message: Prompt.Submitted) -> None:
-        transcript = self.query_one(Transcript)
-        transcript.say(message.text)
-        self._reply = transcript.begin_reply(self._label)
-        self._pieces = 0
-        self._enter(ChatState.GENERATING)
-        self._asked = message.text
-        handle, text = self._handle, message.text
+        editing, self._editing = self._editing, None
+        carried, self._carried = self._carried, []
+        self._draw_carried()
+        if editing is not None:
+            self.conversation.edit(message.text, editing)
+        else:
+            self.conversation.send(message.text, carried)
 
-        def work(say: Say, cancel: threading.Event) -> Generation:
-            def on_text(piece: str) -> None:
-                say(Written(piece))
+    @on(Conversation.Unsent)
+    def _put_back(self, event: Conversation.Unsent) -> None:
+        self._prompt.put_back(event.text)
+        self._carried = [*event.attachments, *self._carried]
+        self._draw_carried()
 
-            return handle.reply(text, emit=say, cancel=cancel, on_text=on_text)
+    def action_retry(self) -> None:
+        view = self.conversation.view
+        if self.status.state is ChatState.IDLE and view is not None and view.path:
+            self.conversation.retry()
 
-        self._replying = self.context.calls.start(
-            self, work, done=self._replied, failed=self._not_replied, heard=self._heard
+    def action_beside(self, step: int) -> None:
+        """The alternative of the last message that has any."""
+        self.conversation.change(lambda chat: chat.beside(step))
+
+    @on(Prompt.Recalled)
+    def _recall(self) -> None:
+        view = self.conversation.view
+        said = [m for m in view.path if m.role == "user"] if view is not None else []
+        if said:
+            self._edit(said[-1].id)
+
+    @on(Transcript.EditAsked)
+    def _edit_asked(self, event: Transcript.EditAsked) -> None:
+        self._edit(event.message_id)
+
+    def _edit(self, message_id: int) -> None:
+        view = self.conversation.view
+        if view is None or message_id not in view.tree or self._refuses():
+            return
+        self._editing = message_id
+        prompt = self._prompt
+        prompt.text = view.tree[message_id].content
+        prompt.move_cursor(prompt.document.end)
+        prompt.focus()
+        self._draw_carried()
+
+    def action_leave_edit(self) -> None:
+        self._editing = None
+        self._prompt.clear()
+        self._draw_carried()
+
+    @on(Transcript.Copied)
+    def _copied(self, event: Transcript.Copied) -> None:
+        if not event.text:
+            self.notify(tr("there is no code in it"), markup=False)
+            return
+        self.app.copy_to_clipboard(event.text)
+        self.notify(tr("code copied") if event.code else tr("message copied"), markup=False)
+
+    # --- what goes with a message, and how it is answered ---
+
+    def action_attach(self) -> None:
+        from localq.tui.screens.attach import AttachDialog
+
+        found: list[Attachment] = []
+        self.app.push_screen(
+            AttachDialog(self.context, found.append), lambda kept: self._count(found)
         )
 
-    def _heard(self, news: CallNews) -> None:
-        if isinstance(news, Written) and self._reply is not None:
-            now = self.context.clock.ticks()
-            if not self._pieces:
-                self._began_at = now
-            self._pieces += news.pieces
-            self._reply.write(news.text)
-            passed = now - self._began_at
-            self.status = replace(
-                self.status,
-                rate=self._pieces / passed if passed > 0 else self.status.rate,
-                used=self.status.used + news.pieces,
-            )
-        elif isinstance(news, Note):
-            self.query_one(Transcript).remark(news.text)
+    def _count(self, found: Sequence[Attachment]) -> None:
+        if not found:
+            return
+        if self.status.state is not ChatState.IDLE:  # counted when there is a model
+            self._carry(found)
+            return
+        self.conversation.ask(lambda chat: chat.attach(found), self._carry)
 
-    def _replied(self, generation: Generation) -> None:
-        if self._reply is not None:
-            self._reply.finish(_end(generation.stop))
-        seconds = generation.generate_seconds
-        self.status = replace(
-            self.status,
-            state=ChatState.IDLE,
-            rate=generation.generated_tokens / seconds if seconds > 0 else None,
-            used=generation.prompt_tokens + generation.generated_tokens,
-        )
+    def _carry(self, found: Sequence[Attachment]) -> None:
+        self._carried.extend(found)
+        self._draw_carried()
 
-    def _not_replied(self, error: LocalqError) -> None:
-        if self._reply is not None:
-            if isinstance(error, Cancelled):
-                self._reply.finish(tr("stopped"))
-            else:
-                self._reply.fail(error)
-                prompt = self.query_one(Prompt)
-                if not prompt.text:  # nothing was answered: it need not be typed again
-                    prompt.text = self._asked
-                    prompt.move_cursor(prompt.document.end)
-        self._enter(ChatState.IDLE)
+    @on(Prompt.TakenBack)
+    def _take_back(self) -> None:
+        if self._carried:
+            self._carried.pop()
+            self._draw_carried()
+
+    def _draw_carried(self) -> None:
+        """What the next enter does besides sending the text."""
+        text = Text()
+        if self._editing is not None:
+            text.append("✎ " + tr("↵ says this in place of what was said; esc does not"))
+        for one in self._carried:
+            text.append(("\n" if text else "") + f"▤ {file_text(one.name, one.tokens)}")
+        if self._carried:
+            n_ctx = self.status.n_ctx
+            tokens = [one.tokens for one in self._carried if one.tokens is not None]
+            if n_ctx and tokens:
+                share = sum(tokens) / n_ctx
+                text.append("  " + tr("{share:.0%} of the context", share=share))
+            text.append("  " + tr("⌫ leaves it out"), "dim")
+        carried = self.query_one("#carried", Static)
+        carried.update(text)
+        carried.set_class(bool(text), "-shown")
+        self.refresh_bindings()
+
+    def action_settings(self) -> None:
+        from localq.tui.screens.chat_settings import ChatSettingsDialog
+
+        view = self.conversation.view
+        if view is None or self.status.state is not ChatState.IDLE:
+            self._refuses()
+            return
+        self.app.push_screen(ChatSettingsDialog(self.context, view.preset), self._use)
+
+    def _use(self, preset: Preset | None) -> None:
+        if preset is not None:
+            self.conversation.change(lambda chat: chat.set_preset(preset))
+
+    # --- keys ---
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not self.is_mounted or not self.query(Conversation):
+            return True
+        writes = self.status.state is ChatState.GENERATING
+        away = not self._prompt.has_focus
+        match action:
+            case "stop_reply":
+                return writes
+            case "leave_edit":
+                return not writes and self._editing is not None
+            case "to_prompt":
+                return not writes and self._editing is None and away
+            case "back":
+                return not writes and self._editing is None and not away
+        return True
+
+    def action_sessions(self) -> None:
+        """Show the list and go there, or hide it."""
+        sessions = self.query_one(SessionList)
+        if sessions.display and sessions.has_focus_within:
+            self.remove_class("-sessions")
+            self.add_class("-no-sessions")
+            self._prompt.focus()
+            return
+        self.remove_class("-no-sessions")
+        self.add_class("-sessions")
+        sessions.refresh_list()
+        self.call_after_refresh(sessions.focus_list)
+
+    def action_transcript(self) -> None:
+        self.transcript.focus()
+
+    def action_to_prompt(self) -> None:
+        self.remove_class("-sessions")
+        self._prompt.focus()
 
     def action_stop_reply(self) -> None:
-        if self._replying is not None:
-            self._replying.cancel.set()
-            self._enter(ChatState.STOPPING)
+        self.conversation.stop()
 
     def action_back(self) -> None:
         self.dismiss()
 
     def action_scroll(self, direction: int) -> None:
-        transcript = self.query_one(Transcript)
-        if direction < 0:
-            transcript.scroll_page_up(animate=False)
-        else:
-            transcript.scroll_page_down(animate=False)
+        self.transcript.page(direction)
+
+    def _complain(self, error: LocalqError) -> None:
+        self.transcript.show_error(error, hint_for(error))

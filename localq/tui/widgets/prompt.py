@@ -50,6 +50,12 @@ class Prompt(TextArea):
     class Refused(Message):
         """Enter was pressed while nothing can be sent."""
 
+    class Recalled(Message):
+        """Up was pressed where nothing is written: what was said last is meant."""
+
+    class TakenBack(Message):
+        """Backspace was pressed where nothing is written: what goes along is meant."""
+
     def __init__(self) -> None:
         super().__init__(placeholder=tr("Message"), show_line_numbers=False, soft_wrap=True)
 
@@ -60,6 +66,10 @@ class Prompt(TextArea):
             self.action_submit()
         elif event.key in ("ctrl+j", "shift+enter"):
             self.action_newline()
+        elif event.key == "up" and not self.text:
+            self.post_message(self.Recalled())
+        elif event.key == "backspace" and not self.text:
+            self.post_message(self.TakenBack())
         else:
             return
         event.stop()
@@ -75,6 +85,12 @@ class Prompt(TextArea):
         self.accepting = False
         self.clear()
         self.post_message(self.Submitted(text))
+
+    def put_back(self, text: str) -> None:
+        """What could not be sent, unless something else was typed meanwhile."""
+        if text and not self.text:
+            self.text = text
+            self.move_cursor(self.document.end)
 
     def action_newline(self) -> None:
         self.insert("\n")

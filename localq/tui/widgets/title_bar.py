@@ -30,5 +30,8 @@ class TitleBar(Horizontal):
         yield self._left
         yield self._right
 
+    def set_left(self, text: Text) -> None:
+        self._left.update(text)
+
     def set_right(self, text: Text) -> None:
         self._right.update(text)

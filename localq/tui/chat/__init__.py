@@ -1,0 +1,1 @@
+"""What the chat screens are made of."""
