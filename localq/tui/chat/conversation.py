@@ -364,7 +364,8 @@ class Conversation(CallListener, Vertical):
         view = self.view
         if view is None or event.message_id not in view.tree:
             return
-        place = view.tree.place(event.message_id)
-        other = place.next_id if event.step > 0 else place.previous_id
-        if other is not None:
-            self.change(lambda chat: chat.turn_to(other))
+        parent = view.tree[event.message_id].parent_id
+        siblings = view.tree.children(parent if parent in view.tree else None)
+        at = siblings.index(event.message_id) + event.step
+        if 0 <= at < len(siblings):
+            self.change(lambda chat: chat.turn_to(siblings[at]))

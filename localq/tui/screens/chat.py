@@ -82,23 +82,21 @@ class ChatScreen(CallListener, Screen[None]):
         self._offered: Session | None = None
         self._chats = context.services.chat
         self._prompt = Prompt()
+        self.conversation = Conversation(context)
+        self._sessions = SessionList(context)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="columns"):
-            yield SessionList(self.context)
-            yield Conversation(self.context)
+            yield self._sessions
+            yield self.conversation
         yield Static(id="carried", markup=False)
         yield self._prompt
         yield StatusLine()
         yield KeyBar()
 
     @property
-    def conversation(self) -> Conversation:
-        return self.query_one(Conversation)
-
-    @property
     def transcript(self) -> Transcript:
-        return self.query_one(Transcript)
+        return self.conversation.transcript
 
     @property
     def status(self) -> ChatStatus:
@@ -126,16 +124,16 @@ class ChatScreen(CallListener, Screen[None]):
 
     def home_changed(self, news: HomeNews) -> None:
         """Another program may have changed a session."""
-        if news.changed and not self.status.is_busy:
+        if news.changed and self.is_running and not self.status.is_busy:
             self.conversation.look()
-            self.query_one(SessionList).refresh_list()
+            self._sessions.refresh_list()
 
     # --- what is open ---
 
     def _open(self, model: str | None, session_id: int | None) -> None:
         self._editing = None
         self.conversation.open(model, session_id)
-        self.query_one(SessionList).show_open(session_id)
+        self._sessions.show_open(session_id)
         if session_id is None and model is not None:
             label = printable(model).rpartition("/")[2]
             self._introduce(tr("Loading {model} into memory…", model=label))
@@ -174,7 +172,7 @@ class ChatScreen(CallListener, Screen[None]):
         self.refresh_bindings()
         view = self.conversation.view
         here = view.session.id if view is not None and view.session is not None else None
-        sessions = self.query_one(SessionList)
+        sessions = self._sessions
         if here is not None and here != sessions.open_id:
             sessions.show_open(here)
 
@@ -351,7 +349,7 @@ class ChatScreen(CallListener, Screen[None]):
     # --- keys ---
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.is_mounted or not self.query(Conversation):
+        if not self.is_mounted:
             return True
         writes = self.status.state is ChatState.GENERATING
         away = not self._prompt.has_focus
@@ -368,7 +366,7 @@ class ChatScreen(CallListener, Screen[None]):
 
     def action_sessions(self) -> None:
         """Show the list and go there, or hide it."""
-        sessions = self.query_one(SessionList)
+        sessions = self._sessions
         if sessions.display and sessions.has_focus_within:
             self.remove_class("-sessions")
             self.add_class("-no-sessions")

@@ -133,18 +133,21 @@ class SessionList(CallListener, Vertical):
         self._removed: list[RemovedSession] = []
         self._asked = 0
         self._pause: Timer | None = None
+        self._search = _Search(placeholder=tr("Search"), id="session-search")
+        self._none = Static(id="no-sessions", markup=False)
+        self._options = _Rows(markup=False)
 
     def compose(self) -> ComposeResult:
-        yield _Search(placeholder=tr("Search"), id="session-search")
-        yield Static(id="no-sessions", markup=False)
-        yield _Rows(markup=False)
+        yield self._search
+        yield self._none
+        yield self._options
 
     def on_mount(self) -> None:
         self.refresh_list()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("rename", "pin", "archive", "remove", "export"):
-            return bool(self._listed) and not self.query_one(_Search).has_focus
+            return bool(self._listed) and not self._search.has_focus
         return True
 
     @property
@@ -152,7 +155,7 @@ class SessionList(CallListener, Vertical):
         return self._listed
 
     def focus_list(self) -> None:
-        self.query_one(_Rows).focus()
+        self._options.focus()
 
     # --- the list ---
 
@@ -160,7 +163,7 @@ class SessionList(CallListener, Vertical):
         """Read it anew."""
         self._asked += 1
         asked = self._asked
-        text, archived = self.query_one(_Search).value, self._archived
+        text, archived = self._search.value, self._archived
         sessions = self.context.services.chat.sessions
 
         def show(rows: list[SessionRow]) -> None:
@@ -175,7 +178,7 @@ class SessionList(CallListener, Vertical):
         )
 
     def _show(self, rows: list[SessionRow]) -> None:
-        options = self.query_one(_Rows)
+        options = self._options
         here = self._current_id
         self.border_title = tr("Put away") if self._archived else tr("Sessions")
         if rows != self._listed or options.option_count != len(rows):
@@ -187,8 +190,8 @@ class SessionList(CallListener, Vertical):
         if rows:
             options.highlighted = ids.index(wanted) if wanted in ids else 0
         self.set_class(not rows, "-empty")
-        told = tr("no session has that") if self.query_one(_Search).value else tr("none yet")
-        self.query_one("#no-sessions", Static).update(told)
+        told = tr("no session has that") if self._search.value else tr("none yet")
+        self._none.update(told)
         self.refresh_bindings()
 
     def _option(self, row: SessionRow) -> Option:
@@ -211,12 +214,12 @@ class SessionList(CallListener, Vertical):
 
     @property
     def _current_id(self) -> int | None:
-        at = self.query_one(_Rows).highlighted
+        at = self._options.highlighted
         return self._listed[at].session.id if at is not None and at < len(self._listed) else None
 
     @property
     def _current(self) -> Session | None:
-        at = self.query_one(_Rows).highlighted
+        at = self._options.highlighted
         return self._listed[at].session if at is not None and at < len(self._listed) else None
 
     @on(Input.Changed)
@@ -246,7 +249,7 @@ class SessionList(CallListener, Vertical):
     # --- what is done with them ---
 
     def action_search(self) -> None:
-        self.query_one(_Search).focus()
+        self._search.focus()
 
     def action_new(self) -> None:
         self.post_message(self.NewAsked())
