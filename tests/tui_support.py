@@ -23,6 +23,7 @@ from textual.screen import Screen
 
 from localq.chat_format.template import ChatTemplate
 from localq.engine.client import Generation, LoadedModel, SamplingParams
+from localq.engine.protocol import Pictures
 from localq.errors import Cancelled, UnsupportedError
 from localq.events import Emit
 from localq.formats.types import QuantType
@@ -207,7 +208,12 @@ class ScriptEngine:
         return False
 
     def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        pictures: Pictures | None = None,
     ) -> list[int]:
         return [ord(character) for character in text]
 
@@ -216,6 +222,7 @@ class ScriptEngine:
         prompt: str | Sequence[int],
         sampling: SamplingParams,
         *,
+        pictures: Pictures | None = None,
         cancel: threading.Event | None = None,
         on_text: Callable[[str], None],
     ) -> Generation:

@@ -125,6 +125,8 @@ class Transcript(ScrollView, can_focus=True):
         self._next_code = 0
         self.frames = 0
         """How often a growing reply was drawn."""
+        self.drawn = 0
+        """How many messages were drawn."""
 
     # --- what is shown ---
 
@@ -149,22 +151,23 @@ class Transcript(ScrollView, can_focus=True):
         self._settle()
 
     def introduce(self, text: str) -> None:
-        """What stands where nothing was said yet."""
-        if not self._messages:
-            self._rows.truncate(0)
-            self._tail = []
-            self._forget_from(0)
+        """What stands where nothing was said yet, neither by anybody nor by localq."""
+        if not self._messages and all(map(_is_introduction, self._tail)):
+            self._forget_introduction()
             self.add(Turn(Kind.INTRODUCTION, text=text))
 
     def add(self, turn: Row) -> None:
         """Something after the last message, which is not in the store yet, or never will be."""
-        if any(isinstance(row, Turn) and row.kind is Kind.INTRODUCTION for row in self._tail):
-            self._rows.truncate(0)
-            self._tail = []
-            self._forget_from(0)
+        if any(map(_is_introduction, self._tail)):
+            self._forget_introduction()
         self._tail.append(turn)
         self._rows.extend([1])
         self._settle()
+
+    def _forget_introduction(self) -> None:
+        self._rows.truncate(0)
+        self._tail = []
+        self._forget_from(0)
 
     def remark(self, text: str) -> None:
         self.add(Turn(Kind.REMARK, text=translate(text)))
@@ -220,6 +223,7 @@ class Transcript(ScrollView, can_focus=True):
     def _lines(self, index: int) -> list[Strip]:
         lines = self._drawn.get(index)
         if lines is None:
+            self.drawn += 1
             painter = self._paint()
             row = self._row(index)
             unfolded = index in self._unfolded
@@ -501,3 +505,7 @@ class Transcript(ScrollView, can_focus=True):
 def _drawn_with(style: Style) -> Style:
     """Without the background, which is that of whatever it stands on."""
     return Style(color=style.color, bold=style.bold, italic=style.italic, underline=style.underline)
+
+
+def _is_introduction(row: Row) -> bool:
+    return isinstance(row, Turn) and row.kind is Kind.INTRODUCTION

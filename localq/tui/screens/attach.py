@@ -28,7 +28,7 @@ class AttachDialog(TextDialog):
         super().__init__(
             context,
             tr("Send a file along"),
-            tr("A file of text or code; → completes its path"),
+            tr("A file of text or code, or a picture; → completes its path"),
             lambda text: take(attachment(text)),
         )
 

@@ -58,6 +58,14 @@ class ChatScreen(CallListener, Screen[None]):
             key_display="^g",
             tooltip=msg("Preset, system prompt, sampling, what to do when the context is full"),
         ),
+        Binding(
+            "ctrl+t",
+            "compare",
+            msg("Two models"),
+            show=False,
+            key_display="^t",
+            tooltip=msg("Ask another model the same, side by side"),
+        ),
         Binding("ctrl+left", "beside(-1)", msg("Alternative before"), show=False, priority=True),
         Binding("ctrl+right", "beside(1)", msg("Next alternative"), show=False, priority=True),
         Binding(
@@ -103,6 +111,7 @@ class ChatScreen(CallListener, Screen[None]):
         return self.conversation.status
 
     def on_mount(self) -> None:
+        self.watch(self.conversation, "status", self._accept)
         self._prompt.put_back(self._chats.draft)
         self._chats.draft = ""
         if self._model is not None:
@@ -165,9 +174,12 @@ class ChatScreen(CallListener, Screen[None]):
         else:
             self._open(None, last.id)
 
+    def _accept(self, status: ChatStatus) -> None:
+        """At once: a key may follow."""
+        self._prompt.accepting = status.state is ChatState.IDLE
+
     @on(Conversation.Changed)
     def _changed(self) -> None:
-        self._prompt.accepting = self.status.state is ChatState.IDLE
         self._greet()
         self.refresh_bindings()
         view = self.conversation.view
@@ -345,6 +357,20 @@ class ChatScreen(CallListener, Screen[None]):
     def _use(self, preset: Preset | None) -> None:
         if preset is not None:
             self.conversation.change(lambda chat: chat.set_preset(preset))
+
+    def action_compare(self) -> None:
+        view = self.conversation.view
+        if view is None or not view.model or self._refuses():
+            return
+        from localq.tui.screens.compare import CompareScreen, ModelDialog
+
+        first = view.model
+
+        def chosen(second: str | None) -> None:
+            if second is not None:
+                self.app.push_screen(CompareScreen(self.context, first, second))
+
+        self.app.push_screen(ModelDialog(self.context, first), chosen)
 
     # --- keys ---
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatServices", "SessionRow"]
 
 _LISTED = 200
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,12 @@ class ChatServices:
 
     def attachment(self, path: str) -> Attachment:
         from localq.sessions.attachments import read_attachment
+        from localq.sessions.picture_attachments import read_picture_attachment
 
-        return read_attachment(_expanded(path))
+        file = _expanded(path)
+        if file.suffix.lower() in _PICTURES:
+            return read_picture_attachment(file)
+        return read_attachment(file)
 
     def presets(self) -> Sequence[Preset]:
         from localq.sessions.preset_files import PresetFiles
