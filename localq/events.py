@@ -33,6 +33,7 @@ class Unit(StrEnum):
     SECONDS = "seconds"
     TEXTS = "texts"
     PACKAGES = "packages"
+    LAYERS = "layers"
 
 
 @dataclass(frozen=True, slots=True)

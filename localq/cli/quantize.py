@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,9 +25,30 @@ from localq.services.make.split_size import parse_split_size
 __all__ = ["command"]
 
 _FILE = click.Path(path_type=Path)
+_INT4_METHODS = ("awq", "gptq")
 
 
-@click.command()
+class _ByType(click.Command):
+    """AWQ and GPTQ, which are no types of llama.cpp, have a command with options of their own."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0].lower() in _INT4_METHODS:
+            from localq.cli.help import in_users_language
+            from localq.cli.quantize_int4 import int4_command
+
+            method, *rest = args
+            chosen = in_users_language(int4_command(method.lower()))
+            return chosen.make_context(f"{info_name} {method.lower()}", rest, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_ByType)
 @click.argument("type_", metavar="[TYPE]", required=False)
 @optional_model
 @click.option("-o", "--output", "target", type=_FILE, help="Write the file here, not the library.")
@@ -85,6 +107,8 @@ def command(
     model of the library, a checkpoint folder or a .gguf file; without it, the model pulled or
     used last. Without TYPE too: what the recipe (localq.toml) in this folder says. Stopped or
     killed, the same command goes on where it was.
+
+    `localq quantize gptq` and `awq` make INT4 checkpoints instead; they have a --help of their own.
     """
     from localq.formats.types import QuantType, TensorType
     from localq.quantize.options import parse_type_rule

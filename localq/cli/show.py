@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,10 @@ from localq.cli.options import json_option
 from localq.cli.quality import quality_in_words
 from localq.display import byte_size
 from localq.library import Library
-from localq.messages import msg
+from localq.messages import listed, msg
+
+if TYPE_CHECKING:
+    from localq.services.library.inspect import Int4Details
 
 __all__ = ["command"]
 
@@ -33,6 +37,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         details = show(library, model)
     if as_json:
         document = output.to_json(details.model)
+        document["int4"] = output.to_json(details.int4)
         document["sampling"] = details.sampling
         document["quality"] = output.to_json(details.cards)
         document["metadata"] = details.metadata if vocabulary else _brief(details.metadata)
@@ -63,6 +68,7 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
                 size_bytes2=byte_size(found.size_bytes),
             ),
         ),
+        *(_int4(details.int4, found.parameters) if details.int4 else ()),
         (msg("source"), source + revision),
         *(((msg("quality"), quality_in_words(details.cards[0])),) if details.cards else ()),
         *((("sampling", _sampling(details.sampling)),) if details.sampling else ()),
@@ -88,6 +94,48 @@ def command(model: str, tensors: bool, vocabulary: bool, as_json: bool) -> None:
         )
     else:
         output.line(f"\n{len(details.tensors)} tensors (--tensors lists them)".strip())
+
+
+def _int4(details: Int4Details, parameters: int) -> list[tuple[str, str]]:
+    """What is really quantized, and how."""
+    shape = msg("groups of {size}", size=details.group_size)
+    if details.group_size < 0:
+        shape = msg("a scale for each row")
+    words = [
+        f"{details.method.upper()} {details.bits}-bit",
+        shape,
+        msg("symmetric") if details.symmetric else msg("with zero points"),
+        *([msg("columns by activity")] if details.desc_act else []),
+    ]
+    share = details.quantized_parameters / max(parameters, 1)
+    rows: list[tuple[str, str]] = [
+        (msg("quantized"), listed(words)),
+        (
+            msg("of it"),
+            msg(
+                "{packed} matrices, {share:.0%} of the parameters",
+                packed=details.packed,
+                share=share,
+            ),
+        ),
+        (
+            msg("dtypes"),
+            ", ".join(f"{name} {byte_size(size)}" for name, size in details.dtypes.items()),
+        ),
+    ]
+    if details.kept:
+        few = ", ".join(details.kept[:3])
+        rows.append(
+            (
+                msg("kept"),
+                msg("{count} modules in float: {few}, …", count=len(details.kept), few=few),
+            )
+        )
+    versions = details.provenance.get("versions")
+    if isinstance(versions, dict):
+        made = ", ".join(f"{name} {version}" for name, version in versions.items())
+        rows.append((msg("made with"), made[:200]))
+    return rows
 
 
 def _sampling(values: Mapping[str, float]) -> str:

@@ -40,6 +40,8 @@ class ModelFormat(StrEnum):
     """A checkpoint: a folder with weights, configuration and tokenizer."""
     ADAPTER = "adapter"
     """A GGUF with what a model learnt later (LoRA), which is added to it."""
+    INT4 = "int4"
+    """A checkpoint whose matrices are packed by AWQ or GPTQ, for vLLM and transformers."""
 
     @property
     def is_file(self) -> bool:
@@ -77,10 +79,11 @@ class Model:
     """One entry of the library."""
 
     name: str
-    """"org/name" for a checkpoint, "org/name:QUANT" for a GGUF."""
+    """"org/name" for a checkpoint, "org/name:QUANT" for what was made of one: a GGUF, or
+    "org/name:AWQ-INT4"."""
     format: ModelFormat
     quant: str
-    """What most weights are stored as: "Q4_0", "BF16"."""
+    """What most weights are stored as: "Q4_0", "BF16", "GPTQ-INT4"."""
     architecture: str
     """"llama" in a GGUF, "LlamaForCausalLM" in a checkpoint."""
     parameters: int

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from localq.errors import LibraryError
 from localq.formats.types import QuantType, TensorType
+from localq.gpu_quant.options import Method
 from localq.jobs import Draft, Job, JobProgress, JobState
 from localq.jobs.request_json import decode, encode
 from localq.library import Library
 from localq.paths import Paths
 from localq.planning.offload_plan import PlanOptions
 from localq.quantize.options import TypeRule
+from localq.services.int4.request import Int4Request
 from localq.services.jobs.kinds import Request, draft_of, kind_of, kinds, request_of
 from localq.services.jobs.kinds.verify import VerifyRequest
 from localq.services.library.import_models import ImportRequest
@@ -52,6 +54,7 @@ REQUESTS: list[Request] = [
     VerifyRequest(),
     BenchRequest("org/model:Q4_0", n_prompt=64, plan_options=PlanOptions(n_threads=2)),
     TuneRequest("org/model:Q4_0", budget=30.0),
+    Int4Request(Method.AWQ, "org/model", calib=str(PATH), keep=("self_attn",)),
     EvaluateRequest(("org/model:Q4_0", "org/model:Q8_0"), PATH, "org/model:F16", 256, 9, 0.01),
 ]
 

@@ -13,8 +13,9 @@ import pytest
 
 from localq.errors import BadFileError, LocalqError, NotFoundError, UnsupportedError
 from localq.events import ignore
-from localq.library import Library
+from localq.library import Library, ModelFormat
 from localq.paths import Paths
+from localq.services.library.verify import verify
 from localq.services.pull.pull import PullRequest, pull
 from tests.checkpoints import (
     SMOLLM2_CONFIG,
@@ -63,19 +64,11 @@ def packed(folder: Path, method: dict[str, Any] | None, tensors: Mapping[str, Ra
             {"model.layers.0.mlp.up_proj.weight": ("I8", (64, 64), bytes(4096))},
         ),
         (
-            {"quant_method": "gptq", "bits": 4},
-            {"model.layers.0.mlp.up_proj.qweight": ("I32", (8, 64), bytes(2048))},
-        ),
-        (
-            {"quant_method": "awq", "bits": 4},
-            {"model.layers.0.mlp.up_proj.qweight": ("I32", (64, 8), bytes(2048))},
-        ),
-        (
             {"quant_method": "compressed-tensors", "format": "pack-quantized"},
             {"model.layers.0.mlp.up_proj.weight_packed": ("I32", (64, 8), bytes(2048))},
         ),
     ],
-    ids=["bnb4", "bnb8", "gptq", "awq", "packed"],
+    ids=["bnb4", "bnb8", "packed"],
 )
 def test_quantized_checkpoints(
     library: Library,
@@ -91,14 +84,61 @@ def test_quantized_checkpoints(
     assert hub.sent[WEIGHTS] <= HEADER_BYTES
 
 
-def test_quantized_checkpoints_that_say_so_elsewhere(
-    library: Library, hub: HubServer, home: Paths, tmp_path: Path
+_MODULE = "model.layers.0.mlp.up_proj"
+_REST: Mapping[str, RawTensor] = {
+    f"{_MODULE}.qzeros": ("I32", (1, 8), bytes(32)),
+    f"{_MODULE}.scales": ("F16", (1, 64), bytes(128)),
+}
+_QWEIGHT: Mapping[str, RawTensor] = {
+    "gptq": ("I32", (8, 64), bytes(2048)),
+    "awq": ("I32", (64, 8), bytes(2048)),
+}
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_awq_and_gptq_come_in_as_int4(
+    library: Library, hub: HubServer, tmp_path: Path, method: str, elsewhere: bool
 ) -> None:
-    tensors = {"model.layers.0.mlp.up_proj.qweight": ("I32", (8, 64), bytes(2048))}
-    folder = packed(tmp_path / "served", None, tensors)
-    (folder / "quantize_config.json").write_text('{"bits": 4}')
+    tensors = {f"{_MODULE}.qweight": _QWEIGHT[method], **_REST}
+    told = {"quant_method": method, "bits": 4, "group_size": 128}
+    folder = packed(tmp_path / "served", None if elsewhere else told, tensors)
+    if elsewhere:
+        (folder / "quantize_config.json").write_text(json.dumps(told))
     hub.add_repo("org/name", folder)
-    refused(library, home, UnsupportedError, "already quantized")
+    model = pull(library, PullRequest("org/name"), ignore, threading.Event()).model
+    assert (model.name, model.format, model.quant) == (
+        "org/name",
+        ModelFormat.INT4,
+        f"{method.upper()}-INT4",
+    )
+    assert model.parameters == 64 * 64 + (2 << 20)
+    assert (model.path / "quantize_config.json").is_file() == elsewhere
+    assert verify(library, (), ignore, threading.Event()).good
+
+
+@pytest.mark.parametrize(
+    ("told", "tensors", "says"),
+    [
+        ({"bits": 4, "group_size": 128}, {}, "qzeros does not go with its qweight"),
+        ({"bits": 4}, _REST, "group_size None cannot be"),
+        ({"bits": 5, "group_size": 128}, _REST, "bits are 2, 3, 4 or 8"),
+        ({"bits": 8, "group_size": 128}, _REST, "does not go with its qweight"),
+    ],
+)
+def test_damaged_int4_is_refused_by_its_header(
+    library: Library,
+    hub: HubServer,
+    home: Paths,
+    tmp_path: Path,
+    told: dict[str, Any],
+    tensors: Mapping[str, RawTensor],
+    says: str,
+) -> None:
+    all_told = {"quant_method": "gptq", **told}
+    qweight = {f"{_MODULE}.qweight": _QWEIGHT["gptq"]}
+    hub.add_repo("org/name", packed(tmp_path / "served", all_told, {**qweight, **tensors}))
+    refused(library, home, BadFileError, says)
     assert hub.sent[WEIGHTS] <= HEADER_BYTES
 
 

@@ -25,6 +25,7 @@ from localq.services.doctor.doctor import CheckContext, Problem
 from localq.services.doctor.leftovers import in_use
 from localq.services.jobs.partials import claimed_folders
 from localq.services.library.candidate import refuse_no_model
+from localq.services.library.int4_folder import int4_model, is_int4_folder
 from localq.services.library.names import quant_of
 
 __all__ = ["unowned"]
@@ -97,6 +98,11 @@ def _in_folder(library: Library, folder: Path, files: list[Path]) -> Iterator[Pr
             if left.issuperset(shards):
                 left.difference_update(shards)
                 yield _whole(library, model, shards)
+    for inside in sorted({path.parent for path in left} - {folder}):
+        own = [path for path in sorted(left) if path.parent == inside]
+        if model := _int4(library, folder, inside, own):
+            left.difference_update(own)
+            yield _whole(library, model, own)
     plain = [path for path in sorted(left) if path.suffix != ".gguf"]
     if plain and (model := _checkpoint(library, folder, plain)):
         left.difference_update(plain)
@@ -171,6 +177,19 @@ def _checkpoint(library: Library, folder: Path, files: list[Path]) -> Model | No
                 size_bytes=sum(path.stat().st_size for path in files),
             ),
         )
+    except LocalqError:
+        return None
+
+
+def _int4(library: Library, folder: Path, inside: Path, files: list[Path]) -> Model | None:
+    """The entry for a whole INT4 checkpoint in the folder that localq gave it."""
+    try:
+        if not is_int4_folder(inside):
+            return None
+        repo = folder.relative_to(library.paths.models).as_posix()
+        label = inside.name.removeprefix(f"{folder.name}-")
+        size = sum(path.stat().st_size for path in files)
+        return _free(library, int4_model(inside, f"{repo}:{label}", inside, size_bytes=size))
     except LocalqError:
         return None
 

@@ -26,6 +26,7 @@ from localq.library.foreign.found import plain_file, walk_files
 from localq.library.model import OWN
 from localq.messages import msg
 from localq.services.library.headers import refuse_wrong_shapes
+from localq.services.library.int4_folder import int4_model, is_int4_folder
 from localq.services.library.names import parse_name, quant_of, repo_of_gguf, safe_repo
 
 __all__ = ["ImportCandidate", "describe", "found_at", "refuse_no_model"]
@@ -137,12 +138,9 @@ def _gguf(
 
 
 def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> ImportCandidate:
-    from localq.convert import open_checkpoint
-
     assert found.folder is not None
     places = {file.path.relative_to(found.folder).as_posix(): file for file in found.files}
     parts = {place: places[place] for place in sorted(_parts(places.keys(), found.folder))}
-    opened = open_checkpoint(found.folder)
     repo = repo or safe_repo(found.repo or found.folder.resolve().name)
     folder = library.checkpoint_folder(repo)
     for file in parts.values():
@@ -155,18 +153,29 @@ def _checkpoint(library: Library, found: ForeignModel, repo: str | None) -> Impo
                 )
             )
     chosen = replace(found, files=tuple(parts.values()))
-    model = Model.new(
+    return ImportCandidate(
+        chosen,
+        _entry_of_folder(chosen, found.folder, repo, folder),
+        {file.real: folder / place for place, file in parts.items()},
+    )
+
+
+def _entry_of_folder(chosen: ForeignModel, root: Path, repo: str, place: Path) -> Model:
+    from localq.convert import open_checkpoint
+
+    source = _source(chosen)
+    if is_int4_folder(root):
+        return int4_model(root, repo, place, size_bytes=chosen.size_bytes, source=source)
+    opened = open_checkpoint(root)
+    return Model.new(
         repo,
         ModelFormat.SAFETENSORS,
         opened.dtype,
-        folder,
+        place,
         architecture=opened.architecture,
         parameters=opened.parameters,
         size_bytes=chosen.size_bytes,
-        source=_source(chosen),
-    )
-    return ImportCandidate(
-        chosen, model, {file.real: folder / place for place, file in parts.items()}
+        source=source,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from localq.errors import BadFileError
 from localq.formats.gguf import GGUFFile
 from localq.formats.tensor_shapes import wrong_shapes
-from localq.library import Model
+from localq.library import Model, ModelFormat
 from localq.messages import msg
 
 __all__ = ["parameters_of", "refuse_wrong_shapes"]
@@ -22,6 +22,10 @@ def parameters_of(model: Model) -> int:
         shards = read_shards(model.path)
         refuse_wrong_shapes(shards)
         return sum(shard.parameters for shard in shards)
+    if model.format is ModelFormat.INT4:
+        from localq.gpu_quant.checkpoint import read_int4
+
+        return read_int4(model.path).parameters
     from localq.convert import open_checkpoint
 
     return open_checkpoint(model.path).parameters

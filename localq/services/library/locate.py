@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from localq.errors import NotFoundError, UnsupportedError
+from localq.convert.quantized import already_quantized
+from localq.errors import LocalqError, NotFoundError, UnsupportedError
 from localq.formats.adapter import is_adapter
 from localq.formats.gguf_split import read_shards
 from localq.library import Library, Model, ModelFormat
 from localq.library.names import looks_like_path
 from localq.messages import msg
+from localq.services.library.int4_folder import int4_model, is_int4_folder, not_for_llama_cpp
 
 __all__ = [
     "locate",
@@ -34,12 +37,14 @@ def locate_gguf(library: Library, text: str | None) -> Model:
     """A GGUF, ready to run; without `text` the one pulled, made or used last."""
     if text is None and (last := library.last_used()):
         text = last.name  # a checkpoint pulled last means what was made of it, not an older model
-    model = _on_disk(text) or library.find_gguf(text)
+    model = _on_disk(text) or _gguf_or_int4(library, text)
     if model.format is ModelFormat.ADAPTER:
         raise NotFoundError(
             msg("{path}: an adapter is no model by itself", path=model.path),
             hint=msg("add it to its model: localq run MODEL --lora {path}", path=model.path),
         )
+    if model.format is ModelFormat.INT4:
+        raise not_for_llama_cpp(model)
     if not model.format.is_runnable:
         raise NotFoundError(
             msg("{path}: a checkpoint cannot be run as it is", path=model.path),
@@ -52,6 +57,8 @@ def locate_gguf(library: Library, text: str | None) -> Model:
 def locate_checkpoint(library: Library, text: str | None) -> Model:
     """A checkpoint to convert; without `text` that of the model used last."""
     model = _on_disk(text) or library.find_checkpoint(text)
+    if model.format is ModelFormat.INT4:
+        raise already_quantized(model.path, model.quant)
     if not model.format.is_original:
         raise UnsupportedError(
             msg("{path}: is a GGUF already", path=model.path),
@@ -71,6 +78,8 @@ def locate_source(library: Library, text: str | None) -> Model:
             msg("{name}: an adapter cannot be quantized", name=model.name),
             hint=msg("merge it first: localq convert FOLDER --merge"),
         )
+    if model.format is ModelFormat.INT4:
+        raise already_quantized(model.path, model.quant)
     return model
 
 
@@ -83,7 +92,10 @@ def _source(library: Library, text: str | None) -> Model:
             return _checkpoint(Path(text).absolute())  # says what the folder lacks
         if last is None:
             raise
-        return library.find(text or last.name)
+        found = library.find(text or last.name)
+        if found.format is ModelFormat.INT4:
+            raise  # it cannot be made into anything else
+        return found
 
 
 def locate_convertible(library: Library, text: str | None) -> Model:
@@ -104,7 +116,7 @@ def locate_path(library: Library, text: str | None) -> Path:
         text = last.name if last else None
     try:
         return locate_gguf(library, text).path
-    except NotFoundError:
+    except (NotFoundError, UnsupportedError):
         if text is None:
             raise
         model = locate(library, text)
@@ -131,6 +143,19 @@ def _refuse_gone(model: Model) -> None:
             ),
             hint=msg("connect its disk, or forget it with: localq rm {name}", name=model.name),
         )
+
+
+def _gguf_or_int4(library: Library, text: str | None) -> Model:
+    """What `text` names; an INT4 checkpoint only where there is no GGUF that it could mean."""
+    try:
+        return library.find_gguf(text)
+    except NotFoundError:
+        if text is not None:
+            with suppress(LocalqError):
+                found = library.find(text)
+                if found.format is ModelFormat.INT4:
+                    return found
+        raise
 
 
 def _on_disk(text: str | None) -> Model | None:
@@ -168,6 +193,8 @@ def _gguf(path: Path) -> Model:
 def _checkpoint(path: Path) -> Model:
     from localq.convert import open_checkpoint
 
+    if is_int4_folder(path):
+        return int4_model(path, str(path), path, created_at=_changed(path))
     found = open_checkpoint(path)
     return Model.new(
         str(path),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, Cancelled, LocalqError, NotFoundError
 from localq.events import Emit, Progress, Started, Unit
-from localq.library import Library, Model
+from localq.library import Library, Model, ModelFormat
 from localq.library.hashes import FileHash, SaidBy, hash_file, verified
 from localq.messages import msg
 from localq.services.library.headers import parameters_of
@@ -162,8 +162,11 @@ def mend(library: Library, model: Model) -> str:
         return msg("localq rm {name}, then make it again", name=model.name)
     base, _, quant = model.name.partition(":")
     pulled = f"{repo}@{model.source.revision}" if model.source.revision else repo
-    if model.format.is_original:
+    if model.format.is_original or not quant:
         return msg("localq pull {pulled} --force", pulled=pulled)
+    if model.format is ModelFormat.INT4:
+        method = quant.partition("-")[0].lower()
+        return msg("localq quantize {quant} {base} --force", quant=method, base=base)
     if any(known.said_by is SaidBy.HUB for known in library.hashes.of_model(model.name).values()):
         return msg("localq pull {pulled}:{quant} --force", pulled=pulled, quant=quant)
     if any(other.name == base for other in library.models()):

@@ -17,6 +17,7 @@ from localq.hub.spec import ModelSpec, is_commit
 from localq.hub.weight_index import index_reader
 from localq.library import Library, Model, ModelFormat, ModelSource
 from localq.messages import msg
+from localq.services.library.int4_folder import int4_model, is_int4_folder
 from localq.services.pull.names import refuse_unsafe_names
 from localq.services.pull.remote import kept_folder
 
@@ -85,6 +86,10 @@ class Plan:
             architecture, parameters, said = _describe_gguf(shards)
             label = self.name.rpartition(":")[2]
             quant = label if is_quant(label) else said
+        elif is_int4_folder(folder):
+            return int4_model(
+                folder, self.name, self.place, size_bytes=self.size_bytes, source=self.origin
+            )
         else:
             from localq.convert import open_checkpoint
 

@@ -11,6 +11,7 @@ from localq.events import Emit, ignore
 from localq.hub.headers import read_remote_headers
 from localq.hub.source import Source
 from localq.messages import msg
+from localq.services.library.int4_folder import is_int4_folder
 from localq.services.pull.plan import Plan
 from localq.services.pull.remote import as_published
 from localq.services.pull.stage import stage
@@ -18,8 +19,6 @@ from localq.services.pull.stage import stage
 __all__ = ["refuse_unusable"]
 
 _CONFIG, _INDEX_SUFFIX = "config.json", ".index.json"
-_ELSEWHERE = ("quantize_config.json", "quant_config.json")
-"""Where older GPTQ and AWQ checkpoints say how they were quantized, instead of in config.json."""
 
 
 def refuse_unusable(
@@ -32,11 +31,13 @@ def refuse_unusable(
     here; HubError, OfflineError, StorageError and Cancelled as `stage`.
     """
     from localq.convert import open_checkpoint, read_config
+    from localq.gpu_quant.checkpoint import read_int4
+    from localq.gpu_quant.quantization_config import BESIDE
 
     saying = {
         path: file
         for path, file in plan.files.items()
-        if file.path == _CONFIG or file.path.endswith(_INDEX_SUFFIX)
+        if file.path in (_CONFIG, *BESIDE) or file.path.endswith(_INDEX_SUFFIX)
     }
     if not any(file.path == _CONFIG for file in saying.values()):
         raise NotFoundError(
@@ -49,7 +50,7 @@ def refuse_unusable(
     with as_published(source.repo, folder):
         config, _ = read_config(folder)
     quantization = config.get("quantization_config")
-    if not quantization and not any(file.path in _ELSEWHERE for file in source.files):
+    if not quantization and not any(file.path in BESIDE for file in source.files):
         return moved
     shards = {plan.staged(folder, path): plan.files[path] for path in plan.weights}
     if any(path.suffix != ".safetensors" for path in shards):
@@ -66,10 +67,10 @@ def refuse_unusable(
             hint=msg("take the original checkpoint, or a revision with *.safetensors"),
         )
     headers = read_remote_headers(source, list(shards.values()), emit=emit, cancel=cancel)
+    tensors = {path: header.tensors for path, header in zip(shards, headers, strict=True)}
     with as_published(source.repo, folder):
-        open_checkpoint(
-            folder,
-            name=source.repo.rpartition("/")[2],
-            shards={path: header.tensors for path, header in zip(shards, headers, strict=True)},
-        )
+        if is_int4_folder(folder, (t.name for of in tensors.values() for t in of)):
+            read_int4(folder, shards=tensors)
+        else:
+            open_checkpoint(folder, name=source.repo.rpartition("/")[2], shards=tensors)
     return moved + sum(header.fetched_bytes for header in headers)

@@ -30,6 +30,7 @@ _PLACES: Mapping[str, tuple[str, str, str]] = {
     "verify": ("verify", "VerifyKind", "VerifyRequest"),
     "bench": ("bench", "BenchKind", "BenchRequest"),
     "tune": ("tune", "TuneKind", "TuneRequest"),
+    "int4": ("int4", "Int4Kind", "Int4Request"),
     "eval": ("evaluate", "EvaluateKind", "EvaluateRequest"),
     "recipe": ("recipe", "RecipeKind", "RecipeRequest"),
 }

@@ -1,0 +1,1 @@
+"""INT4 checkpoints: made by AWQ and GPTQ, checked, and used."""
