@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from localq.planning.offload_plan import OffloadPlan
     from localq.quality.results import Evaluation
     from localq.services.chat.python_chat import Chat
+    from localq.services.int4.request import Int4Result
     from localq.services.pull.pull import PullResult
     from localq.services.quality.recommend import RecommendedMethod
 
@@ -41,6 +42,7 @@ __all__ = [
     "model_path",
     "plan",
     "pull",
+    "quantize_int4",
     "recommend",
 ]
 
@@ -191,6 +193,29 @@ def recommend(
     )
     with Library() as library:
         return recommend_method(library, request, threading.Event())
+
+
+def quantize_int4(model: str | None = None, method: str = "gptq", **options: Any) -> Int4Result:
+    """Quantize a checkpoint by "gptq" or "awq", as `localq quantize gptq` does, and enter what
+    comes out into the library.
+
+    `model` is a name or a checkpoint folder; None: that of the model used last. `options` are
+    fields of `localq.services.int4.request.Int4Request` (bits, group_size, keep, calib, device,
+    ...). ValueError for another method, TypeError for an option that there is not; a
+    `localq.errors.LocalqError` says what else is wrong.
+    """
+    import threading
+
+    from localq.events import ignore
+    from localq.gpu_quant.options import Method
+    from localq.library import Library
+    from localq.services.int4.request import Int4Request
+    from localq.services.jobs.jobs import recorded
+    from localq.services.jobs.kinds.int4 import Int4Kind
+
+    request = Int4Request(Method(method.lower()), model, **options)
+    with Library() as library:
+        return recorded(Int4Kind(), library, request, ignore, threading.Event())
 
 
 def __getattr__(name: str) -> object:

@@ -225,3 +225,12 @@ def test_refusals_before_anything_starts(
     assert caught.value.hint == "localq backend install gptqmodel"
     assert nothing_left(home)
     assert not preflight_int4(library, asked(small)).installed
+
+
+def test_from_python(home: Paths, small: Path, fake_backend: Path) -> None:
+    import localq
+
+    result = localq.quantize_int4(str(small), "gptq", device="cpu", calib="builtin", bits=8)
+    assert result.name == "local/small:GPTQ-INT8"
+    with pytest.raises(TypeError):
+        localq.quantize_int4(str(small), "awq", no_such_option=1)

@@ -109,13 +109,14 @@ def test_titles_are_short(home: Paths) -> None:
         "verify all models",
         "bench org/model:Q4_0",
         "tune org/model:Q4_0",
+        "quantize org/model to AWQ-INT4-MIXED",
         "eval org/model:Q4_0, org/model:Q8_0",
     ]
 
 
 def test_who_may_ask() -> None:
     asking = [kind_of(request).may_ask(request) for request in REQUESTS]
-    assert asking == [False, False, True, True] + 7 * [False]
+    assert asking == [False, False, True, True] + 8 * [False]
 
 
 def test_every_kind_is_among_these_requests() -> None:

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from localq.convert.quantized import already_quantized
 from localq.errors import LocalqError, NotFoundError, UnsupportedError
 from localq.formats.adapter import is_adapter
 from localq.formats.gguf_split import read_shards
@@ -57,8 +56,7 @@ def locate_gguf(library: Library, text: str | None) -> Model:
 def locate_checkpoint(library: Library, text: str | None) -> Model:
     """A checkpoint to convert; without `text` that of the model used last."""
     model = _on_disk(text) or library.find_checkpoint(text)
-    if model.format is ModelFormat.INT4:
-        raise already_quantized(model.path, model.quant)
+    _refuse_int4(model)
     if not model.format.is_original:
         raise UnsupportedError(
             msg("{path}: is a GGUF already", path=model.path),
@@ -78,8 +76,7 @@ def locate_source(library: Library, text: str | None) -> Model:
             msg("{name}: an adapter cannot be quantized", name=model.name),
             hint=msg("merge it first: localq convert FOLDER --merge"),
         )
-    if model.format is ModelFormat.INT4:
-        raise already_quantized(model.path, model.quant)
+    _refuse_int4(model)
     return model
 
 
@@ -156,6 +153,14 @@ def _gguf_or_int4(library: Library, text: str | None) -> Model:
                 if found.format is ModelFormat.INT4:
                     return found
         raise
+
+
+def _refuse_int4(model: Model) -> None:
+    """Nothing else can be made of it."""
+    if model.format is ModelFormat.INT4:
+        from localq.convert.quantized import already_quantized
+
+        raise already_quantized(model.path, model.quant)
 
 
 def _on_disk(text: str | None) -> Model | None:
