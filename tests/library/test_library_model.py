@@ -52,7 +52,7 @@ def test_a_model_cannot_be_changed() -> None:
 
 
 def test_formats_are_their_names() -> None:
-    assert [str(kind) for kind in ModelFormat] == ["gguf", "safetensors"]
+    assert [str(kind) for kind in ModelFormat] == ["gguf", "safetensors", "adapter", "int4"]
 
 
 def test_the_public_names() -> None:
