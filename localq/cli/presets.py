@@ -129,8 +129,15 @@ def rm(name: str, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
+    from localq.services.chat.presets import checked_preset
+
     files = _files()
     presets, problems = files.all()
+    for preset in presets:
+        try:
+            checked_preset(preset)
+        except UsageError as error:
+            problems.append(error)
     if as_json:
         output.json_document([_document(files, preset) for preset in presets])
     else:

@@ -142,6 +142,8 @@ def test_presets(home: Paths, capsys: Capture) -> None:
     path.write_text("[sampling]\ntemperature = 'hot'\n")
     assert main(["presets", "show", "mine"]) == 2
     assert "preset mine: temperature" in capsys.readouterr().err
+    assert main(["presets"]) == 0
+    assert "preset mine: temperature is 'hot'" in capsys.readouterr().err
     path.write_text("on_full = 'explode'\n")
     assert main(["presets"]) == 0
     said = capsys.readouterr()
