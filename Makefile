@@ -4,7 +4,7 @@ VENV   := .venv
 # Windows' own make finds the programs of a virtual environment in Scripts/.
 BIN    := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 
-.PHONY: demo test coverage lint types codecs clean
+.PHONY: demo test coverage lint types codecs screenshots clean
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "localq needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -47,6 +47,10 @@ lint: $(VENV)/test-installed
 
 types: $(VENV)/test-installed
 	$(BIN)/mypy
+
+# The README's pictures, made with the real app; with CHECK=1 they are made and nothing is written.
+screenshots: $(VENV)/installed
+	$(BIN)/python packaging/screenshots.py $(if $(CHECK),--check)
 
 clean:
 	rm -rf $(VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -52,8 +52,8 @@ def main() -> None:
     for shards in args.shards:
         with tempfile.TemporaryDirectory(dir=args.work) as folder:
             served = Path(folder) / "served"
-            size = _make_repo(served / _REPO, round(args.gigabytes * 1e9), shards)
-            with _hub(served) as url:
+            size = make_repo(served / _REPO, round(args.gigabytes * 1e9), shards)
+            with hub(served) as url:
                 _warm_up(url, shards)
                 _compare(url, Path(folder), size, shards, args.rounds)
 
@@ -102,7 +102,7 @@ def _memory(runs: list[Measured]) -> str:
 
 
 @contextmanager
-def _hub(folder: Path) -> Iterator[str]:
+def hub(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.hub_server", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -121,7 +121,7 @@ def _warm_up(url: str, shards: int) -> None:
     time.sleep(1)
 
 
-def _make_repo(folder: Path, size: int, shards: int) -> int:
+def make_repo(folder: Path, size: int, shards: int) -> int:
     """A repository of one random tensor per shard; returns the bytes of all."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(_CONFIG))

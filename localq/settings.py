@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from localq.errors import storage_errors
-from localq.json_codec import fitting_fields, to_json
 from localq.messages import msg
 from localq.paths import Paths
 
-__all__ = ["Settings", "read_settings", "settings_file", "write_settings"]
+__all__ = ["Settings", "read_settings", "settings_file", "use_language", "write_settings"]
 
 _MAX_BYTES = 1 << 16
 
@@ -33,14 +32,33 @@ def read_settings(paths: Paths) -> Settings:
     """What is in the file; what is not there, or makes no sense, is as it comes."""
     try:
         with settings_file(paths).open("rb") as file:
-            document = json.loads(file.read(_MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
+            text = file.read(_MAX_BYTES)
+    except OSError:
+        return Settings()
+    import json  # most homes have no such file, and then no verb should wait for this
+
+    from localq.json_codec import fitting_fields
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
         return Settings()
     return Settings(**fitting_fields(Settings, document))
 
 
+def use_language(settings: Settings) -> None:
+    """From now on, and in the processes that are begun from here, texts are in the language that
+    was chosen; LOCALQ_LANG, where it is set, was chosen later and wins."""
+    if settings.language:
+        os.environ.setdefault("LOCALQ_LANG", settings.language)
+
+
 def write_settings(paths: Paths, settings: Settings) -> None:
     """StorageError where the folder cannot be written."""
+    import json
+
+    from localq.json_codec import to_json
+
     path = settings_file(paths)
     partial = path.with_suffix(".partial")
     with storage_errors(path, hint=msg("let LOCALQ_HOME name another folder")):

@@ -24,9 +24,11 @@ from textual.screen import Screen
 from localq.chat_format.template import ChatTemplate
 from localq.engine.client import Generation, LoadedModel, SamplingParams
 from localq.engine.protocol import Pictures
-from localq.errors import Cancelled, UnsupportedError
+from localq.errors import Cancelled, LocalqError, UnsupportedError
 from localq.events import Emit
 from localq.formats.types import QuantType
+from localq.hardware.profile import HardwareProfile
+from localq.hub.search import FoundModel
 from localq.jobs import Draft, Job, JobState, JobStore
 from localq.library import Library
 from localq.library.model import Model, ModelFormat, ModelSource, Removed
@@ -43,10 +45,10 @@ from localq.tui.clock import Clock
 from localq.tui.screens.library import LibraryScreen
 from localq.tui.services import Services, services_of
 from localq.tui.services.chat import ChatServices
-from localq.tui.services.hub import HubServices
+from localq.tui.services.hub import HubAccess, HubServices
 from localq.tui.services.jobs import JobServices
 from localq.tui.services.library import LibraryServices
-from localq.tui.services.machine import Fitting, MachineServices
+from localq.tui.services.machine import Fitting, Loading, MachineServices
 from localq.tui.widgets.notice import Notice
 
 __all__ = [
@@ -270,6 +272,10 @@ class Fakes:
     offer_error: Exception | None = None
     start_error: Exception | None = None
     rows: FitResult | None = None
+    found: tuple[FoundModel, ...] = ()
+    hub_error: LocalqError | None = None
+    loaded: Loading | None = None
+    machine: HardwareProfile | None = None
     openings: Script[bool] = field(default_factory=Script)
     replies: Script[Generation] = field(default_factory=Script)
     removed: list[str] = field(default_factory=list)
@@ -347,6 +353,9 @@ class _FakeLibrary(LibraryServices):
             raise self._fakes.list_error
         return sorted(self._fakes.listed, key=lambda model: model.name)
 
+    def revision(self) -> int:
+        return hash(tuple(self._fakes.listed))
+
     def show(self, name: str) -> ModelDetails:
         if self._fakes.show_error is not None:
             raise self._fakes.show_error
@@ -398,6 +407,17 @@ class _FakeHub(HubServices):
             for choice in choices
         ]
 
+    def search(self, words: str, emit: Emit, cancel: threading.Event) -> tuple[FoundModel, ...]:
+        return self._fakes.found
+
+    def fit(self, model: str, emit: Emit, cancel: threading.Event) -> FitResult:
+        if self._fakes.hub_error is not None:
+            raise self._fakes.hub_error
+        return self.ladder(model, cancel)
+
+    def access(self) -> HubAccess:
+        return HubAccess("https://huggingface.co", has_token=True, offline=False)
+
     def ladder(self, name: str, cancel: threading.Event, *, every: bool = False) -> FitResult:
         if self._fakes.rows is None:
             raise UnsupportedError("nothing is known of it")
@@ -408,6 +428,12 @@ class _FakeMachine(MachineServices):
     def __init__(self, library: Library, fakes: Fakes) -> None:
         super().__init__(library)
         self._fakes = fakes
+
+    def profile(self, emit: Emit, cancel: threading.Event) -> HardwareProfile:
+        return self._fakes.machine or super().profile(emit, cancel)
+
+    def loading(self, name: str, n_ctx: int | None, cancel: threading.Event) -> Loading:
+        return self._fakes.loaded or super().loading(name, n_ctx, cancel)
 
     def fittings(self, names: Sequence[str], cancel: threading.Event) -> Mapping[str, Fitting]:
         sizes = {model.name: model.size_bytes for model in self._fakes.listed}

@@ -11,12 +11,12 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import chunk_options, json_option, text_option
 from localq.cli.progress import ProgressDisplay
-from localq.cli.quality import estimated, verdict
 from localq.cli.scatter import Point, scatter
 from localq.display import byte_size
 from localq.errors import storage_errors
 from localq.library import Library
 from localq.messages import msg
+from localq.services.quality.in_words import estimated, verdict
 
 if TYPE_CHECKING:
     from localq.services.quality.compare import ComparedModel, ModelComparison

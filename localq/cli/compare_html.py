@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from localq.cli.quality import estimated, verdict
 from localq.display import byte_size, printable
 from localq.messages import language, msg, translate
+from localq.services.quality.in_words import estimated, verdict
 
 if TYPE_CHECKING:
     from localq.services.quality.compare import ComparedModel, ModelComparison

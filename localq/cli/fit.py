@@ -11,10 +11,10 @@ from localq.cli import output
 from localq.cli.interrupt import cancel_on_interrupt
 from localq.cli.options import json_option
 from localq.cli.progress import ProgressDisplay
-from localq.cli.quality import quality_in_words
 from localq.display import byte_size, short_count
 from localq.library import Library
 from localq.messages import msg
+from localq.services.quality.in_words import quality_in_words
 
 if TYPE_CHECKING:
     from localq.services.fit.fit import FitResult, FitRow, RelatedRepo

@@ -18,6 +18,8 @@ import click
 
 from localq.errors import Cancelled, LocalqError, StorageError, UsageError
 from localq.messages import language, msg, translate
+from localq.paths import Paths
+from localq.settings import read_settings, use_language
 from localq.version import __version__
 
 __all__ = ["cli", "main"]
@@ -115,7 +117,7 @@ def cli(context: click.Context) -> None:
                 msg("this terminal cannot show a full screen (TERM=dumb)"),
                 hint=msg("localq --help lists the verbs"),
             )
-        from localq.tui.app import run
+        from localq.tui.start import run
 
         context.exit(run())
 
@@ -129,31 +131,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         hold_standard_streams()
     output.use_utf8()
-    _in_users_language(cli)
     try:
+        use_language(read_settings(Paths.from_environment()))
+        _in_users_language(cli)
         left_with = cli.main(args=arguments, prog_name="localq", standalone_mode=False)
-    except click.Abort:
-        return _failed(Cancelled("stopped"))
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "localq"
-        return _failed(
-            UsageError(error.format_message(), hint=msg("{command} --help", command=command))
-        )
-    except click.ClickException as error:
-        return _failed(LocalqError(error.format_message()))
-    except KeyboardInterrupt:
-        return _failed(Cancelled("stopped"))
-    except LocalqError as error:
-        return _failed(error)
-    except OSError as error:
-        # What the system refuses before anyone expected it to: a name too long, a folder gone.
-        from localq.cli.standard_streams import give_up_broken_output
-
-        where = f"{error.filename}: " if error.filename else ""
-        if give_up_broken_output():
-            where = "the result cannot be written to standard output: "
-        return _failed(StorageError(f"{where}{error.strerror or error}"))
+    except (click.Abort, click.ClickException, KeyboardInterrupt, LocalqError, OSError) as error:
+        return failed(error)
     return left_with if isinstance(left_with, int) else 0
+
+
+def failed(error: BaseException) -> int:
+    """Say what went wrong, in one line; the exit code."""
+    from localq.cli import output
+
+    known = _known(error)
+    output.error(known)
+    return known.exit_code
+
+
+def _known(error: BaseException) -> LocalqError:
+    match error:
+        case LocalqError():
+            return error
+        case click.Abort() | KeyboardInterrupt():
+            return Cancelled("stopped")
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "localq"
+            hint = msg("{command} --help", command=command)
+            return UsageError(error.format_message(), hint=hint)
+        case click.ClickException():
+            return LocalqError(error.format_message())
+        case OSError():
+            # What the system refuses before anyone expected it to: a name too long, a folder gone.
+            from localq.cli.standard_streams import give_up_broken_output
+
+            where = f"{error.filename}: " if error.filename else ""
+            if give_up_broken_output():
+                where = "the result cannot be written to standard output: "
+            return StorageError(f"{where}{error.strerror or error}")
+    raise error
 
 
 def _in_users_language(command: click.Command) -> click.Command:
@@ -162,10 +178,3 @@ def _in_users_language(command: click.Command) -> click.Command:
     from localq.cli.help import in_users_language
 
     return in_users_language(command)
-
-
-def _failed(error: LocalqError) -> int:
-    from localq.cli import output
-
-    output.error(error)
-    return error.exit_code

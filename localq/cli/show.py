@@ -10,10 +10,10 @@ import click
 
 from localq.cli import output
 from localq.cli.options import json_option
-from localq.cli.quality import quality_in_words
 from localq.display import byte_size
 from localq.library import Library
 from localq.messages import listed, msg
+from localq.services.quality.in_words import quality_in_words
 
 if TYPE_CHECKING:
     from localq.services.library.inspect import Int4Details

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ResidentMemory", "parse_status", "resident_memory"]
+__all__ = ["ResidentMemory", "parse_status", "resident_memory", "resident_memory_of"]
 
 _STATUS = Path("/proc/self/status")
 
@@ -33,6 +33,15 @@ def resident_memory() -> ResidentMemory:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS gives bytes, BSD kB
     return ResidentMemory(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def resident_memory_of(pid: int) -> int | None:
+    """Bytes that another process holds; None where it is gone, or only Linux would tell."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return parse_status(status).resident_bytes
 
 
 def parse_status(text: str) -> ResidentMemory:

@@ -55,6 +55,11 @@ class Library:
         """All entries by name, those whose files have vanished too."""
         return self._catalogue.models()
 
+    def revision(self) -> int:
+        """A number that is another, within one process, once what `models` lists is."""
+        with self._catalogue.read() as transaction:
+            return transaction.revision() if transaction else 0
+
     def get(self, name: str) -> Model | None:
         """The model of exactly this full name, whatever its capitals."""
         with self._catalogue.read() as transaction:

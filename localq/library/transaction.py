@@ -44,6 +44,13 @@ class Transaction:
         rows = self.connection.execute(f"{_SELECT} WHERE {where} ORDER BY key", values)
         return [self._model(row, aliases.get(row[0], ()), tags.get(row[0], ())) for row in rows]
 
+    def revision(self) -> int:
+        """Differs, within one process, where anything that is listed of a model does."""
+        tables = ("models", "aliases", "tags")
+        rows = [self.connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+        cards = "SELECT count(*), max(measured_at) FROM quality_cards"
+        return hash((*map(tuple, rows), self.connection.execute(cards).fetchone()))
+
     def candidates(self, name: str) -> list[Model]:
         """All entries that `name` could mean by any reading of `localq.library.names`, and those
         of the same source; of a large library it reads only these."""

@@ -1,1 +1,1 @@
-"""The terminal app. `localq.tui.app.run()` starts it; nothing else imports this package."""
+"""The terminal app. `localq.tui.start.run()` starts it; nothing else imports this package."""

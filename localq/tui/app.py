@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -24,56 +23,38 @@ from localq.errors import LocalqError
 from localq.jobs import Job, JobState
 from localq.messages import Message as Words
 from localq.messages import msg, translate
-from localq.settings import Settings, read_settings
+from localq.settings import Settings, read_settings, use_language
 from localq.tui.calls import CallListener, Calls
 from localq.tui.clock import Clock
 from localq.tui.context import AppContext
 from localq.tui.failure import logged
+from localq.tui.hints import in_the_app
 from localq.tui.job_text import job_title
+from localq.tui.screens import opening
 from localq.tui.screens.base import SCREENS, AppScreen
-from localq.tui.services import Services, services_of
+from localq.tui.services import Services
 from localq.tui.text import tr
 from localq.tui.theme import NIGHT, THEMES
 from localq.tui.watch import HomeNews, HomeWatch
 from localq.tui.widgets.status_line import Said, StatusLine
 
 if TYPE_CHECKING:
-    from localq.library import Library
+    from localq.tui.watchdog import Watchdog
 
-__all__ = ["LocalqApp", "run"]
+__all__ = ["LocalqApp"]
 
-_KILLED = 128
-"""What shells add to the number of a signal that ended a program."""
-_PATIENCE = 5.0
-"""Seconds that calls get to stop after the app has quit."""
 _SAID_SECONDS = 6.0
-_CLASSES = {
-    "library": "LibraryScreen",
-    "hub": "HubScreen",
-    "jobs": "JobsScreen",
-    "machine": "MachineScreen",
-    "settings": "SettingsScreen",
-}
-
-
-def run(library: Library | None = None) -> int:
-    """Run the app on the terminal until the user quits, or the system ends it; the exit code."""
-    from localq.library import Library
-
-    app = LocalqApp(services_of(library or Library()))
-    try:
-        app.run()
-    finally:
-        app.end(_PATIENCE)
-    if app.ended_by is not None:
-        return _KILLED + app.ended_by
-    return app.return_code or 0
+_WATCH_AFTER = 0.1
+"""Seconds the library has the processor for itself."""
+_PREPARE_AFTER = 0.9
+"""Seconds after that until the other screens are made ready."""
 
 
 class LocalqApp(CallListener, App[None]):
     TITLE = "localq"
     DEFAULT_MODE = "library"
-    CSS_PATH: ClassVar[CSSPathType | None] = "app.tcss"
+    # The library's, too, which is opened first: a screen that brings its own is styled twice.
+    CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/library.tcss"]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (70, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -89,37 +70,60 @@ class LocalqApp(CallListener, App[None]):
             super().__init__()
             self.news = news
 
-    def __init__(self, services: Services, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        clock: Clock | None = None,
+        *,
+        watch: HomeWatch | None = None,
+        settled: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`watch` was made before the models were read ahead; `settled` is called once, after
+        the library has been drawn."""
         super().__init__()
+        self._settled = settled
         self.calls = Calls(services.paths.log / "tui.log")
         self.context = AppContext(services, self.calls, clock or Clock())
         for theme in THEMES:
             self.register_theme(theme)
         self.settings = read_settings(services.paths)
-        known = self.settings.theme in self.available_themes
-        self.theme = self.settings.theme if known else NIGHT.name
-        if self.settings.language:
-            os.environ["LOCALQ_LANG"] = self.settings.language
+        use_language(self.settings)
+        self._begin_with(self.settings.theme)
         for _, name, _ in SCREENS:
-            self.add_mode(name, self._maker(name))
+            if name != self.DEFAULT_MODE:
+                self.add_mode(name, self._maker(name))
         self.ended_by: signal.Signals | None = None
         """The signal that ended the app."""
-        self.news = HomeNews((), changed=True)
+        self.news = HomeNews()
         self.said: Said | None = None
-        self._watch = HomeWatch(services.paths, lambda news: self._tell(news))
+        self._watch = watch or HomeWatch(services.paths, services.library.revision)
         self._begun: dict[int, Callable[[Job], object] | None] = {}
         """The jobs that were begun here, and what comes after each."""
         self._silence: Timer | None = None
+        self._watchdog: Watchdog | None = None
 
     def _maker(self, name: str) -> Callable[[], Screen[Any]]:
         """Screens are imported when they are first opened."""
 
         def make() -> Screen[Any]:
-            module = import_module(f"localq.tui.screens.{name}")
-            screen: Screen[Any] = getattr(module, _CLASSES[name])(self.context)
-            return screen
+            classes = opening.size_classes(
+                (self.size.width, self.HORIZONTAL_BREAKPOINTS),
+                (self.size.height, self.VERTICAL_BREAKPOINTS),
+            )
+            return opening.made(name, self.context, classes, self._css_update_count)
 
         return make
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The library, which Textual styles once where it is no mode, and three times as one."""
+        return self._maker(self.DEFAULT_MODE)()
+
+    def _begin_with(self, theme: str) -> None:
+        """Without styling everything in Textual's own theme before."""
+        self.set_reactive(App.theme, theme if theme in self.available_themes else NIGHT.name)
+        self.set_class(self.current_theme.dark, "-dark-mode", update=False)
+        self.set_class(not self.current_theme.dark, "-light-mode", update=False)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def on_mount(self) -> None:
         """A polite kill, or a terminal that is closed, leaves by the same door as the user: else
@@ -130,10 +134,30 @@ class LocalqApp(CallListener, App[None]):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # nor these handlers
                 if kind is not None:
                     loop.add_signal_handler(kind, self._end_by, kind)
-        self._watch.start()
+        # Of what happens from here on, and of jobs, one hears after the library is on the screen.
+        self.add_mode(self.DEFAULT_MODE, self._maker(self.DEFAULT_MODE))
+        self.set_timer(_WATCH_AFTER, self._settle)
+
+    def _settle(self) -> None:
+        self._watch.start(self._tell)
+        self.set_timer(_PREPARE_AFTER, self._prepare)
+        if "LOCALQ_WATCHDOG" in os.environ:
+            from localq.tui.watchdog import watchdog_of
+
+            self._watchdog = watchdog_of(self.context.services.paths.log / "tui.log")
+            if self._watchdog is not None:
+                self._watchdog.start()
+        self._settled()
+
+    def _prepare(self) -> None:
+        """Read now what opening another screen would wait for."""
+        opening.read_style_sheets(self.stylesheet)
+        self.calls.start_quietly(opening.import_screens)
 
     def end(self, timeout: float) -> None:
         """Let go of everything, after the app has run."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._watch.stop(timeout)
         self.calls.stop(timeout, by_system=self.ended_by is not None)
 
@@ -310,7 +334,7 @@ class LocalqApp(CallListener, App[None]):
     def complain(self, error: LocalqError) -> None:
         said = translate(error.message)
         if error.hint:
-            said = f"{said}  → {translate(error.hint)}"
+            said = f"{said}  → {in_the_app(translate(error.hint))}"
         self.notify(said, severity="error", markup=False)
 
     def _fall_silent(self) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localq.display import age, byte_size, printable, printable_lines
+from localq.messages import translate
 from localq.tui.text import elide, tr
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ def overview(details: ModelDetails, siblings: Sequence[Model], now: float) -> Re
         licence = values.get("general.license")
         found.append((tr("Chat template"), tr("yes") if has_template else tr("no")))
         found.append((tr("Licence"), printable(licence) if isinstance(licence, str) else unknown))
+    if details.cards:
+        from localq.services.quality.in_words import quality_in_words
+
+        found.append((tr("Quality"), translate(quality_in_words(details.cards[0]))))
     found += _labels(model)
     found += _source(model)
     found.append((tr("Added"), age(model.created_at, now)))
@@ -100,31 +105,30 @@ def other_context(planned: PlannedModel, n_ctx: int | None, by: int) -> int:
 
 
 def memory(planned: PlannedModel, n_ctx: int | None) -> Text:
-    """What loading takes on each device, with this context; as bars of what may be used there."""
+    """What loading takes on each device, with this context; as bars of what may be used there.
+    What matters most stands first, for those who see a few lines only."""
     plan = planned.plan
     text = Text(overflow="fold")
-    chosen = "" if n_ctx else tr("  as planned")
     text.append(tr("{tokens:,} tokens of context", tokens=plan.n_ctx), "bold")
-    text.append(f"{chosen}\n")
-    text.append(tr("- and + change it") + "\n\n", "dim")
+    text.append("" if n_ctx else tr("  as planned"))
+    if plan.problem:
+        text.append(f"\n✗ {printable(plan.problem)}\n", "bold")
+        for suggestion in plan.suggestions:
+            text.append(f"→ {printable(suggestion)}\n", "dim")
+    else:
+        text.append("\n✓ " + tr("It fits.") + "\n")
     for device, budget in zip(plan.estimate.devices, plan.budgets, strict=False):
         name = tr("memory") if device.name == "host" else printable(device.name)
         of = f" / {byte_size(budget.usable)}" if budget.usable is not None else ""
         text.append(f"{name}  {byte_size(device.total)}{of}\n")
         parts = (device.weights, device.kv_cache, device.compute + device.overhead)
         text.append_text(_stacked(parts, budget.usable))
-        text.append("\n")
-        labels = (tr("weights"), tr("context"), tr("working room"))
-        for mark, label, size in zip("█▓░", labels, parts, strict=True):
-            text.append(f"  {mark} {label} {byte_size(size)}", "dim")
-        text.append("\n\n")
-    if plan.problem:
-        text.append(f"✗ {printable(plan.problem)}\n", "bold")
-        for suggestion in plan.suggestions:
-            text.append(f"→ {printable(suggestion)}\n", "dim")
-    else:
-        text.append("✓ " + tr("It fits.") + "\n")
-    return text
+        sizes = (f"{mark} {byte_size(size)}" for mark, size in zip("█▓░", parts, strict=True))
+        text.append("\n" + "  ".join(sizes) + "\n", "dim")
+    labels = (tr("weights"), tr("context"), tr("working room"))
+    legend = "  ".join(f"{mark} {label}" for mark, label in zip("█▓░", labels, strict=True))
+    text.append(f"\n{legend}\n", "dim")
+    return text.append(tr("- and + change it") + "\n", "dim")
 
 
 def _stacked(parts: Sequence[int], usable: int | None) -> Text:

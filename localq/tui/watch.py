@@ -8,47 +8,62 @@ only where these changed or a job runs. So the app also sees what the command li
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localq.errors import LocalqError
-from localq.jobs import Job, JobStore
 from localq.paths import Paths
+from localq.tui.failure import logged
+
+if TYPE_CHECKING:
+    from localq.jobs import Job
 
 __all__ = ["HomeNews", "HomeWatch"]
 
 _BUSY_SECONDS = 0.5
 _IDLE_SECONDS = 1.0
+_FRESH_NANOSECONDS = 100_000_000
 
 Signature = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HomeNews:
-    """The jobs, the oldest first; `changed` where anything else may be different, too."""
+    """The jobs, the oldest first, and how often the models were found to be others; 0: they are
+    as they were when the watch was made. `changed` where anything else may be different, too."""
 
-    jobs: tuple[Job, ...]
-    changed: bool
+    jobs: tuple[Job, ...] = ()
+    library: int = 0
+    changed: bool = False
     problem: LocalqError | None = None
-    """Why the jobs could not be read; `jobs` are those of before."""
+    """Why these could not be read; they are those of before."""
 
 
 class HomeWatch:
-    """`tell` is called in the watch's own thread."""
+    """`revision` says whether the models are others."""
 
-    def __init__(self, paths: Paths, tell: Callable[[HomeNews], object]) -> None:
-        self._store = JobStore(paths)
-        self._database = paths.database
-        self._tell = tell
+    def __init__(self, paths: Paths, revision: Callable[[], int]) -> None:
+        self._paths = paths
+        self._revision = revision
         self._over = threading.Event()
         self._nudge = threading.Event()
-        self._seen: Signature | None = None
-        self._jobs: tuple[Job, ...] = ()
+        self._seen = _signature(paths.database)
+        """Whoever reads the models from now on misses nothing."""
+        self._fresh = False
+        """Whether the database changed so lately that one more change would leave no trace."""
+        self._known: int | None = None
+        """The revision of the models at the last look; None before the first."""
+        self._news = HomeNews()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="localq-watch", daemon=True)
+    def start(self, tell: Callable[[HomeNews], object]) -> None:
+        """`tell` is called in the watch's own thread."""
+        self._thread = threading.Thread(
+            target=self._run, args=(tell,), name="localq-watch", daemon=True
+        )
         self._thread.start()
 
     def look_now(self) -> None:
@@ -61,31 +76,54 @@ class HomeWatch:
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def look(self) -> None:
+    def look(self, tell: Callable[[HomeNews], object]) -> None:
         """One look; tells where there is something to tell."""
-        signature = _signature(self._database)
-        active = any(job.state.is_active for job in self._jobs)
-        changed = signature != self._seen
-        if not (changed or active):
+        signature = _signature(self._paths.database)
+        changed, is_first = signature != self._seen, self._known is None
+        if not (changed or is_first or self._fresh or self._active):
             return
+        again = changed or self._fresh
+        self._seen, self._fresh = signature, _is_fresh(signature)
         try:
-            jobs = tuple(self._store.jobs())
+            news = self._read(again=again, changed=changed)
         except LocalqError as error:
-            if changed:
-                self._seen = signature
-                self._tell(HomeNews(self._jobs, changed=True, problem=error))
+            self._fresh = True  # it may pass
+            self._known = self._known or 0
+            if str(error) != str(self._news.problem or ""):
+                library = self._news.library + 1
+                self._news = HomeNews(self._news.jobs, library, changed=True, problem=error)
+                tell(self._news)
             return
-        self._seen = signature
-        if changed or jobs != self._jobs:
-            self._jobs = jobs
-            self._tell(HomeNews(jobs, changed))
+        before, self._news = self._news, news
+        if changed or is_first or (news.jobs, news.library) != (before.jobs, before.library):
+            tell(news)
 
-    def _run(self) -> None:
+    def _read(self, *, again: bool, changed: bool) -> HomeNews:
+        from localq.jobs import JobStore
+
+        before, library = self._known, self._news.library
+        if again or before is None:
+            self._known = self._revision()
+            library += again and self._known != before
+        return HomeNews(tuple(JobStore(self._paths).jobs()), library, changed)
+
+    @property
+    def _active(self) -> bool:
+        return any(job.state.is_active for job in self._news.jobs)
+
+    def _run(self, tell: Callable[[HomeNews], object]) -> None:
         while not self._over.is_set():
             self._nudge.clear()
-            self.look()
-            active = any(job.state.is_active for job in self._jobs)
-            self._nudge.wait(_BUSY_SECONDS if active else _IDLE_SECONDS)
+            try:
+                self.look(tell)
+            except Exception as error:  # the app must go on hearing what happens
+                logged(error, self._paths.log / "tui.log")
+            self._nudge.wait(_BUSY_SECONDS if self._active else _IDLE_SECONDS)
+
+
+def _is_fresh(signature: Signature) -> bool:
+    """File systems tell times in steps of some milliseconds."""
+    return time.time_ns() - max(changed for changed, _ in signature) < _FRESH_NANOSECONDS
 
 
 def _signature(database: Path) -> Signature:

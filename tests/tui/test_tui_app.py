@@ -42,7 +42,7 @@ async def test_ctrl_c_never_leaves(fakes: Fakes) -> None:
 async def test_a_language_and_a_theme_that_were_chosen(
     fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOCALQ_LANG", "en")
+    monkeypatch.delenv("LOCALQ_LANG")
     write_settings(fakes.paths, Settings(language="zh_CN", theme="localq-light"))
     async with fakes.running() as pilot:
         assert pilot.app.theme == "localq-light"

@@ -138,9 +138,13 @@ class TestTable:
 
     @asynchronous
     async def test_unreadable_model_says_so_in_its_details(self, fakes: Fakes) -> None:
-        fakes.show_error = StorageError("/models/x.gguf: no such file", hint="localq pull it again")
+        fakes.show_error = StorageError(
+            "/models/x.gguf: no such file", hint="connect its disk, or: localq rm a/b"
+        )
         async with fakes.running((120, 40)) as pilot:
-            await until(pilot, lambda: "→ localq pull it again" in screen_text(pilot.app))
+            await until(
+                pilot, lambda: "→ connect its disk, or: 1 d (Remove)" in screen_text(pilot.app)
+            )
 
     @asynchronous
     async def test_refresh_finds_new_models_and_keeps_the_cursor(self, fakes: Fakes) -> None:

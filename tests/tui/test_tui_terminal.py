@@ -102,9 +102,8 @@ def test_from_nothing_to_a_reply(terminal: Terminal, home: Paths) -> None:
 
 
 def test_a_mistake_gives_the_terminal_back(terminal: Terminal, home: Paths) -> None:
-    code = (
-        "from localq.tui.app import LocalqApp, run;LocalqApp.action_help = lambda self: 1 / 0;run()"
-    )
+    imports = "from localq.tui.app import LocalqApp;from localq.tui.start import run;"
+    code = f"{imports}LocalqApp.action_help = lambda self: 1 / 0;run()"
     terminal.press(f"{terminal.python} -c {shlex.quote(code)}", "Enter")
     terminal.until("The demo")
     terminal.press("?")

@@ -32,6 +32,7 @@ from localq.services.library.locate import locate_gguf
 from localq.services.library.writes_text import check_writes_text
 from localq.services.machine.measured_model import subject_of
 from localq.services.machine.plan import check_plan, load_settings, plan_gguf, planning_profile
+from localq.services.machine.tune_log import point_line
 
 __all__ = ["TuneRequest", "TuneResult", "tune"]
 
@@ -290,8 +291,11 @@ class _Sweeps:
         while (candidate := contest.next) is not None and self._budget.spent < until:
             stage = f"{_STAGES[setting]} {candidate}"
             self._emit(Progress(stage, *self._progress(), Unit.SECONDS))
+            is_first = candidate not in contest.costs
             try:
                 contest.record(candidate, cost(candidate))
+                if is_first:
+                    self._tell(setting, candidate, contest.costs[candidate])
             except EngineError as error:  # what does not fit is no choice
                 self._emit(
                     Note(
@@ -307,6 +311,9 @@ class _Sweeps:
         for value, seconds in sorted(contest.costs.items()):
             self.points.append(TuningPoint(setting, value, 1 / seconds))
         return contest.best
+
+    def _tell(self, setting: str, value: int, seconds: float) -> None:
+        self._emit(Note(point_line(TuningPoint(setting, value, 1 / seconds))))
 
     def _token_seconds(self, count: int, n_threads: int) -> float:
         """The median time of a token; the first of them warms up."""

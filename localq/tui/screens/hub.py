@@ -48,6 +48,12 @@ class _Results(Table["FoundModel"]):
     ]
 
 
+class _Types(Ladder):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", msg("Pull"), key_display="↵"),
+    ]
+
+
 class HubScreen(AppScreen):
     NAME = "hub"
     CSS_PATH: ClassVar[CSSPathType | None] = "hub.tcss"
@@ -84,7 +90,7 @@ class HubScreen(AppScreen):
                 page.border_title = tr("Repository")
                 yield Static(id="about", markup=False)
                 yield Notice()
-                yield Ladder(lambda row: None, lambda row: "")
+                yield _Types(lambda row: None, lambda row: "")
 
     def on_mount(self) -> None:
         self.query_one(_Results).display = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -19,10 +19,12 @@ from localq.events import Unit
 from localq.jobs import Job, JobState
 from localq.messages import msg
 from localq.tui.context import AppContext
+from localq.tui.hints import in_the_app
 from localq.tui.job_text import MARKS, amount, bar, job_title, share, state_name
 from localq.tui.screens.base import AppScreen
 from localq.tui.text import tr
 from localq.tui.watch import HomeNews
+from localq.tui.widgets.steady_text import SteadyText
 from localq.tui.widgets.table import Column, Table
 
 __all__ = ["JobsScreen"]
@@ -49,6 +51,8 @@ class JobsScreen(AppScreen):
     def __init__(self, context: AppContext) -> None:
         super().__init__(context)
         self._log_of: int | None = None
+        self._memory: Mapping[int, int] = {}
+        """Bytes that the processes of the jobs hold."""
 
     def compose_body(self) -> ComposeResult:
         with Container(id="columns"):
@@ -58,8 +62,8 @@ class JobsScreen(AppScreen):
                 yield Static(id="nothing", markup=False)
             with VerticalScroll(id="detail") as panel:
                 panel.border_title = tr("Job")
-                yield Static(id="about", markup=False)
-                yield Static(id="log", markup=False)
+                yield SteadyText(id="about")
+                yield SteadyText(id="log")
 
     def on_mount(self) -> None:
         self.query_one("#nothing", Static).update(
@@ -74,20 +78,33 @@ class JobsScreen(AppScreen):
         self.query_one("#nothing").display = not jobs
         active = sum(job.state.is_active for job in jobs)
         self.set_right(tr("{count} running", count=active) if active else "")
-        self._describe()
+        if active:
+            self._look_at_memory([job for job in jobs if job.state.is_active])
+
+    def _look_at_memory(self, jobs: Sequence[Job]) -> None:
+        memory = self.context.services.jobs.memory
+
+        def known(found: Mapping[int, int]) -> None:
+            self._memory = found
+            table = self.query_one(Table)
+            table.refresh_rows(i for i, job in enumerate(table.rows) if job.id in found)
+
+        self.context.calls.start(
+            self, lambda say, cancel: memory(jobs), done=known, failed=self._complain
+        )
 
     @on(Table.Moved)
     def _describe(self) -> None:
         job = self._job
-        self.query_one("#about", Static).update(_about(job) if job else "")
+        self.query_one("#about", SteadyText).say(_about(job) if job else Text())
         self.refresh_bindings()
         if job is None:
-            self.query_one("#log", Static).update("")
+            self.query_one("#log", SteadyText).say(Text())
             return
         log, job_id = self.context.services.jobs.log, job.id
         if self._log_of != job_id:
             self._log_of = job_id
-            self.query_one("#log", Static).update("")
+            self.query_one("#log", SteadyText).say(Text())
         self.context.calls.start(
             self,
             lambda say, cancel: log(job_id),
@@ -100,7 +117,7 @@ class JobsScreen(AppScreen):
             return  # the cursor has moved on
         lines = printable_lines(text).splitlines()[-_LOG_LINES:]
         shown = Text("\n".join(lines), style="dim", overflow="fold")
-        self.query_one("#log", Static).update(shown)
+        self.query_one("#log", SteadyText).say(shown)
 
     @property
     def _job(self) -> Job | None:
@@ -180,6 +197,10 @@ class JobsScreen(AppScreen):
     def _complain(self, error: LocalqError) -> None:
         self.shell.complain(error)
 
+    def _held(self, job: Job) -> str:
+        held = self._memory.get(job.id) if job.state.is_active else None
+        return byte_size(held) if held is not None else ""
+
     def _columns(self) -> list[Column[Job]]:
         now = self.context.clock.now
         return [
@@ -193,6 +214,13 @@ class JobsScreen(AppScreen):
             Column(msg("Job"), lambda job, _: Text(job_title(job)), least=32),
             Column(msg("Progress"), lambda job, _: Text(_bar(job)), width=_BAR + 6, rank=1),
             Column(msg("Speed"), lambda job, _: Text(_speed(job)), width=11, right=True, rank=3),
+            Column(
+                msg("Memory"),
+                lambda job, _: Text(self._held(job), "dim"),
+                width=9,
+                right=True,
+                rank=4,
+            ),
             Column(msg("When"), lambda job, _: _when(job, now()), width=11, rank=2),
         ]
 
@@ -229,7 +257,7 @@ def _about(job: Job) -> Text:
     if job.error:
         text.append(f"\n\n✗ {printable(job.error)}", "bold")
         if job.hint:
-            text.append(f"\n→ {printable(job.hint)}", "dim")
+            text.append(f"\n→ {printable(in_the_app(job.hint))}", "dim")
     if job.state is JobState.INTERRUPTED:
         text.append("\n\n" + tr("Its process is gone; it can go on where it was (r)."))
     return text.append("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.reactive import reactive
+from textual.timer import Timer
 from textual.types import CSSPathType
 from textual.widgets import Input, Static
 
@@ -26,17 +28,18 @@ from localq.tui.widgets.details_panel import DetailsPanel
 from localq.tui.widgets.model_table import ModelTable
 from localq.tui.widgets.notice import Notice
 from localq.tui.widgets.table import Table
-from localq.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from localq.library.model import Model
+    from localq.quality.cards import QualityCard
     from localq.tui.services.machine import Fitting
+    from localq.tui.widgets.welcome import Welcome
 
 __all__ = ["LibraryScreen"]
 
 _PLANNING_AFTER = 0.5
-"""Seconds the models are on the screen before the memory of each is looked up, which imports much
-that nobody should wait for."""
+"""Seconds the models are on the screen, and the cursor rests, before the memory of each is looked
+up, which imports much that nobody should wait for."""
 _PLANNED_AT_ONCE = 16
 """Models whose memory is looked up in one call."""
 
@@ -60,43 +63,49 @@ class LibraryScreen(ModelActions):
         Binding("r", "refresh", msg("Read the library anew"), show=False),
     ]
 
-    models: reactive[tuple[Model, ...] | None] = reactive(None)
+    models: reactive[tuple[Model, ...] | None] = reactive(None, init=False)
     """None until the library was read."""
-    wanted: reactive[str] = reactive("")
+    wanted: reactive[str] = reactive("", init=False)
     """What the filter asks for."""
-    filtering: reactive[bool] = reactive(False)
+    filtering: reactive[bool] = reactive(False, init=False)
     """Whether the filter is there to be typed into."""
-    sort: reactive[str] = reactive("name")
-    grouped: reactive[bool] = reactive(True)
-    marked: reactive[frozenset[str]] = reactive(frozenset())
+    sort: reactive[str] = reactive("name", init=False)
+    grouped: reactive[bool] = reactive(True, init=False)
+    marked: reactive[frozenset[str]] = reactive(frozenset(), init=False)
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(context)
         self._highlight: str | None = None
         """The model to put the cursor on once it is listed."""
         self._fits: dict[str, Text] = {}
+        self._cards: dict[Path, QualityCard] = {}
         self._reading = False
+        self._planning: Timer | None = None
+        self._stale = False
+        """Whether the models changed while they were read."""
+        self._version = 0
+        """Of the models that are shown, as the app's news counts."""
 
     def compose_body(self) -> ComposeResult:
         with Container(id="columns"):
             with Vertical(id="list") as box:
                 box.border_title = tr("Models")
                 yield Notice()
-                yield ModelTable(self.context.clock.now, self._fits)
+                yield ModelTable(self.context.clock.now, self._fits, self._cards)
                 yield Static(tr("Reading the library…"), id="nothing", markup=False)
-                yield Welcome(self.context)
-                yield Input(
-                    placeholder=tr("name, type, architecture, tag or note"),
-                    id="filter",
-                    compact=True,
-                )
             yield DetailsPanel(self.context)
 
     def on_mount(self) -> None:
-        self._read_library()
+        models = self.context.services.library.taken_ahead()
+        if models is None:
+            self._read_library()
+        else:
+            self._library_read(tuple(models))
 
     def home_changed(self, news: HomeNews) -> None:
-        self._read_library()
+        if news.library != self._version:
+            self._version = news.library
+            self._read_library()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("pull", "import_models", "refresh", "undo"):
@@ -123,8 +132,9 @@ class LibraryScreen(ModelActions):
 
     def _read_library(self) -> None:
         if self._reading:
+            self._stale = True
             return
-        self._reading = True
+        self._reading, self._stale = True, False
         models = self.context.services.library.models
         self.context.calls.start(
             self,
@@ -139,6 +149,10 @@ class LibraryScreen(ModelActions):
         if self.models is None and self._highlight is None and (last := listing.last_used(models)):
             self._highlight = last.name
         self.models = models
+        if models:
+            self.set_timer(_PLANNING_AFTER, self._read_cards)
+        if self._stale:
+            self._read_library()
 
     def _library_unreadable(self, error: LocalqError) -> None:
         self._reading = False
@@ -148,11 +162,12 @@ class LibraryScreen(ModelActions):
     def watch_models(self) -> None:
         is_empty = self.models is not None and not self.models
         self.set_class(is_empty, "-empty")
-        if is_empty:
-            self.query_one(Welcome).look()
+        if is_empty and not self.query("Welcome"):
+            from localq.tui.widgets.welcome import Welcome
+
+            self.query_one("#list").mount(Welcome(self.context))
         self._list()
         self.refresh_bindings()
-        self.set_timer(_PLANNING_AFTER, self._look_up_memory)
 
     def watch_wanted(self) -> None:
         self._list()
@@ -189,8 +204,10 @@ class LibraryScreen(ModelActions):
         nothing.display = bool(self.models) and not shown
         self._describe()
         self._count()
-        hidden = self.focused is None or self.query_one(Welcome) in self.focused.ancestors
-        if shown and hidden:
+        focused = self.focused
+        if shown and (
+            focused is None or any(w in focused.ancestors for w in self.query("Welcome"))
+        ):
             table.focus()
 
     def _count(self) -> None:
@@ -205,11 +222,11 @@ class LibraryScreen(ModelActions):
             self.set_right(_count(shown, self.models))
 
     def _look_up_memory(self) -> None:
-        """What each model takes here, a few at a time, those used last first."""
+        """What each model that one can see takes here, a few at a time."""
         todo = [
-            model.name
-            for model in sorted(self.models or (), key=lambda model: -model.used_at)
-            if model.format.is_runnable and model.name not in self._fits
+            row.model.name
+            for row in self.query_one(ModelTable).rows_in_view
+            if row.model.format.is_runnable and row.model.name not in self._fits
         ][:_PLANNED_AT_ONCE]
         if not todo:
             return
@@ -220,6 +237,19 @@ class LibraryScreen(ModelActions):
             lambda say, cancel: fittings(todo, cancel),
             done=self._memory_known,
             failed=lambda error: None,  # the column stays empty: the details say why
+        )
+
+    def _read_cards(self) -> None:
+        """How good the models were found to be."""
+        cards = self.context.services.library.cards
+
+        def known(found: Mapping[Path, QualityCard]) -> None:
+            self._cards.clear()
+            self._cards.update(found)
+            self.query_one(ModelTable).refresh()
+
+        self.context.calls.start(
+            self, lambda say, cancel: cards(), done=known, failed=self.complain
         )
 
     def _memory_known(self, found: Mapping[str, Fitting]) -> None:
@@ -233,6 +263,9 @@ class LibraryScreen(ModelActions):
     def _describe(self) -> None:
         panel = self.query_one(DetailsPanel)
         model = self.query_one(ModelTable).model
+        if self._planning is not None:
+            self._planning.stop()
+        self._planning = self.set_timer(_PLANNING_AFTER, self._look_up_memory)
         if model is not None:
             group = listing.base(model)
             panel.same_base = [m for m in self.models or () if listing.base(m) == group]
@@ -246,8 +279,7 @@ class LibraryScreen(ModelActions):
     def _selected(self) -> None:
         self.action_chat()
 
-    @on(Welcome.Chosen)
-    def _welcomed(self, message: Welcome.Chosen) -> None:
+    def on_welcome_chosen(self, message: Welcome.Chosen) -> None:
         if message.choice is None:
             self.get_demo()
         else:
@@ -282,7 +314,12 @@ class LibraryScreen(ModelActions):
         shown = {row.model.name for row in self.query_one(ModelTable).rows}
         self.marked = frozenset() if shown <= self.marked else self.marked | shown
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
+        if not self.query("#filter"):
+            field = Input(
+                placeholder=tr("name, type, architecture, tag or note"), id="filter", compact=True
+            )
+            await self.query_one("#list").mount(field)
         self.filtering = True
         self.query_one("#filter").focus()
 

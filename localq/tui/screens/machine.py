@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
@@ -25,7 +26,9 @@ from localq.tui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
     from localq.hardware.profile import HardwareProfile
+    from localq.jobs import Job
     from localq.library import Model
+    from localq.planning.measurements import TuningPoint
     from localq.tui.services.machine import Loading
 
 __all__ = ["MachineScreen"]
@@ -48,6 +51,10 @@ class MachineScreen(AppScreen):
         self._wanted: str | None = None
         self._n_ctx: int | None = None
         self._shown: Loading | None = None
+        self._profile: HardwareProfile | None = None
+        self._tuning: Job | None = None
+        self._points: Sequence[TuningPoint] = ()
+        """What that job has measured so far."""
 
     def compose_body(self) -> ComposeResult:
         with Container(id="columns"):
@@ -76,12 +83,34 @@ class MachineScreen(AppScreen):
         self.action_detect()
 
     def home_changed(self, news: HomeNews) -> None:
+        self._follow(news.jobs)
         models = self.context.services.library.models
         self.context.calls.start(
             self,
             lambda say, cancel: [model for model in models() if model.format.is_runnable],
             done=self._list,
             failed=self._complain,
+        )
+
+    def _follow(self, jobs: Sequence[Job]) -> None:
+        """A tuning that runs is drawn as it measures; once it is over, what it found is."""
+        before = self._tuning
+        self._tuning = next(
+            (job for job in jobs if job.kind == "tune" and job.state.is_active), None
+        )
+        if (job := self._tuning) is None:
+            if before is not None:
+                self._plan()
+            return
+        so_far = self.context.services.machine.tuned_so_far
+
+        def draw(points: Sequence[TuningPoint]) -> None:
+            self._points = points
+            if self._shown is not None:
+                self._draw(self._shown)
+
+        self.context.calls.start(
+            self, lambda say, cancel: so_far(job.id), done=draw, failed=self._complain
         )
 
     def choose(self, name: str) -> None:
@@ -93,7 +122,15 @@ class MachineScreen(AppScreen):
         self.context.calls.start(self, profile, done=self._detected, failed=self._complain)
 
     def _detected(self, profile: HardwareProfile) -> None:
-        self.query_one("#found", Static).update(plan_text.machine(profile))
+        self._profile = profile
+        self._draw_machine()
+
+    @on(events.Resize)
+    def _draw_machine(self) -> None:
+        """In full where there is room."""
+        if self._profile is not None:
+            drawn = plan_text.machine if self.has_class("-wide") else plan_text.machine_in_short
+            self.query_one("#found", Static).update(drawn(self._profile))
 
     def _list(self, models: list[Model]) -> None:
         models.sort(key=lambda model: -model.used_at)
@@ -140,13 +177,15 @@ class MachineScreen(AppScreen):
     def _draw(self, found: Loading) -> None:
         plan = found.planned.plan
         text = Text(overflow="fold")
-        text.append(f"{printable(found.name)}\n\n", "bold")
+        text.append(f"{printable(found.name)}\n", "bold")
         for part in (
             details.memory(found.planned, self._n_ctx),
             plan_text.layers(plan),
-            plan_text.reasons(plan),
-            plan_text.tuning(found.tuning),
+            plan_text.tuning_now(self._tuning, self._points)
+            if self._tuning is not None
+            else plan_text.tuning(found.tuning),
             plan_text.history(found.history, self.context.clock.now()),
+            plan_text.reasons(plan),
         ):
             text.append_text(part)
             text.append("\n")

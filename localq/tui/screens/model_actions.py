@@ -14,7 +14,6 @@ from localq.messages import msg
 from localq.tui import listing
 from localq.tui.context import AppContext
 from localq.tui.screens.base import AppScreen
-from localq.tui.screens.confirm import ConfirmDialog
 from localq.tui.text import tr
 
 if TYPE_CHECKING:
@@ -176,6 +175,8 @@ class ModelActions(AppScreen):
     # --- remove, verify, measure ---
 
     def action_remove(self) -> None:
+        from localq.tui.screens.confirm import ConfirmDialog
+
         models = self.chosen
         if not models:
             return

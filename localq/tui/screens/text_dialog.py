@@ -24,13 +24,18 @@ from localq.tui.widgets.notice import Notice
 __all__ = ["TextDialog"]
 
 
+class _Line(Input):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", msg("Save"), key_display="↵"),
+    ]
+
+
 class TextDialog(CallListener, ModalScreen[bool]):
     """Stays open, with what was typed, until `work` takes it; dismissed with whether it did."""
 
     CSS_PATH: ClassVar[CSSPathType | None] = "dialog.tcss"
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", msg("Save"), key_display="↵"),
         Binding("escape", "close", msg("Close")),
     ]
 
@@ -56,12 +61,9 @@ class TextDialog(CallListener, ModalScreen[bool]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
             yield Static(Text(self._about, overflow="fold"), classes="about")
-            yield Input(self._value)
+            yield _Line(self._value)
             yield Notice()
         yield KeyBar()
-
-    def action_submit(self) -> None:
-        self._submit(self.query_one(Input).value)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

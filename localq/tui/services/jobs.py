@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class JobServices:
         from localq.services.jobs.jobs import clear_jobs
 
         return len(clear_jobs(self._library, job_ids).job_ids)
+
+    def memory(self, jobs: Sequence[Job]) -> Mapping[int, int]:
+        """The bytes that the process of each of these jobs holds, where the system tells."""
+        from localq.engine.resident import resident_memory_of
+
+        held = {job.id: resident_memory_of(job.pid) for job in jobs if job.pid is not None}
+        return {job_id: size for job_id, size in held.items() if size is not None}
 
     def log(self, job_id: int) -> str:
         """The end of what the job's process said; "" where it said it to a terminal."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localq.errors import LocalqError
 from localq.events import Emit
 
 if TYPE_CHECKING:
     from localq.library import Library, Model
     from localq.library.model import Removed
+    from localq.quality.cards import QualityCard
     from localq.services.library.inspect import ModelDetails
 
 __all__ = ["Held", "LibraryServices"]
@@ -30,9 +34,34 @@ class Held:
 class LibraryServices:
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._ahead: Sequence[Model] | None = None
 
     def models(self) -> Sequence[Model]:
         return self._library.models()
+
+    def read_ahead(self) -> None:
+        """Begin to read the models while the app is still being made."""
+        threading.Thread(target=self._read_ahead, name="localq-ahead", daemon=True).start()
+
+    def _read_ahead(self) -> None:
+        with suppress(LocalqError):  # who asks for them again is told
+            self._ahead = self.models()
+
+    def taken_ahead(self) -> Sequence[Model] | None:
+        """The models, once, where they have been read by now."""
+        ahead, self._ahead = self._ahead, None
+        return ahead
+
+    def revision(self) -> int:
+        """Another number once `models` would say something else; quick to find."""
+        return self._library.revision()
+
+    def cards(self) -> Mapping[Path, QualityCard]:
+        """How good files were found to be, where somebody has measured it."""
+        from localq.database import Database
+        from localq.quality.cards import QualityCards
+
+        return QualityCards(Database(self._library.paths.database)).latest()
 
     def show(self, name: str) -> ModelDetails:
         """Details of the model with this name, from its file's header."""

@@ -13,7 +13,7 @@ from localq.events import Emit
 if TYPE_CHECKING:
     from localq.hardware.profile import HardwareProfile
     from localq.library import Library, Model
-    from localq.planning.measurements import Benchmark, Tuning
+    from localq.planning.measurements import Benchmark, Tuning, TuningPoint
     from localq.services.machine.plan import PlannedModel
     from localq.tui.snippets import Snippet
 
@@ -68,6 +68,13 @@ class MachineServices:
         file, profile = read_gguf(planned.model.path), planning_profile(cancel)
         tuning = best_tuning(self._library.paths, file, profile)
         return Loading(name, planned, tuning, bench_history(self._library, name))
+
+    def tuned_so_far(self, job_id: int) -> Sequence[TuningPoint]:
+        """What a tuning that runs has measured by now."""
+        from localq.services.machine.tune_log import points_in
+        from localq.tui.services.jobs import JobServices
+
+        return points_in(JobServices(self._library).log(job_id))
 
     def fittings(self, names: Sequence[str], cancel: threading.Event) -> Mapping[str, Fitting]:
         """What loading takes of each model that a plan can be made for."""

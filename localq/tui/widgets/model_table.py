@@ -15,7 +15,10 @@ from localq.tui.text import elide
 from localq.tui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from localq.library import Model
+    from localq.quality.cards import QualityCard
 
 __all__ = ["ModelTable"]
 
@@ -25,8 +28,14 @@ class ModelTable(Table[ListedModel]):
         Binding("enter", "select", msg("Chat"), key_display="↵"),
     ]
 
-    def __init__(self, now: Callable[[], float], fits: Mapping[str, Text]) -> None:
-        """`fits`: what is known of how the model of a name fits this machine."""
+    def __init__(
+        self,
+        now: Callable[[], float],
+        fits: Mapping[str, Text],
+        cards: Mapping[Path, QualityCard],
+    ) -> None:
+        """`fits`: what is known of how the model of a name fits this machine; `cards`: how good
+        the file at a path was found to be."""
         super().__init__(
             (
                 Column(msg("Name"), _name, least=24, sort="name"),
@@ -55,6 +64,14 @@ class ModelTable(Table[ListedModel]):
                     rank=2,
                 ),
                 Column(
+                    msg("Quality"),
+                    lambda row, _: _quality(cards.get(row.model.path)),
+                    width=10,
+                    right=True,
+                    rank=4,
+                    wanted=lambda: bool(cards),
+                ),
+                Column(
                     msg("Used"),
                     lambda row, _: Text(age(row.model.used_at, now()), "dim"),
                     width=11,
@@ -81,6 +98,15 @@ class ModelTable(Table[ListedModel]):
     def model(self) -> Model | None:
         """The model under the cursor."""
         return self.current.model if self.current else None
+
+
+def _quality(card: QualityCard | None) -> Text:
+    """How far it is from what it was made of; where nobody compared them, its perplexity."""
+    if card is None:
+        return Text("")
+    if card.ratio is None:
+        return Text(f"ppl {card.perplexity.value:.2f}", "dim")
+    return Text(f"{'≈ ' if card.is_lossless else ''}{100 * (card.ratio.value - 1):+.2f} %", "dim")
 
 
 def _quant(row: ListedModel, cells: int) -> Text:

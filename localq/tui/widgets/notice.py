@@ -8,6 +8,7 @@ from textual.widgets import Static
 from localq.display import printable
 from localq.errors import LocalqError
 from localq.messages import translate
+from localq.tui.hints import in_the_app
 
 __all__ = ["Notice", "error_text"]
 
@@ -16,7 +17,8 @@ def error_text(error: LocalqError) -> Text:
     """The error's line, its hint dimmed below it."""
     text = Text(printable(translate(error.message)), overflow="fold")
     if error.hint:
-        text.append("\n" + f"→ {printable(translate(error.hint))}", style="dim")
+        hint = in_the_app(translate(error.hint))
+        text.append(f"\n→ {printable(hint)}", style="dim")
     return text
 
 

@@ -5,7 +5,7 @@ Columns that do not fit are left out; one of them takes the room that is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -42,6 +42,8 @@ class Column(Generic[Row]):
     right: bool = False
     rank: int = 0
     sort: str | None = None
+    wanted: Callable[[], bool] | None = None
+    """Whether there is anything to show in it; None: always."""
 
 
 class Table(ScrollView, Generic[Row], can_focus=True):
@@ -120,17 +122,32 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         """The row under the cursor."""
         return self.rows[self.cursor] if 0 <= self.cursor < len(self.rows) else None
 
+    @property
+    def rows_in_view(self) -> Sequence[Row]:
+        """Those that can be seen now."""
+        top = self.scroll_offset.y
+        return self.rows[top : top + max(self.size.height - 1, 0)]
+
     def show(self, rows: Sequence[Row], highlight: str | None = None) -> None:
         """List `rows`, the cursor on the one with the key `highlight`, or on the one it was on."""
         before = self.current
         if before is not None:
             self._last = self._key(before)
         wanted = highlight or self._last
-        self.rows = rows
+        shown, self.rows = self.rows, rows
         found = next((i for i, row in enumerate(rows) if self._key(row) == wanted), None)
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         self.cursor = self.cursor if found is None else found
-        self.refresh()
+        if len(rows) != len(shown):
+            self.refresh()
+        else:  # as when jobs go on: most rows are what they were
+            self.refresh(Region(0, 0, self.size.width, 1))
+            self.refresh_rows(i for i, row in enumerate(rows) if row != shown[i])
+
+    def refresh_rows(self, indices: Iterable[int]) -> None:
+        """Draw these rows anew, and no others."""
+        for index in indices:
+            self.refresh_line(index + 1)  # below the heading
 
     def key_of(self, row: Row) -> str:
         return self._key(row)
@@ -140,7 +157,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def watch_cursor(self, before: int, cursor: int) -> None:
         self._into_view()
-        self.refresh()
+        if cursor != before:
+            self.refresh_rows((before, cursor))
         if self.is_mounted:
             self.post_message(self.Moved(self))
 
@@ -227,7 +245,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         def least(columns: Sequence[Column[Row]]) -> int:
             return sum((c.width or c.least) + _GAP for c in columns)
 
-        kept = list(self.columns)
+        kept = [column for column in self.columns if column.wanted is None or column.wanted()]
         while least(kept) > width and any(column.rank for column in kept):
             kept.remove(max(kept, key=lambda column: column.rank))
         left = width - sum(column.width + _GAP for column in kept)

@@ -50,7 +50,6 @@ class Welcome(CallListener, Container):
         super().__init__()
         self.context = context
         self.offered: Sequence[Choice] = ()
-        self._looked = False
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -65,11 +64,7 @@ class Welcome(CallListener, Container):
                 id="hint",
             )
 
-    def look(self) -> None:
-        """Look for models that fit this machine, once."""
-        if self._looked:
-            return
-        self._looked = True
+    def on_mount(self) -> None:
         choices = self.context.services.hub.choices
         self.context.calls.start(
             self,
