@@ -15,8 +15,9 @@ from localq.tui.app import LocalqApp
 from localq.tui.chat.status import ChatState
 from localq.tui.screens.chat import ChatScreen
 from localq.tui.screens.chat_settings import ChatSettingsDialog
-from localq.tui.screens.compare import CompareScreen
+from localq.tui.screens.compare import CompareScreen, ModelDialog
 from localq.tui.screens.session_list import SessionList
+from localq.tui.widgets.choice_list import ChoiceList
 from localq.tui.widgets.prompt import Prompt
 from tests.tui_support import (
     Fakes,
@@ -299,9 +300,9 @@ async def test_two_models_answer_the_same_in_turn(tmp_path: Path) -> None:
     async with fakes.running((120, 30)) as pilot:
         await opened(pilot, fakes)
         await pilot.press("ctrl+t")
-        await until(
-            pilot, lambda: ":F16" in screen_text(pilot.app) or ":Q4_0" in screen_text(pilot.app)
-        )
+        await until(pilot, lambda: isinstance(pilot.app.screen, ModelDialog))
+        offered = pilot.app.screen.query_one(ChoiceList)
+        await until(pilot, lambda: offered.option_count == 1)
         for _ in range(2):
             fakes.openings.finish(True)
         await pilot.press("enter")

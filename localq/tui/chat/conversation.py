@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation"]
 
+_TELL_EVERY = 0.25
+"""Seconds between two looks at how fast a reply comes."""
 _NARROW = 90
 """Cells, below which the meter is numbers alone."""
 
@@ -76,13 +78,15 @@ class Conversation(CallListener, Vertical):
             context.services.paths.log / "tui.log",
         )
         self.transcript = Transcript()
-        self._title = TitleBar(Text(""))
+        self._title = TitleBar()
         self._opening: ServiceCall[ChatView] | None = None
         self._asking: ServiceCall[Outcome] | None = None
         self._reply: GrowingTurn | None = None
         self._said: tuple[str, Sequence[Attachment]] = ("", ())
         self._began_at = 0.0
         self._pieces = 0
+        self._untold = 0
+        self._told_at = 0.0
         self._label = ""
 
     def compose(self) -> ComposeResult:
@@ -100,9 +104,10 @@ class Conversation(CallListener, Vertical):
         if self._own_pool is not None:
             self._own_pool.close()
 
-    def watch_status(self) -> None:
+    def watch_status(self, before: ChatStatus, status: ChatStatus) -> None:
         self._draw_title()
-        self.post_message(self.Changed())
+        if status.state is not before.state:
+            self.post_message(self.Changed())
 
     def watch_view(self, view: ChatView | None) -> None:
         if view is None:
@@ -124,8 +129,8 @@ class Conversation(CallListener, Vertical):
         left = Text(model, style="bold")
         if view is not None and view.session is not None and view.session.title:
             left.append(f"  {printable(view.session.title)}", "not bold")
-        self._title.set_left(left)
-        self._title.set_right(status_text(self.status, short=self.size.width < _NARROW))
+        self._title.left = left
+        self._title.right = status_text(self.status, short=self.size.width < _NARROW)
 
     def _enter(self, state: ChatState) -> None:
         self.status = replace(self.status, state=state)
@@ -292,7 +297,7 @@ class Conversation(CallListener, Vertical):
         if turn is not None:
             self.transcript.add(turn)
         self._reply = self.transcript.begin_reply(self.view.model.rpartition("/")[2])
-        self._pieces = 0
+        self._pieces = self._untold = 0
         self.transcript.follow()
         self._enter(ChatState.GENERATING)
 
@@ -321,12 +326,16 @@ class Conversation(CallListener, Vertical):
             self._pieces += news.pieces
             self._reply.grow(news.text, thought=news.thought)
             self.transcript.grown()
+            self._untold += news.pieces
+            if now - self._told_at < _TELL_EVERY and self._pieces > self._untold:
+                return  # a number that nobody can read is not worth a drawing
             passed = now - self._began_at
             self.status = replace(
                 self.status,
                 rate=self._pieces / passed if passed > 0 else self.status.rate,
-                used=self.status.used + news.pieces,
+                used=self.status.used + self._untold,
             )
+            self._told_at, self._untold = now, 0
         elif isinstance(news, Note | Started):
             self.transcript.remark(news.text if isinstance(news, Note) else news.title)
 

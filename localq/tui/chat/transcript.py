@@ -117,11 +117,14 @@ class Transcript(ScrollView, can_focus=True):
         self._drawn: LRUCache[int, list[Strip]] = LRUCache(_KEPT)
         self._unfolded: set[int] = set()
         self._painter: Painter | None = None
+        self._base: Style | None = None
         self._following = True
         self._placing = False
         self._settled_for = Size(0, 0)
         self._frame: Timer | None = None
         self._frame_seconds = 0.0
+        self._behind = False
+        """Whether something came since the last frame."""
         self._next_code = 0
         self.frames = 0
         """How often a growing reply was drawn."""
@@ -186,10 +189,10 @@ class Transcript(ScrollView, can_focus=True):
     def grown(self) -> None:
         """The growing reply has more to show: in the next frame, which comes the later the longer
         the last one took."""
+        self._behind = True
         if self._frame is None:
-            self._frame = self.set_timer(
-                max(_FRAME, _SHARE * self._frame_seconds) - _FRAME or 0.001, self._draw_growing
-            )
+            pause = max(_FRAME, _SHARE * self._frame_seconds)
+            self._frame = self.set_timer(pause, self._draw_growing)
 
     def follow(self) -> None:
         """To the end, and stay there."""
@@ -197,7 +200,6 @@ class Transcript(ScrollView, can_focus=True):
         self._settle()
 
     def _draw_growing(self) -> None:
-        self._frame = None
         self.frames += 1
         began = time.perf_counter()
         for index, row in enumerate(self._tail, len(self._messages)):
@@ -205,7 +207,15 @@ class Transcript(ScrollView, can_focus=True):
                 self._drawn.discard(index)
                 self._measure(index)
         self._settle()
-        self._frame_seconds = time.perf_counter() - began
+
+        def drawn() -> None:
+            self._frame_seconds = time.perf_counter() - began
+            self._frame = None
+            if self._behind:
+                self.grown()
+
+        self._behind = False
+        self.call_after_refresh(drawn)
 
     # --- where everything is ---
 
@@ -308,7 +318,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._painter = None
+        self._painter = self._base = None
         self._drawn.clear()
 
     def _forget_drawn(self) -> None:
@@ -335,7 +345,8 @@ class Transcript(ScrollView, can_focus=True):
         return self._painter
 
     def render_line(self, y: int) -> Strip:
-        base = self.rich_style
+        if (base := self._base) is None:
+            base = self._base = self.rich_style  # asks all widgets around this one
         width = self.scrollable_content_region.width
         line = self.scroll_offset.y + y
         if line >= self._rows.total:

@@ -1,37 +1,33 @@
-"""The line at the top: a name on the left, a state on the right."""
+"""The line at the top: a name on the left, a state on the right. It is drawn anew many times a
+second, so it is one line and not a layout."""
 
 from __future__ import annotations
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.widgets import Static
+from textual.reactive import reactive
+from textual.widget import Widget
 
 __all__ = ["TitleBar"]
 
+_GAP = 2
 
-class TitleBar(Horizontal):
+
+class TitleBar(Widget, can_focus=False):
     DEFAULT_CSS = """
     TitleBar {
         height: 1;
         padding: 0 2;
         background: $background;
-        .title-bar--left { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
-        .title-bar--right { width: auto; margin-left: 2; color: $text-muted; }
     }
     """
 
-    def __init__(self, left: Text) -> None:
-        super().__init__()
-        self._left = Static(left, classes="title-bar--left")
-        self._right = Static(classes="title-bar--right")
+    left: reactive[Text] = reactive(Text(""))
+    right: reactive[Text] = reactive(Text(""))
 
-    def compose(self) -> ComposeResult:
-        yield self._left
-        yield self._right
-
-    def set_left(self, text: Text) -> None:
-        self._left.update(text)
-
-    def set_right(self, text: Text) -> None:
-        self._right.update(text)
+    def render(self) -> Text:
+        width = self.content_size.width
+        right = self.right.copy()
+        right.stylize("dim")
+        left = self.left.copy()
+        left.truncate(max(width - right.cell_len - _GAP, 0), overflow="ellipsis", pad=True)
+        return Text.assemble(left, " " * _GAP, right, no_wrap=True, end="")
