@@ -192,13 +192,22 @@ def _run(
     _report(reply, n_ctx, sampling.max_tokens, limited=given["max_tokens"] is not None)
     if not as_json and sys.stderr.isatty():
         speed = reply.generated_tokens / reply.generate_seconds if reply.generate_seconds else 0
-        output.narrate(
-            msg(
+        if reply.draft_tokens:
+            text = msg(
+                "[{generated_tokens} tokens, {speed:.1f} per second; {accepted} of {drafted}"
+                " guesses were right]",
+                generated_tokens=reply.generated_tokens,
+                speed=speed,
+                accepted=reply.accepted_tokens,
+                drafted=reply.draft_tokens,
+            )
+        else:
+            text = msg(
                 "[{generated_tokens} tokens, {speed:.1f} per second]",
                 generated_tokens=reply.generated_tokens,
                 speed=speed,
             )
-        )
+        output.narrate(text)
 
 
 def _report(reply: Generation, n_ctx: int, max_tokens: int, *, limited: bool) -> None:

@@ -21,14 +21,12 @@ from localq.engine.protocol import Failed, Piece, Reply, Stop
 from localq.engine.schedule import Due, SliceSize, share_batch
 from localq.engine.sequence import Sequence
 from localq.engine.sequence_memory import SequenceMemory
+from localq.engine.speculation import Speculation
 from localq.engine.state_store import StateStore
 
 __all__ = ["Generations"]
 
 _SAMPLING_THREADS = 4
-_CHEAP_BATCH = 9
-"""Tokens, guesses included: up to about here a batch takes little longer than one token, as long as
-the weights have to come out of memory."""
 _WORTH_THREADS = 1 << 15
 """Logits of all texts together from which on choosing in several threads pays."""
 
@@ -56,6 +54,7 @@ class Generations:
         self._send = send
         self.memory = SequenceMemory(context, model, checkpoint_bytes, states)
         self._slices = SliceSize(context.n_ubatch)
+        self._speculation = Speculation(context.n_draft)
         self._planned = context.n_threads, context.n_threads_batch
         self._adapters: dict[int, ThreadAdapter] | None = {} if adapt else None
         """By the number of texts that grow: each takes another time."""
@@ -139,6 +138,11 @@ class Generations:
             self._context.wait()  # else nothing would, and the time below would be wrong
         choices = self._choose(due)
         self._learn(growing, prompt_tokens, time.perf_counter() - started)
+        if not prompt_tokens:
+            guessed = sum(len(one.guesses) for one, _ in shares)
+            right = sum(max(0, len(chosen) - 1) for chosen in choices)
+            seconds = time.perf_counter() - started
+            self._speculation.record(len(shares), guessed, right, seconds)
         for (sequence, _), chosen in zip(due, choices, strict=True):
             self._go_on(sequence, chosen)
 
@@ -199,19 +203,24 @@ class Generations:
         return True
 
     def _guess(self) -> None:
-        """What each text that grows might say next. The more of them, the fewer guesses: a batch
-        of a few tokens takes hardly longer than one, a batch of many does."""
-        growing = [one for one in self._running if one.is_generating]
+        """What each text that grows might say next, as far as reading it pays."""
         for sequence in self._running:
             sequence.guesses = []
-        if self._crowded or not growing:
+        most = self._speculation.most
+        if self._crowded or not most:
             return
-        each = _CHEAP_BATCH // len(growing) - 1
+        growing = [one for one in self._running if one.is_generating]
+        found = []
         for sequence in growing:
             left = sequence.params.max_tokens - sequence.generated - 1
-            limit = min(each, left, self._context.n_ctx - sequence.read - 1)
-            if sequence.lookup and limit > 0:
-                sequence.guesses = sequence.lookup.guess(limit)
+            limit = min(most, left, self._context.n_ctx - sequence.read - 1)
+            if sequence.lookup and limit > 0 and (guesses := sequence.lookup.guess(limit)):
+                found.append((sequence, guesses))
+        there = [(len(guesses), one.acceptance) for one, guesses in found]
+        for (sequence, guesses), count in zip(
+            found, self._speculation.plan(len(growing), there), strict=True
+        ):
+            sequence.guesses = guesses[:count]
 
     def _part(self, sequence: Sequence, count: int) -> Part:
         assert sequence.slot is not None
@@ -281,8 +290,10 @@ class Generations:
         sequence.accepted += right
         if right < guessed and sequence.slot is not None:
             self._context.cut(sequence.slot, sequence.read)
+        if guessed:
+            sequence.acceptance.record(guessed, right)
         if sequence.lookup:
-            sequence.lookup.learn(sequence.tokens[-len(chosen) :], guessed)
+            sequence.lookup.add(sequence.tokens[-len(chosen) :])
 
     def _take(self, sequence: Sequence, choice: Choice) -> Stop | None:
         """Add a token to the text; why it is the last, if it is."""

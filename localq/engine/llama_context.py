@@ -144,7 +144,7 @@ class LlamaContext:
     @property
     def generation_outputs(self) -> int:
         """Logits that a batch can have while sequences generate."""
-        return min(self.n_batch, self._settings.n_seq_max * (1 + self._settings.n_draft))
+        return min(self.n_batch, self._settings.n_seq_max + self._settings.n_draft)
 
     @property
     def flash_attn(self) -> bool:

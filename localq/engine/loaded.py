@@ -243,11 +243,10 @@ class Loaded:
             return Failed(str(error), kind="usage")
         sampler.read(text)
         stops = StopStrings(params.stop)
-        n_draft = self._settings.n_draft
         # Where memory cannot be cut back, wrong guesses could not be taken back; and pictures are
         # no words that could come again.
-        guesses = n_draft and model.recall == "any" and not pictures
-        lookup = PromptLookup(prompt, n_draft) if guesses else None
+        guesses = self._settings.n_draft and model.recall == "any" and not pictures
+        lookup = PromptLookup(prompt) if guesses else None
         return Sequence(
             id_,
             len(prompt),

@@ -12,6 +12,7 @@ from localq.engine.picture_places import PicturePlaces
 from localq.engine.prompt_lookup import PromptLookup
 from localq.engine.protocol import Generated, Piece, Stop, TokenLogprob
 from localq.engine.sampling import SamplingParams
+from localq.engine.speculation import Acceptance
 from localq.engine.stop_strings import StopStrings
 from localq.engine.utf8 import TextStream
 
@@ -40,6 +41,7 @@ class Sequence:
     """Those that are among its tokens."""
     lookup: PromptLookup | None = None
     """Guesses what comes next."""
+    acceptance: Acceptance = field(default_factory=Acceptance)
     guesses: list[int] = field(default_factory=list)
     """Read together with the latest token in the current batch."""
     slot: int | None = None

@@ -79,7 +79,8 @@ class LoadSettings:
     n_seq_max: int = 1
     """Texts that are read and continued at the same time; they share the context."""
     n_draft: int = 0
-    """At most so many tokens are guessed in advance and read together with one that is due."""
+    """At most so many tokens are guessed in advance and read in one batch with those that are due,
+    as long as that pays; 0: none."""
 
     checkpoint_bytes: int = 128 << 20
     """Of host memory, for going back in texts where recurrent layers or sliding windows cannot."""

@@ -27,6 +27,8 @@ class PlanOptions:
     use_mmap: bool | None = None
     use_mlock: bool | None = None
     flash_attn: str | None = None
+    n_draft: int | None = None
+    """Tokens that are guessed in advance, at most; 0: none."""
     adapters: tuple[Adapter, ...] | None = None
     n_seq_max: int | None = None
     """Texts that are continued at the same time, which no user decides: who loads the model does.
@@ -80,6 +82,8 @@ class OffloadPlan:
     use_mmap: bool
     use_mlock: bool
     flash_attn: str
+    n_draft: int
+    """Tokens that are guessed in advance, at most."""
     estimate: MemoryEstimate
     budgets: tuple[DeviceBudget, ...]
     """In the order of `estimate.devices`: the host first."""

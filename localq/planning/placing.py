@@ -23,6 +23,7 @@ class Placer:
     settings: CacheSettings
     machine: HostAndDevices
     use_mmap: bool
+    n_draft: int = 0
 
     @property
     def total(self) -> int:
@@ -36,6 +37,7 @@ class Placer:
             self.settings,
             placement,
             device_names=names,
+            n_outputs=1 + self.n_draft,
             use_mmap=self.use_mmap,
             cache=self._cache,
         )

@@ -175,3 +175,29 @@ def test_the_engine_dies_under_all_of_them(engine: Engine) -> None:
         assert len(list(pool.map(ask, range(4)))) == 4
     with pytest.raises(EngineError, match="no model is loaded"):
         engine.generate("Once", GREEDY, on_text=unheard)
+
+
+def test_guesses_change_nothing_of_what_is_said(tmp_path: Path) -> None:
+    """Texts that repeat themselves, and one that does not, with and without guesses."""
+    gguf = make_gguf(DEMO, tmp_path, QuantType.F32)
+    exact = LoadSettings(gguf, n_ctx=2048, n_threads=1, type_k="f32", type_v="f32")
+    line = "Lily had a big red ball and she liked to play with it in the park. "
+    prompts = [line * 8, "Tom and the dog", line + "Then " + line]
+    sampling = SamplingParams(max_tokens=120, temperature=0)
+    with Engine() as engine:
+        engine.load(exact)
+        told = replace(sampling, logprobs=2)
+        alone = [engine.generate(prompt, told, on_text=unheard) for prompt in prompts]
+        engine.load(replace(exact, n_draft=15))
+        guessed = [engine.generate(prompt, sampling, on_text=unheard) for prompt in prompts]
+        engine.load(replace(exact, n_draft=15, n_seq_max=3))
+        with ThreadPoolExecutor(3) as pool:
+            together = list(
+                pool.map(lambda p: engine.generate(p, sampling, on_text=unheard), prompts)
+            )
+    for one, other, expected in zip(guessed, together, alone, strict=True):
+        assert same_but_for_ties(one, expected)
+        assert same_but_for_ties(other, expected)
+    assert sum(one.draft_tokens for one in alone) == 0
+    assert sum(one.accepted_tokens for one in guessed) > 0
+    assert all(one.accepted_tokens <= one.draft_tokens for one in guessed)

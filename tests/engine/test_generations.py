@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from localq.engine import sequence_memory
+from localq.engine import generations, sequence_memory
 from localq.engine.generations import Generations
 from localq.engine.llama_context import LlamaContext
 from localq.engine.llama_model import LlamaModel
@@ -53,7 +54,7 @@ class Texts:
         )
         n_draft = self.context.n_draft
         if n_draft and self.model.recall == "any":
-            sequence.lookup = PromptLookup(prompt, n_draft)
+            sequence.lookup = PromptLookup(prompt)
         self.sequences[id_] = sequence
         self.generations.add(sequence)
         return id_
@@ -209,7 +210,24 @@ def test_sliding_windows_go_back_to_checkpoints(llama: FakeLlama) -> None:
     assert texts.run([*prompt[:550], 3], 5).reused_tokens == 512
 
 
-def test_right_guesses_save_batches_and_wrong_ones_harm_nothing(llama: FakeLlama) -> None:
+def one_second_each(patch: pytest.MonkeyPatch, llama: FakeLlama) -> Callable[[], int]:
+    """Let each computation take a second, and nothing else any time."""
+    now = 0.0
+    patch.setattr(generations, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    def compute() -> int:
+        nonlocal now
+        now += 1
+        return 0
+
+    llama.during = compute
+    return compute
+
+
+def test_right_guesses_save_batches_and_wrong_ones_harm_nothing(
+    llama: FakeLlama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_second_each(monkeypatch, llama)
     llama.choose = repeating
     texts = Texts(llama, n_draft=8, n_seq_max=2)
     done = texts.run(prompt_of(5), 200)
@@ -324,7 +342,10 @@ class Conversations(RuleBasedStateMachine):
             self.llama.choose = lambda tokens: next_token(tokens[-9:])
         choose = random.Random(n_ctx)
 
+        tick = one_second_each(self.patch, self.llama)
+
         def sometimes_abort() -> int:
+            tick()
             if aborts and choose.random() < 0.1:
                 if kind == "whole":
                     self.spoil()

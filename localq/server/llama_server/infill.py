@@ -84,5 +84,7 @@ def _final(ended: Ended, model: str) -> dict[str, Any]:
             "predicted_n": done.generated_tokens,
             "predicted_ms": seconds * 1000,
             "predicted_per_second": done.generated_tokens / seconds if seconds else None,
+            "draft_n": done.draft_tokens,
+            "draft_n_accepted": done.accepted_tokens,
         },
     }

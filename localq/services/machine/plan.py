@@ -171,6 +171,7 @@ def load_settings(path: Path, plan: OffloadPlan) -> LoadSettings:
         flash_attn=cast(FlashAttention, plan.flash_attn),
         use_mmap=plan.use_mmap,
         use_mlock=plan.use_mlock,
+        n_draft=plan.n_draft,
         adapters=plan.adapters,
     )
 
