@@ -81,7 +81,7 @@ PACKAGES: Mapping[str, BackendPackages] = {
             _LOCKS / "gptqmodel.txt",
             imports=("torch", "transformers", "optimum", "gptqmodel"),
             sizes={
-                "cpu": Size(420 * _MB, 1510 * _MB),
+                "cpu": Size(350 * _MB, 1510 * _MB),
                 "cuda": Size(3200 * _MB, 6800 * _MB, measured=False),
             },
             built_here=frozenset(
@@ -95,7 +95,7 @@ PACKAGES: Mapping[str, BackendPackages] = {
             _LOCKS / "autoawq.txt",
             imports=("torch", "transformers", "awq"),
             sizes={
-                "cpu": Size(400 * _MB, 1400 * _MB),
+                "cpu": Size(325 * _MB, 1230 * _MB),
                 "cuda": Size(3200 * _MB, 6600 * _MB, measured=False),
             },
             built_here=frozenset({"autoawq"}),
@@ -114,7 +114,7 @@ PACKAGES: Mapping[str, BackendPackages] = {
             _LOCKS / "llmcompressor.txt",
             imports=("torch", "transformers", "llmcompressor"),
             sizes={
-                "cpu": Size(420 * _MB, 1500 * _MB),
+                "cpu": Size(330 * _MB, 1250 * _MB),
                 "cuda": Size(3200 * _MB, 6800 * _MB, measured=False),
             },
         ),

@@ -46,12 +46,12 @@ def main(modules: list[str]) -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+    # Before anything is loaded: setuptools shows copies of its own of other packages.
+    packages = {str(one.metadata["Name"]).lower(): one.version for one in metadata.distributions()}
     loaded = {name: _load(name) for name in modules}
     found = {
         "python": ".".join(map(str, sys.version_info[:3])),
-        "packages": {
-            str(one.metadata["Name"]).lower(): one.version for one in metadata.distributions()
-        },
+        "packages": packages,
         "imports": loaded,
         "torch": _torch(),
     }

@@ -123,7 +123,7 @@ def test_nothing_is_installed_without_consent(library: Library, home: Paths) -> 
     request = BackendInstallRequest("gptqmodel", "cpu")
     with pytest.raises(Cancelled):
         install_backend(library, request, ignore, threading.Event(), refuse)
-    assert "downloads about 420 MB" in asked[0]
+    assert "downloads about 350 MB" in asked[0]
     assert not environments_folder(home).exists()
 
 
