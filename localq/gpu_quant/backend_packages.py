@@ -81,7 +81,7 @@ PACKAGES: Mapping[str, BackendPackages] = {
             _LOCKS / "gptqmodel.txt",
             imports=("torch", "transformers", "optimum", "gptqmodel"),
             sizes={
-                "cpu": Size(350 * _MB, 1510 * _MB),
+                "cpu": Size(350 * _MB, 1300 * _MB),
                 "cuda": Size(3200 * _MB, 6800 * _MB, measured=False),
             },
             built_here=frozenset(
