@@ -176,7 +176,7 @@ def test_a_kill_leaves_only_what_the_next_command_sweeps(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_kills_at_random_moments(
     home: Paths, packages: BackendPackages, index: PackageIndex, seed: int
 ) -> None:
