@@ -45,7 +45,7 @@ def int4_command(method: str) -> click.Command:
     help="GPTQ: take columns by how active they are: a little better, and slower in vLLM.",
 )
 @click.option("--damp-percent", type=float, default=0.05, help="GPTQ: damping of its Hessian.")
-@click.option("--sym/--no-sym", default=None, help="GPTQ: symmetric, as vLLM's Marlin wants it.")
+@click.option("--sym/--no-sym", default=None, help="GPTQ: symmetric, as vLLM wants it.")
 @click.option("--zero-point/--no-zero-point", default=None, help="AWQ: with zero points.")
 @click.option(
     "--keep",

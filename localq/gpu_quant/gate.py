@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from localq.display import byte_size
 from localq.errors import LocalqError, StorageError, UnsupportedError
 from localq.gpu_quant.estimate import HARDLY_PAYS_BELOW, Int4Estimate
-from localq.gpu_quant.options import Int4Options
+from localq.gpu_quant.options import Int4Options, Method
 from localq.hardware.profile import Accelerator
 from localq.messages import msg
 
@@ -16,6 +16,7 @@ __all__ = ["LEAST_CAPABILITY", "check_room", "choose_device", "warnings"]
 LEAST_CAPABILITY = (7, 5)
 """Of CUDA: Turing. The kernels for INT4 need its tensor cores' integer instructions."""
 _LONG_SECONDS = 1800.0
+_VLLM_BITS = (4, 8)
 
 
 def choose_device(
@@ -131,6 +132,8 @@ def warnings(needs: Int4Estimate, options: Int4Options, device: str) -> list[str
                 gguf=options.equivalent_gguf,
             )
         )
-    if device == "cuda" and not options.symmetric and options.method == "gptq":
-        found.append(msg("vLLM's Marlin kernel takes symmetric GPTQ only: this one runs slower"))
+    if options.method is Method.GPTQ and not (options.symmetric and options.bits in _VLLM_BITS):
+        found.append(
+            msg("vLLM 0.33 loads symmetric GPTQ of 4 or 8 bits only: this is for transformers")
+        )
     return found

@@ -92,6 +92,8 @@ def test_the_estimate_of_a_seven_billion_model() -> None:
     assert slow.vram_bytes == 0
     assert warnings(slow, awq, "cpu")
     assert not warnings(needs, options, "cuda")
+    for other in (Int4Options(Method.GPTQ, bits=3), Int4Options(Method.GPTQ, symmetric=False)):
+        assert "vLLM" in warnings(needs, other, "cuda")[0]
 
 
 def test_kept_modules_are_not_counted() -> None:

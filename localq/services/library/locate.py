@@ -89,10 +89,7 @@ def _source(library: Library, text: str | None) -> Model:
             return _checkpoint(Path(text).absolute())  # says what the folder lacks
         if last is None:
             raise
-        found = library.find(text or last.name)
-        if found.format is ModelFormat.INT4:
-            raise  # it cannot be made into anything else
-        return found
+        return library.find(text or last.name)
 
 
 def locate_convertible(library: Library, text: str | None) -> Model:
