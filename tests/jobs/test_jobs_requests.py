@@ -19,6 +19,7 @@ from localq.library import Library
 from localq.paths import Paths
 from localq.planning.offload_plan import PlanOptions
 from localq.quantize.options import TypeRule
+from localq.services.backends.install import BackendInstallRequest
 from localq.services.int4.request import Int4Request
 from localq.services.jobs.kinds import Request, draft_of, kind_of, kinds, request_of
 from localq.services.jobs.kinds.verify import VerifyRequest
@@ -31,6 +32,7 @@ from localq.services.measure.tune import TuneRequest
 from localq.services.pull.pull import PullRequest
 from localq.services.pull.stream import PullAsRequest
 from localq.services.quality.evaluate import EvaluateRequest
+from localq.services.recipes.run import RecipeRequest
 
 PATH = Path("/data/x.gguf").absolute()
 REQUESTS: list[Request] = [
@@ -55,6 +57,8 @@ REQUESTS: list[Request] = [
     BenchRequest("org/model:Q4_0", n_prompt=64, plan_options=PlanOptions(n_threads=2)),
     TuneRequest("org/model:Q4_0", budget=30.0),
     Int4Request(Method.AWQ, "org/model", calib=str(PATH), keep=("self_attn",)),
+    RecipeRequest(PATH, PATH, locked=True),
+    BackendInstallRequest("gptqmodel", "cpu", PATH),
     EvaluateRequest(("org/model:Q4_0", "org/model:Q8_0"), PATH, "org/model:F16", 256, 9, 0.01),
 ]
 
@@ -110,13 +114,15 @@ def test_titles_are_short(home: Paths) -> None:
         "bench org/model:Q4_0",
         "tune org/model:Q4_0",
         "quantize org/model to AWQ-INT4-MIXED",
+        "recipe x.gguf",
+        "install the backend gptqmodel",
         "eval org/model:Q4_0, org/model:Q8_0",
     ]
 
 
 def test_who_may_ask() -> None:
     asking = [kind_of(request).may_ask(request) for request in REQUESTS]
-    assert asking == [False, False, True, True] + 8 * [False]
+    assert asking == [False, False, True, True] + 8 * [False] + [True, False]
 
 
 def test_every_kind_is_among_these_requests() -> None:
