@@ -43,7 +43,8 @@ def quantize(request):
         "bits": request["bits"],
         "group_size": request["group_size"],
         "sym": request["sym"],
-        "dynamic": {f"-:{pattern}": {} for pattern in request["keep"]} or None,
+        # vLLM matches from the start of a module's name.
+        "dynamic": {f"-:.*(?:{pattern})": {} for pattern in request["keep"]} or None,
         "offload_to_disk_path": request["scratch"],
     }
     if request["method"] == "gptq":
