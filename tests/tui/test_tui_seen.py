@@ -124,6 +124,7 @@ def loading() -> Loading:
         ),
         n_layers=33,
         reasons=("layers: 25 of 33 fit on CUDA0",),
+        n_draft=0,
     )
     points = (
         TuningPoint("n_threads", 4, 21.5),
