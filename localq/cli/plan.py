@@ -143,6 +143,7 @@ def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
     )
     files = "mapped" if plan.use_mmap else "read"
     adapters = [("adapters", _adapters(plan.adapters))] if plan.adapters else []
+    draft = [("draft", plan.draft.name)] if plan.draft else []
     return [
         ("context", f"{plan.n_ctx:,} tokens"),
         ("layers", layers),
@@ -151,6 +152,7 @@ def _choices(plan: OffloadPlan) -> list[tuple[str, str]]:
         ("batch", f"{plan.n_batch} tokens, {plan.n_ubatch} at a time"),
         ("file", files + (", locked in memory" if plan.use_mlock else "")),
         *adapters,
+        *draft,
     ]
 
 

@@ -48,6 +48,11 @@ _OPTIONS = (
         help="Add a GGUF adapter, by file or by name, at SCALE (1); several are added up.",
     ),
     click.option(
+        "--draft",
+        metavar="MODEL",
+        help="A small model of the same vocabulary that guesses what MODEL says next.",
+    ),
+    click.option(
         "--draft-max",
         "n_draft",
         type=click.IntRange(0, 64),
@@ -76,6 +81,7 @@ def plan_options_from(
     n_gpu_layers: int | None,
     kv: str | None,
     n_batch: int | None,
+    draft: str | None,
     n_draft: int | None,
     lora: Sequence[str],
     no_mmap: bool,
@@ -95,6 +101,7 @@ def plan_options_from(
         type_v=type_v,
         n_batch=n_batch,
         n_draft=n_draft,
+        draft=draft,
         adapters=(_adapters(lora) or None) if lora else None,
         use_mmap=False if no_mmap else None,
         use_mlock=True if mlock else None,

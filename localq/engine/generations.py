@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from localq.engine.adapt import ThreadAdapter
+from localq.engine.draft_model import DraftModel, Wanted
 from localq.engine.llama_context import Interrupted, LlamaContext, OutOfCells, Part
 from localq.engine.llama_model import LlamaError, LlamaModel
 from localq.engine.llama_sampler import Choice, NothingAllowed
@@ -21,7 +22,7 @@ from localq.engine.protocol import Failed, Piece, Reply, Stop
 from localq.engine.schedule import Due, SliceSize, share_batch
 from localq.engine.sequence import Sequence
 from localq.engine.sequence_memory import SequenceMemory
-from localq.engine.speculation import Speculation
+from localq.engine.speculation import Chance, Speculation
 from localq.engine.state_store import StateStore
 
 __all__ = ["Generations"]
@@ -36,7 +37,7 @@ class Generations:
 
     With `adapt` the number of threads follows how fast the machine is; see `adapt.py`.
     `checkpoint_bytes` are for memories that cannot be cut back, `states` for texts of earlier
-    processes.
+    processes. `draft` guesses at what comes next where the text itself gives no hint.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Generations:
         adapt: bool = False,
         checkpoint_bytes: int = 0,
         states: StateStore | None = None,
+        draft: DraftModel | None = None,
     ) -> None:
         self._model = model
         self._context = context
@@ -55,6 +57,9 @@ class Generations:
         self.memory = SequenceMemory(context, model, checkpoint_bytes, states)
         self._slices = SliceSize(context.n_ubatch)
         self._speculation = Speculation(context.n_draft)
+        self._draft = draft
+        self._drafting_seconds = 0.0
+        """What the guesses of the present batch took to make."""
         self._planned = context.n_threads, context.n_threads_batch
         self._adapters: dict[int, ThreadAdapter] | None = {} if adapt else None
         """By the number of texts that grow: each takes another time."""
@@ -142,7 +147,8 @@ class Generations:
             guessed = sum(len(one.guesses) for one, _ in shares)
             right = sum(max(0, len(chosen) - 1) for chosen in choices)
             seconds = time.perf_counter() - started
-            self._speculation.record(len(shares), guessed, right, seconds)
+            drafting = self._drafting_seconds
+            self._speculation.record(len(shares), guessed, right, seconds, drafting)
         for (sequence, _), chosen in zip(due, choices, strict=True):
             self._go_on(sequence, chosen)
 
@@ -206,21 +212,39 @@ class Generations:
         """What each text that grows might say next, as far as reading it pays."""
         for sequence in self._running:
             sequence.guesses = []
+        self._drafting_seconds = 0.0
         most = self._speculation.most
         if self._crowded or not most:
             return
         growing = [one for one in self._running if one.is_generating]
-        found = []
-        for sequence in growing:
-            left = sequence.params.max_tokens - sequence.generated - 1
-            limit = min(most, left, self._context.n_ctx - sequence.read - 1)
-            if sequence.lookup and limit > 0 and (guesses := sequence.lookup.guess(limit)):
-                found.append((sequence, guesses))
-        there = [(len(guesses), one.acceptance) for one, guesses in found]
-        for (sequence, guesses), count in zip(
-            found, self._speculation.plan(len(growing), there), strict=True
-        ):
-            sequence.guesses = guesses[:count]
+        found = [(one, guesses) for one in growing if (guesses := self._look_up(one, most))]
+        chances = [Chance(len(guesses), one.looked_up) for one, guesses in found]
+        counts = self._speculation.plan(len(growing), chances)
+        for (sequence, guesses), count in zip(found, counts, strict=True):
+            sequence.guesses, sequence.guesser = guesses[:count], sequence.looked_up
+        if self._draft and not any(counts):
+            self._let_draft(self._draft, growing, most)
+
+    def _look_up(self, sequence: Sequence, most: int) -> list[int]:
+        limit = self._guessable(sequence, most)
+        return sequence.lookup.guess(limit) if sequence.lookup and limit > 0 else []
+
+    def _guessable(self, sequence: Sequence, most: int) -> int:
+        """So many tokens can follow the next one."""
+        left = sequence.params.max_tokens - sequence.generated - 1
+        return min(most, left, self._context.n_ctx - sequence.read - 1)
+
+    def _let_draft(self, draft: DraftModel, growing: list[Sequence], most: int) -> None:
+        texts = [one for one in growing if one.lookup]  # others cannot be gone back in
+        chances = [Chance(self._guessable(one, most), one.drafting, draft.seconds) for one in texts]
+        counts = self._speculation.plan(len(growing), chances)
+        asked = [(one, count) for one, count in zip(texts, counts, strict=True) if count]
+        if not asked:
+            return
+        wanted = [Wanted(one.slot or 0, one.tokens, count) for one, count in asked]
+        for (sequence, _), guesses in zip(asked, draft.guess(wanted), strict=True):
+            sequence.guesses, sequence.guesser = guesses, sequence.drafting
+        self._drafting_seconds = draft.spent
 
     def _part(self, sequence: Sequence, count: int) -> Part:
         assert sequence.slot is not None
@@ -289,9 +313,9 @@ class Generations:
         sequence.drafted += guessed
         sequence.accepted += right
         if right < guessed and sequence.slot is not None:
-            self._context.cut(sequence.slot, sequence.read)
-        if guessed:
-            sequence.acceptance.record(guessed, right)
+            self._context.cut(sequence.slot, sequence.position)
+        if guessed and sequence.guesser:
+            sequence.guesser.record(guessed, right)
         if sequence.lookup:
             sequence.lookup.add(sequence.tokens[-len(chosen) :])
 

@@ -212,6 +212,14 @@ class LlamaModel:
             raise LlamaError(f"a text of {len(data):,} bytes could not be tokenised")
         return list(buffer[:count])
 
+    def first_other_token(self, other: LlamaModel) -> int | None:
+        """The first token that stands for another text in the other's vocabulary of the same size;
+        None: there is none."""
+        text = self.api.llama_vocab_get_text
+        return next(
+            (i for i in range(self.n_vocab) if text(self.vocab, i) != text(other.vocab, i)), None
+        )
+
     def named(self, texts: Iterable[str]) -> frozenset[int]:
         """The tokens that these texts name, of those that are one token."""
         found = [self._ids(text, False, True) for text in texts]

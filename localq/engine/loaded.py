@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from localq.engine.draft_model import DraftModel
 from localq.engine.embedding_inputs import EmbeddingInputs
 from localq.engine.embedding_job import EmbeddingJob
 from localq.engine.embeddings import Embeddings
@@ -50,6 +51,7 @@ from localq.engine.settings import LoadSettings
 from localq.engine.sight import Sight
 from localq.engine.state_store import StateStore, file_fingerprint
 from localq.engine.stop_strings import StopStrings
+from localq.messages import msg
 
 if TYPE_CHECKING:
     from localq.engine.activations import Observation
@@ -82,8 +84,11 @@ class Loaded:
         self._embeddings = Embeddings(model, settings, log, self._inputs.limit, send)
         self._generations: Generations | None = None
         self._scoring: Scoring | None = None
+        self._draft: DraftModel | None = None
         try:
             self._context = self._open(log)
+            if settings.draft is not None and settings.n_draft:
+                self._draft = self._open_draft(settings.draft, log)
         except LlamaError:
             model.close()
             raise
@@ -95,6 +100,7 @@ class Loaded:
                 adapt=settings.adapt_threads,
                 checkpoint_bytes=settings.checkpoint_bytes,
                 states=self._states(),
+                draft=self._draft,
             )
         self._sight = Sight(
             model,
@@ -118,8 +124,19 @@ class Loaded:
             context.close()
         return self._embeddings.open()
 
+    def _open_draft(self, path: Path, log: LogTail) -> DraftModel:
+        if self._context is self._embeddings.context or self.model.recall != "any":
+            raise LlamaError(msg("a draft is of no use: what was read cannot be taken back"))
+        try:
+            return DraftModel(path, self.model, self._settings, self._context.n_ctx, log)
+        except LlamaError:
+            self._context.close()
+            raise
+
     def close(self) -> None:
         """Give the memory back. The object is of no use afterwards."""
+        if self._draft:
+            self._draft.close()
         if self._scoring:
             self._scoring.close()
         if self._generations:
@@ -180,7 +197,7 @@ class Loaded:
             flash_attn=context.flash_attn,
             n_seq_max=settings.n_seq_max,
             build=_build(),
-            memory=context.memory,
+            memory=(*context.memory, *(self._draft.memory if self._draft else ())),
             resident_bytes=resident.resident_bytes,
             anonymous_bytes=resident.anonymous_bytes,
         )

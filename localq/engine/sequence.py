@@ -41,9 +41,14 @@ class Sequence:
     """Those that are among its tokens."""
     lookup: PromptLookup | None = None
     """Guesses what comes next."""
-    acceptance: Acceptance = field(default_factory=Acceptance)
+    looked_up: Acceptance = field(default_factory=Acceptance)
+    """How good guesses from the text were."""
+    drafting: Acceptance = field(default_factory=Acceptance)
+    """How good those of another model were."""
     guesses: list[int] = field(default_factory=list)
     """Read together with the latest token in the current batch."""
+    guesser: Acceptance | None = None
+    """Which of the two they are."""
     slot: int | None = None
     """Its id in llama.cpp's memory, while it has one."""
     read: int = 0

@@ -81,6 +81,8 @@ class LoadSettings:
     n_draft: int = 0
     """At most so many tokens are guessed in advance and read in one batch with those that are due,
     as long as that pays; 0: none."""
+    draft: Path | None = None
+    """A smaller model of the same vocabulary that guesses; None: the text alone is looked at."""
 
     checkpoint_bytes: int = 128 << 20
     """Of host memory, for going back in texts where recurrent layers or sliding windows cannot."""

@@ -10,8 +10,9 @@ model or a clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["Acceptance", "Speculation", "StepTimes"]
+__all__ = ["Acceptance", "Chance", "Speculation", "StepTimes"]
 
 _FOLLOW = 0.3
 """How far one measurement moves the expectation."""
@@ -61,6 +62,16 @@ class Acceptance:
         return gain
 
 
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What could be guessed of a text: at most `most` tokens, each of which takes `seconds`, and
+    how good such guesses were."""
+
+    most: int
+    acceptance: Acceptance
+    seconds: float = 0.0
+
+
 class StepTimes:
     """How long batches of so many tokens take."""
 
@@ -107,32 +118,29 @@ class Speculation:
         self._balance = _CREDIT
         """Tokens that guesses may lose, by what they brought and what they cost."""
 
-    def plan(
-        self, growing: int, texts: Sequence[tuple[int, Acceptance]], seconds_each: float = 0.0
-    ) -> list[int]:
-        """How many guesses to read for each of `texts`: how many there are, and how good those
-        before were. `growing` texts are in the batch, these among them; a guess takes
-        `seconds_each` to make."""
+    def plan(self, growing: int, texts: Sequence[Chance]) -> list[int]:
+        """How many guesses to read for each of `texts`. `growing` texts are in the batch, these
+        among them."""
         counts = [0] * len(texts)
         if not (plain := self.times(growing)):
             return counts
         expected, tokens, spent = float(growing), growing, plain
-        for number, (there, acceptance) in enumerate(texts):
+        for number, text in enumerate(texts):
             best, best_rate = 0, _WORTHWHILE * expected / spent
-            room = min(there, self.most + growing - tokens, self.times.reach - tokens)
+            room = min(text.most, self.most + growing - tokens, self.times.reach - tokens)
             for count in range(1, room + 1):
-                more = self._more(tokens, count) + count * seconds_each
+                more = self._more(tokens, count) + count * text.seconds
                 if growing * (spent + more - plain) / plain > self._balance:
                     continue
-                rate = (expected + acceptance.gain(count)) / (spent + more)
+                rate = (expected + text.acceptance.gain(count)) / (spent + more)
                 if rate > best_rate:
                     best, best_rate = count, rate
             if not best and not sum(counts):
-                best = self._probe(growing, room, seconds_each)
+                best = self._probe(growing, room, text.seconds)
             if best:
                 counts[number] = best
-                expected += acceptance.gain(best)
-                spent += self._more(tokens, best) + best * seconds_each
+                expected += text.acceptance.gain(best)
+                spent += self._more(tokens, best) + best * text.seconds
                 tokens += best
         return counts
 
@@ -141,9 +149,9 @@ class Speculation:
         quicker than a smaller one is no slower for being larger."""
         return self.times(tokens + count) - self.times(tokens)
 
-    def _probe(self, growing: int, room: int, seconds_each: float) -> int:
+    def _probe(self, growing: int, room: int, seconds: float) -> int:
         count = min(_PROBE, room)
-        lost = growing * (self._more(growing, count) + count * seconds_each) / self.times(growing)
+        lost = growing * (self._more(growing, count) + count * seconds) / self.times(growing)
         # What a probe costs must have been earned, so that probes in vain become no habit.
         return count if count > 0 and max(lost, _SUPPOSED) <= self._balance else 0
 
@@ -159,4 +167,4 @@ class Speculation:
         plain = self.times(growing)
         took = self.times(growing + guessed) + guess_seconds
         self._balance += right - growing * (took - plain) / plain
-        self._balance = max(-_MOST_CREDIT, min(_MOST_CREDIT, self._balance))
+        self._balance = max(-_CREDIT, min(_MOST_CREDIT, self._balance))

@@ -7,7 +7,7 @@ numbers are compared with, and how near they come: benchmarks/memory.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localq.planning.compute_buffers import (
     compute_bytes,
@@ -24,6 +24,7 @@ __all__ = [
     "DeviceMemory",
     "MemoryEstimate",
     "Placement",
+    "beside",
     "estimate_memory",
 ]
 
@@ -151,6 +152,19 @@ def estimate_memory(
         first = last
     host = _host(shape, settings, placement, cache, start, n_outputs, use_mmap, copies)
     return MemoryEstimate((host, *devices), shape.approximate)
+
+
+def beside(estimate: MemoryEstimate, host: DeviceMemory) -> MemoryEstimate:
+    """The estimate with what another model takes of the host's memory."""
+    own = estimate.host
+    both = DeviceMemory(
+        own.name,
+        own.weights + host.weights,
+        own.kv_cache + host.kv_cache,
+        own.compute + host.compute,
+        own.overhead + host.overhead,
+    )
+    return replace(estimate, devices=(both, *estimate.devices[1:]))
 
 
 def _host(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from localq.formats.adapter import Adapter
 from localq.planning.estimate import MemoryEstimate
@@ -29,6 +30,8 @@ class PlanOptions:
     flash_attn: str | None = None
     n_draft: int | None = None
     """Tokens that are guessed in advance, at most; 0: none."""
+    draft: str | None = None
+    """A smaller model that guesses: a name of the library, or a file."""
     adapters: tuple[Adapter, ...] | None = None
     n_seq_max: int | None = None
     """Texts that are continued at the same time, which no user decides: who loads the model does.
@@ -98,6 +101,8 @@ class OffloadPlan:
     """Added to the model as it is loaded."""
     beside_bytes: int = 0
     """What is loaded with the model takes so much beside `estimate`: adapters, a projector."""
+    draft: Path | None = None
+    """The model that guesses for it."""
 
     @property
     def fits(self) -> bool:

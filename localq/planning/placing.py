@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from localq.planning.budgets import HostAndDevices
 from localq.planning.compute_buffers import compute_bytes, pipeline_bytes
-from localq.planning.estimate import MemoryEstimate, Placement, estimate_memory
+from localq.planning.estimate import (
+    ENGINE_BYTES,
+    DeviceMemory,
+    MemoryEstimate,
+    Placement,
+    beside,
+    estimate_memory,
+)
 from localq.planning.kv_cache import CacheSettings, cache_bytes
 from localq.planning.model_shape import ModelShape
 
@@ -24,6 +31,8 @@ class Placer:
     machine: HostAndDevices
     use_mmap: bool
     n_draft: int = 0
+    draft: ModelShape | None = None
+    """A model that guesses for this one, in host memory, with a context of the same length."""
 
     @property
     def total(self) -> int:
@@ -32,15 +41,16 @@ class Placer:
 
     def estimate(self, placement: Placement) -> MemoryEstimate:
         names = [device.name for device in self.machine.devices]
-        return estimate_memory(
+        estimate = estimate_memory(
             self.shape,
             self.settings,
             placement,
             device_names=names,
-            n_outputs=1 + self.n_draft,
+            n_outputs=self.settings.n_seq + self.n_draft,
             use_mmap=self.use_mmap,
             cache=self._cache,
         )
+        return estimate if self._draft is None else beside(estimate, self._draft)
 
     def overfull(self, estimate: MemoryEstimate) -> list[tuple[str, int, int]]:
         """Devices on which there is not enough: name, bytes needed, bytes usable."""
@@ -99,6 +109,15 @@ class Placer:
     @cached_property
     def _free(self) -> tuple[int, ...]:
         return tuple(device.usable or 0 for device in self.machine.devices)
+
+    @cached_property
+    def _draft(self) -> DeviceMemory | None:
+        if self.draft is None:
+            return None
+        own = self.settings
+        settings = CacheSettings(own.n_ctx, own.n_ubatch, own.n_seq)
+        estimate = estimate_memory(self.draft, settings, use_mmap=self.use_mmap).host
+        return replace(estimate, overhead=estimate.overhead - ENGINE_BYTES)  # one process for both
 
     @cached_property
     def _cache(self) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ __all__ = [
     "context_range",
     "impossible",
     "make_plan",
+    "n_draft",
     "solve",
 ]
 
@@ -66,14 +67,15 @@ def make_plan(
     *,
     tuned: Tuned | None = None,
     beside_bytes: int = 0,
+    draft: ModelShape | None = None,
 ) -> OffloadPlan:
-    """The plan for a model on a machine, with `beside_bytes` of adapters and the like. It is one
-    even where the model cannot run: `problem` then says why, and `suggestions` what could."""
+    """The plan for a model on a machine, with `beside_bytes` of adapters and the like, and a
+    `draft` that guesses for it. It is one even where the model cannot run: `problem` then says
+    why, and `suggestions` what could."""
     plan_options = plan_options or PlanOptions()
     machine = host_and_devices(profile, beside=beside_bytes)
-    solution = _as_measured(
-        machine, shape, plan_options, tuned, solve(machine, shape, plan_options, tuned)
-    )
+    solution = solve(machine, shape, plan_options, tuned, draft)
+    solution = _as_measured(machine, shape, plan_options, tuned, solution, draft)
     refused = impossible(shape, plan_options)
     problem = refused or overfull_problem(solution.overfull, solution.settings)
     advice: tuple[str, ...] = ()
@@ -81,7 +83,10 @@ def make_plan(
         advice = ("keys and values as they are usually kept: leave out --kv",)
     elif problem:
         advice = suggestions(
-            machine, shape, plan_options, lambda other, option: solve(machine, other, option, tuned)
+            machine,
+            shape,
+            plan_options,
+            lambda other, option: solve(machine, other, option, tuned, draft),
         )
     settings, placement = solution.settings, solution.placement
     n_gpu_layers, split = _llama_layers(shape, placement)
@@ -102,7 +107,7 @@ def make_plan(
         use_mmap=_use_mmap(plan_options),
         use_mlock=bool(plan_options.use_mlock),
         flash_attn=plan_options.flash_attn or "auto",
-        n_draft=_n_draft(shape, plan_options),
+        n_draft=n_draft(shape, plan_options),
         estimate=solution.estimate,
         budgets=(machine.host, *machine.devices),
         n_layers=shape.n_layer + 1,
@@ -130,6 +135,7 @@ def _as_measured(
     plan_options: PlanOptions,
     tuned: Tuned | None,
     solution: Solution,
+    draft: ModelShape | None,
 ) -> Solution:
     """The solution with fewer layers on devices, where that was measured to be faster and fits."""
     layers = tuned.n_gpu_layers if tuned else None
@@ -137,7 +143,7 @@ def _as_measured(
     if asked or layers is None or layers >= solution.placement.n_gpu_layers:
         return solution
     fewer = replace(plan_options, n_gpu_layers=layers, n_ctx=solution.settings.n_ctx)
-    measured = solve(machine, shape, fewer, tuned)
+    measured = solve(machine, shape, fewer, tuned, draft)
     return solution if measured.overfull else measured
 
 
@@ -154,6 +160,7 @@ def solve(
     shape: ModelShape,
     plan_options: PlanOptions,
     tuned: Tuned | None = None,
+    draft: ModelShape | None = None,
 ) -> Solution:
     """The longest context, and for it the most layers on devices, that fit; what fits without
     devices fits with them."""
@@ -164,7 +171,7 @@ def solve(
     def at(n_ctx: int) -> Placer:
         settings = _settings(shape, plan_options, tuned, n_ctx)
         return Placer(
-            shape, settings, machine, _use_mmap(plan_options), _n_draft(shape, plan_options)
+            shape, settings, machine, _use_mmap(plan_options), n_draft(shape, plan_options), draft
         )
 
     layers, moe = plan_options.n_gpu_layers, min(plan_options.n_cpu_moe or 0, shape.n_layer)
@@ -251,8 +258,9 @@ def _kv_type(name: str | None) -> TensorType:
     return TensorType.parse(name) if name else TensorType.F16
 
 
-def _n_draft(shape: ModelShape, plan_options: PlanOptions) -> int:
-    """None where a wrong guess could not be taken back: recurrent layers and sliding windows."""
+def n_draft(shape: ModelShape, plan_options: PlanOptions) -> int:
+    """Tokens to guess in advance, at most. None where a wrong guess could not be taken back:
+    recurrent layers and sliding windows."""
     cuttable = all(not kind.memory.state and not kind.memory.sliding for kind in shape.kinds)
     if not shape.causal or not cuttable:
         return 0

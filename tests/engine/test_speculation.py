@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localq.engine.speculation import Acceptance, Speculation, StepTimes
+from localq.engine.speculation import Acceptance, Chance, Speculation, StepTimes
 
 Cost = Callable[[int], float]
 """Seconds of a batch of so many tokens."""
@@ -33,7 +33,7 @@ def run(
     seconds = 0.0
     generated = guessed = 0
     while generated < tokens * texts:
-        counts = speculation.plan(texts, [(15, one) for one in acceptances], each)
+        counts = speculation.plan(texts, [Chance(15, one, each) for one in acceptances])
         hits = 0
         for count, acceptance in zip(counts, acceptances, strict=True):
             correct = 0
@@ -68,7 +68,7 @@ def test_wrong_guesses_are_not_felt(cost: Cost, texts: int, tokens: int) -> None
     assert guessed <= texts * tokens // 4 + 8 or cost is by_four  # there they may be free
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=15)
 @given(
     share=st.floats(0, 1),
     base=st.floats(0, 10),
@@ -82,7 +82,7 @@ def test_it_never_loses_much(share: float, base: float, texts: int, each: float,
         lambda tokens: base + tokens,
         lambda: choose.random() < share,
         texts=texts,
-        tokens=300,
+        tokens=200,
         each=each * (base + texts),
     )
     assert speed > 0.96
@@ -109,13 +109,13 @@ def test_many_texts_at_once_make_guesses_dear() -> None:
 
 
 def test_nothing_is_guessed_before_a_token_was_timed() -> None:
-    assert Speculation(15).plan(1, [(15, Acceptance())]) == [0]
+    assert Speculation(15).plan(1, [Chance(15, Acceptance())]) == [0]
 
 
 def test_no_more_than_the_batch_has_room_for() -> None:
     speculation = Speculation(7)
     speculation.record(2, 0, 0, 1.0)
-    assert sum(speculation.plan(2, [(15, Acceptance()), (15, Acceptance())])) <= 7
+    assert sum(speculation.plan(2, [Chance(15, Acceptance()), Chance(15, Acceptance())])) <= 7
 
 
 def test_times_lie_between_those_measured() -> None:

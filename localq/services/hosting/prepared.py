@@ -102,6 +102,8 @@ def prepare_found(
             if not force:
                 hint = error.hint or "--force lets the engine try"
                 raise UnsupportedError(error.message, hint=hint) from None
+            if plan_options.draft is not None:
+                raise  # what it takes beside the model cannot be told either
             settings = unplanned_settings(found.path, plan_options)
             settings = replace(
                 settings,

@@ -27,6 +27,7 @@ from localq.planning.projector_memory import projector_bytes
 from localq.planning.saved_settings import SavedPlanOptions, merged
 from localq.services.library.locate import locate_gguf
 from localq.services.library.projector import find_projector
+from localq.services.machine.draft import read_draft
 from localq.services.machine.hardware import machine_profile
 from localq.services.machine.measured_model import tuned_for
 
@@ -103,7 +104,17 @@ def plan_gguf(
     beside = sum(adapter.size_bytes for adapter in adapters)
     if (projector := find_projector(file)) is not None:
         beside += projector_bytes(read_projector(projector))
-    plan = make_plan(machine, shape, whole, tuned=tuned, beside_bytes=beside)
+    draft = None if whole.draft is None else read_draft(library, whole.draft, file, shape, whole)
+    plan = make_plan(
+        machine,
+        shape,
+        whole,
+        tuned=tuned,
+        beside_bytes=beside,
+        draft=draft.shape if draft else None,
+    )
+    if draft:
+        plan = replace(plan, draft=draft.path)
     return PlannedModel(model, shape, plan, whole, saved, projector)
 
 
@@ -137,6 +148,7 @@ def check_plan_options(plan_options: PlanOptions) -> None:
 def unplanned_settings(path: Path, plan_options: PlanOptions) -> LoadSettings:
     """The options as the engine takes them, and its own choice for the rest. UsageError."""
     given = {name: getattr(plan_options, name) for name in plan_options.__slots__}
+    del given["draft"]  # which is found, and looked at, for a plan
     return LoadSettings(path, **{name: one for name, one in given.items() if one is not None})
 
 
@@ -172,6 +184,7 @@ def load_settings(path: Path, plan: OffloadPlan) -> LoadSettings:
         use_mmap=plan.use_mmap,
         use_mlock=plan.use_mlock,
         n_draft=plan.n_draft,
+        draft=plan.draft,
         adapters=plan.adapters,
     )
 

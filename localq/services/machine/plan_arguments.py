@@ -33,6 +33,8 @@ def llama_cpp_flags(path: Path, plan: OffloadPlan, projector: Path | None = None
         flags += ["--load-mode", mode]
     if plan.adapters:
         flags += ["--lora-scaled", ",".join(f"{one.path}:{one.scale:g}" for one in plan.adapters)]
+    if plan.draft:
+        flags += ["-md", str(plan.draft), "-ngld", "0"]
     return [*flags, "--fit", "off"]
 
 
