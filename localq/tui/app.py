@@ -156,10 +156,19 @@ class LocalqApp(CallListener, App[None]):
 
     def end(self, timeout: float) -> None:
         """Let go of everything, after the app has run."""
+        self._let_go_of_terminal()
         if self._watchdog is not None:
             self._watchdog.stop()
         self._watch.stop(timeout)
         self.calls.stop(timeout, by_system=self.ended_by is not None)
+
+    def _let_go_of_terminal(self) -> None:
+        """A terminal that goes away sends SIGCONT too, upon which Textual reads it again, even
+        where it had stopped: its thread would go round for ever at the end of what there is."""
+        with suppress(AttributeError, ValueError):  # Windows has no SIGCONT
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        if self._driver is not None:
+            self._driver.disable_input()
 
     def _end_by(self, kind: signal.Signals) -> None:
         self.ended_by = kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -112,3 +113,31 @@ def test_a_mistake_gives_the_terminal_back(terminal: Terminal, home: Paths) -> N
     terminal.press("echo as $((40 + 2)) before", "Enter")
     terminal.until("as 42 before")
     assert "ZeroDivisionError" in (home.log / "tui.log").read_text(encoding="utf-8")
+
+
+def test_a_terminal_that_goes_away_while_the_app_ends_leaves_no_process(home: Paths) -> None:
+    """The system sends SIGCONT then, upon which Textual reads the terminal again; how far the app
+    has come with its end when that arrives cannot be steered, so several moments are tried."""
+    import pty
+
+    environment = {**os.environ, "LOCALQ_HOME": str(home.data.parent), "TERM": "xterm"}
+    for moment in range(8):
+        child, terminal = pty.fork()
+        if child == 0:  # pragma: no cover - another process
+            os.execve(sys.executable, [sys.executable, "-m", "localq"], environment)
+        try:
+            seen = b""
+            while b"Quit" not in seen:
+                seen += os.read(terminal, 1 << 16)
+            os.write(terminal, b"\x11")
+            time.sleep(0.1 + 0.03 * moment)
+            os.close(terminal)
+            deadline = time.monotonic() + 30
+            while os.waitpid(child, os.WNOHANG)[0] == 0:
+                assert time.monotonic() < deadline, "it is there still"
+                time.sleep(0.05)
+            child = 0
+        finally:
+            if child:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
