@@ -13,6 +13,7 @@ from localq.convert.families import ARCHITECTURES, family_class
 from localq.formats.tensor_shapes import CHECKED_ARCHITECTURES, expected_shape, wrong_shapes
 
 _REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+_FAMILIES = Path(__file__).parents[1] / "data" / "families"
 CASES = sorted(path.stem for path in _REFERENCE.glob("*.json") if path.stem != "weighed")
 
 
@@ -30,6 +31,10 @@ def read_case(case: str) -> tuple[dict[str, Any], list[Named]]:
     tokens = metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, dict):  # recorded as their hash
         metadata["tokenizer.ggml.tokens"] = ["x"] * tokens["length"]
+    widths = f"{metadata['general.architecture']}.feed_forward_length"
+    if isinstance(metadata.get(widths), dict):  # of many layers, likewise
+        config = json.loads((_FAMILIES / f"{case}.json").read_text())["config"]
+        metadata[widths] = config["intermediate_size"]
     return metadata, [Named(name, tuple(shape)) for name, _, shape, _ in output["tensors"]]
 
 

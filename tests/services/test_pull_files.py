@@ -156,7 +156,8 @@ def test_a_file_by_its_path(library: Library, hub: HubServer, ggufs: Repo) -> No
     assert model.path.read_bytes() == ggufs.files["special/see-best.gguf"]
     address = "https://huggingface.co/org/see/blob/main/see-Q8_0.gguf"
     assert run(library, address).model.name == "org/see:Q8_0"
-    assert set(hub.sent) == {"special/see-best.gguf", "see-Q8_0.gguf"}
+    # The model sees, so that its projector comes along, once.
+    assert set(hub.sent) == {"special/see-best.gguf", "see-Q8_0.gguf", "mmproj-F16.gguf"}
     assert run(library, "org/see:SEE-best").already_there
     with pytest.raises(NotFoundError, match="has no file"):
         run(library, "org/see:nothing.gguf")
