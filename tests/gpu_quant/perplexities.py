@@ -9,7 +9,12 @@ object: by name the perplexity, and the mean cosine of its logits with those of 
 """
 
 import json
+import os
 import sys
+
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling would take minutes on a processor
+
+# isort: split
 
 import torch
 from safetensors.torch import load_file
