@@ -453,6 +453,9 @@ class _FakeJobs(JobServices):
         kind = type(request).__name__.removesuffix("Request").lower()
         return self._fakes.store.job(self._fakes.begin(f"{kind} {name}", kind))
 
+    def memory(self, jobs: Sequence[Job]) -> Mapping[int, int]:
+        return {job.id: 150_000_000 for job in jobs if job.pid is not None}
+
 
 class _FakeChats(ChatServices):
     def __init__(self, library: Library, fakes: Fakes) -> None:
