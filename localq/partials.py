@@ -29,6 +29,7 @@ __all__ = [
     "stale_partials",
     "sweep_partials",
     "sync_folder",
+    "write_whole",
 ]
 
 # Process numbers repeat (a container always starts at 1), so a run is told by this as well.
@@ -85,6 +86,19 @@ def finish(partial: Path, final: Path, *, replace: bool) -> None:
                     hint=msg("replace it with --force"),
                 ) from None
         sync_folder(final.parent)
+
+
+def write_whole(path: Path, content: bytes | str, *, replace: bool = True) -> None:
+    """Write a small file whole or not at all; texts in UTF-8. Errors as `finish`, and OSError."""
+    partial = partial_path(path)
+    try:
+        if isinstance(content, str):
+            partial.write_text(content, encoding="utf-8")
+        else:
+            partial.write_bytes(content)
+        finish(partial, path, replace=replace)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sweep_partials(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from localq.errors import BadFileError, NotFoundError, storage_errors
 from localq.json_codec import from_json, to_json
 from localq.messages import msg
-from localq.partials import finish, partial_path
+from localq.partials import write_whole
 from localq.recipes.recipe import Recipe
 
 __all__ = ["Lock", "LockedFile", "LockedOutput", "Measured", "lock_path", "read_lock", "write_lock"]
@@ -108,10 +108,5 @@ def read_lock(path: Path) -> Lock:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write it whole or not at all, in place of an older one. StorageError."""
-    partial = partial_path(path)
     with storage_errors(path):
-        try:
-            partial.write_text(json.dumps(to_json(lock), indent=2) + "\n", encoding="utf-8")
-            finish(partial, path, replace=True)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, json.dumps(to_json(lock), indent=2) + "\n")

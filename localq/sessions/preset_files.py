@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, LocalqError, NotFoundError, UsageError, storage_errors
 from localq.messages import msg
-from localq.partials import finish, partial_path
+from localq.partials import write_whole
 from localq.paths import Paths
 from localq.sessions.preset import SHIPPED, Preset, preset_of
 
@@ -78,12 +78,7 @@ class PresetFiles:
         path = self.path(preset.name)
         with storage_errors(path, hint=msg("let LOCALQ_HOME name another folder")):
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = partial_path(path)
-            try:
-                partial.write_text(preset_text(preset), encoding="utf-8")
-                finish(partial, path, replace=True)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(path, preset_text(preset))
         return path
 
     def remove(self, name: str) -> bool:

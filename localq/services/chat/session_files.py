@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localq.errors import BadFileError, LibraryError, NotFoundError, UsageError, storage_errors
 from localq.messages import msg
-from localq.partials import finish, partial_path
+from localq.partials import write_whole
 from localq.sessions import Session, SessionStore
 from localq.sessions.exports import ExportFormat, export
 from localq.sessions.imports import MAX_IMPORT, read_session
@@ -57,12 +57,7 @@ def export_session(
             hint=msg("choose another name, or --force to replace it"),
         )
     with storage_errors(path):
-        partial = partial_path(path)
-        try:
-            partial.write_text(text, encoding="utf-8")
-            finish(partial, path, replace=force)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text, replace=force)
     return path
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from localq.display import byte_size
 from localq.engine.client import Engine
 from localq.engine.settings import Purpose
 from localq.errors import (
     Cancelled,
     EngineClosed,
-    EngineError,
     LibraryError,
     LocalqError,
     StorageError,
@@ -23,13 +21,14 @@ from localq.errors import (
 from localq.events import Note, Started
 from localq.hardware.processes import process_start
 from localq.library import Library, Model
-from localq.messages import listed, msg
+from localq.messages import msg
 from localq.planning.offload_plan import PlanOptions
 from localq.planning.room import Tenant, make_room
 from localq.services.hosting.budget import Budget, measure_budget
 from localq.services.hosting.hosted import LoadCall
+from localq.services.hosting.no_room import no_room
 from localq.services.hosting.prepared import PreparedModel, prepare_found
-from localq.services.hosting.registry import STATE_TEXTS, StopRequest, WorkerRecord, WorkerRegistry
+from localq.services.hosting.registry import StopRequest, WorkerRecord, WorkerRegistry
 from localq.services.hosting.seat import Life, Seat
 from localq.services.hosting.settings import HostingSettings
 from localq.services.hosting.stop import Answer, let_go
@@ -196,7 +195,7 @@ class Loader:
                 continue
             staying = [r for r in records if not _gives_way(r) or r.id in unwilling]
             if time.monotonic() >= deadline:
-                raise _no_room(seat.prepared, room.lacking, staying)
+                raise no_room(seat.prepared.model.name, room.lacking, staying)
             with self._changed:
                 self._want(staying, wanted)
             if not told:
@@ -304,26 +303,3 @@ class Loader:
 
 def _gives_way(record: WorkerRecord) -> bool:
     return record.tenant().gives_way
-
-
-def _no_room(
-    prepared: PreparedModel, lacking: Mapping[str, int], staying: Sequence[WorkerRecord]
-) -> EngineError:
-    named = listed(
-        msg(
-            "{model} ({state}, {owner})",
-            model=record.model,
-            state=msg("kept loaded") if record.pinned else STATE_TEXTS[record.state],
-            owner=record.owner,
-        )
-        for record in staying
-    )
-    return EngineError(
-        msg(
-            "{name} does not fit beside what must stay loaded, {size} are missing: {named}",
-            name=prepared.model.name,
-            size=byte_size(max(lacking.values())),
-            named=named,
-        ),
-        hint=msg("try again when they are done, or unload one: localq stop MODEL"),
-    )

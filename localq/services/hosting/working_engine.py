@@ -6,22 +6,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from localq.display import byte_size
 from localq.engine.client import Engine
-from localq.errors import EngineClosed, EngineError, StorageError
+from localq.errors import EngineClosed, StorageError
 from localq.events import Emit, Note
 from localq.hardware.processes import process_start
 from localq.library import Library, Model
-from localq.messages import listed, msg
+from localq.messages import msg
 from localq.planning.offload_plan import OffloadPlan
 from localq.planning.room import Footprint, make_room
 from localq.services.hosting.budget import footprint_of, mapped_by, measure_budget
+from localq.services.hosting.no_room import no_room
 from localq.services.hosting.registry import (
-    STATE_TEXTS,
     StopRequest,
     WorkerRecord,
     WorkerRegistry,
@@ -129,34 +128,7 @@ def _enter(
             else:
                 unwilling.add(id_)
         if not room.evict:
-            raise _no_room(record.model, room.lacking, records)
-
-
-def _no_room(name: str, lacking: Mapping[str, int], staying: Sequence[WorkerRecord]) -> EngineError:
-    size = byte_size(max(lacking.values()))
-    if not staying:
-        return EngineError(
-            msg("{name} takes {size} more than models may take here", name=name, size=size),
-            hint=msg("memory_gb in settings.toml is that limit; --force tries it all the same"),
-        )
-    named = listed(
-        msg(
-            "{model} ({state}, {owner})",
-            model=one.model,
-            state=msg("kept loaded") if one.pinned else STATE_TEXTS[one.state],
-            owner=one.owner,
-        )
-        for one in staying
-    )
-    return EngineError(
-        msg(
-            "{name} does not fit beside what must stay loaded, {size} are missing: {named}",
-            name=name,
-            size=size,
-            named=named,
-        ),
-        hint=msg("try again when they are done, or unload one: localq stop MODEL"),
-    )
+            raise no_room(record.model, room.lacking, records)
 
 
 class _Watch:

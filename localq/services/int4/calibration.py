@@ -72,7 +72,7 @@ def calibration_for(
 
 def _kept(paths: Paths, name: str, emit: Emit, cancel: threading.Event) -> Path:
     """The text of this name, fetched once and kept among what can be made again."""
-    from localq.partials import finish, partial_path, sweep_partials
+    from localq.partials import sweep_partials, write_whole
 
     target = paths.cache / "texts" / ("wiki.train.raw" if name == _WIKITEXT2 else "c4.txt")
     if target.is_file():
@@ -81,12 +81,7 @@ def _kept(paths: Paths, name: str, emit: Emit, cancel: threading.Event) -> Path:
     with storage_errors(target, hint=msg("let LOCALQ_HOME name another folder")):
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep_partials(target.parent)
-        partial = partial_path(target)
-        try:
-            partial.write_bytes(text)
-            finish(partial, target, replace=True)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(target, text)
     return target
 
 

@@ -30,7 +30,7 @@ _SHA256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"
 def wikitext2(paths: Paths, emit: Emit, cancel: threading.Event) -> Path:
     """The file with the text, fetched from the Hub where it is not here yet. OfflineError,
     HubError, StorageError, Cancelled."""
-    from localq.partials import finish, partial_path, sweep_partials
+    from localq.partials import sweep_partials, write_whole
 
     target = paths.cache / "texts" / "wiki.test.raw"
     if _is_right(target):
@@ -40,12 +40,7 @@ def wikitext2(paths: Paths, emit: Emit, cancel: threading.Event) -> Path:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep_partials(target.parent)
-        partial = partial_path(target)
-        try:
-            partial.write_bytes(text)
-            finish(partial, target, replace=True)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(target, text)
     return target
 
 

@@ -11,7 +11,7 @@ from localq.formats.types import QuantType
 from localq.hub.spec import parse_spec
 from localq.library import Library
 from localq.messages import msg
-from localq.partials import finish, partial_path
+from localq.partials import write_whole
 from localq.recipes import RECIPE_FILE
 from localq.services.recipes.find import is_demo
 
@@ -56,13 +56,8 @@ def new_recipe(
     outputs = "".join(f'[[quantize]]\ntype = "{type_.name.lower()}"\n\n' for type_ in types)
     pinned = f"revision = {json.dumps(revision)}\n" if revision else ""
     text = _TEXT.format(repo=json.dumps(repo), revision=pinned, outputs=outputs.rstrip("\n") + "\n")
-    partial = partial_path(path)
     with storage_errors(path):
-        try:
-            partial.write_text(text, encoding="utf-8")
-            finish(partial, path, replace=True)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text)
     return path
 
 
