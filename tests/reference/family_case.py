@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FamilyCase"]
+__all__ = ["DEMO", "DEMO_IDS", "GPT2_IDS", "FamilyCase"]
+
+DEMO = "models/stories260K-hf"
+"""A tokenizer of 512 pieces in the test material."""
+
+DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
+GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import GPT2_IDS, FamilyCase
 from tests.tekken_tokenizer import KIMI_SIZE
 
 __all__ = ["DEEPSEEK_CASES"]
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _SIZES: Mapping[str, Any] = {
     "hidden_size": 64,
@@ -25,7 +23,7 @@ _SIZES: Mapping[str, Any] = {
 
 _DEEPSEEK_V2: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["DeepseekV2ForCausalLM"],
     "attention_bias": False,
     "aux_loss_alpha": 0.001,
@@ -241,7 +239,7 @@ def _glm_next_token() -> dict[str, Sequence[int]]:
 
 _MINIMAX_M2: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["MiniMaxM2ForCausalLM"],
     "attn_type_list": [1, 1],
     "head_dim": 32,

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, GPT2_IDS, FamilyCase
 
 __all__ = ["ERNIE_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _SIZES: Mapping[str, Any] = {
     "hidden_act": "silu",
@@ -37,7 +31,7 @@ _LLAMA3_ROPE: Mapping[str, Any] = {
 
 _DOTS1: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["Dots1ForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -70,7 +64,7 @@ _DOTS1: Mapping[str, Any] = {
 
 _ERNIE: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["Ernie4_5ForCausalLM"],
     "head_dim": 32,
     "max_position_embeddings": 131072,
@@ -86,7 +80,7 @@ _ERNIE: Mapping[str, Any] = {
 
 _ERNIE_MOE: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["Ernie4_5_MoeForCausalLM"],
     "hidden_size": 128,
     "intermediate_size": 128,
@@ -112,7 +106,7 @@ _ERNIE_MOE: Mapping[str, Any] = {
 
 _EXAONE4: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["Exaone4ForCausalLM"],
     "attention_dropout": 0.0,
     "head_dim": 16,
@@ -132,7 +126,7 @@ _EXAONE4: Mapping[str, Any] = {
 
 _HUNYUAN: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["HunYuanDenseV1ForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.1,
@@ -192,7 +186,7 @@ _HUNYUAN_MOE: Mapping[str, Any] = {
 
 _APERTUS: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["ApertusForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -220,7 +214,7 @@ _LLAMA4: Mapping[str, Any] = {
     "model_type": "llama4",
     "text_config": {
         **_SIZES,
-        **_GPT2_IDS,
+        **GPT2_IDS,
         "attention_bias": False,
         "attention_chunk_size": 8192,
         "attention_dropout": 0.0,
@@ -269,11 +263,11 @@ _LLAMA4: Mapping[str, Any] = {
 
 ERNIE_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("dots1-tiny", _DOTS1, "gpt2"),
-    FamilyCase("ernie45-tiny", _ERNIE, _DEMO),
-    FamilyCase("ernie45-moe", _ERNIE_MOE, _DEMO),
+    FamilyCase("ernie45-tiny", _ERNIE, DEMO),
+    FamilyCase("ernie45-moe", _ERNIE_MOE, DEMO),
     FamilyCase("exaone4-tiny", _EXAONE4, "gpt2"),
     FamilyCase("hunyuan-tiny", _HUNYUAN, "gpt2"),
     FamilyCase("hunyuan-moe", _HUNYUAN_MOE, "gpt2"),
-    FamilyCase("apertus-tiny", _APERTUS, _DEMO),
+    FamilyCase("apertus-tiny", _APERTUS, DEMO),
     FamilyCase("llama4-tiny", _LLAMA4, "gpt2", auto="AutoModelForImageTextToText"),
 )

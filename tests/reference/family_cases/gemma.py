@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 
 __all__ = ["GEMMA_CASES"]
 
-_DEMO = "models/stories260K-hf"
 """A SentencePiece tokenizer of 512 tokens, which leaves room for wide rows."""
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _GEMMA: Mapping[str, Any] = {
     "architectures": ["GemmaForCausalLM"],
@@ -36,7 +33,7 @@ _GEMMA: Mapping[str, Any] = {
     "torch_dtype": "bfloat16",
     "transformers_version": "4.38.0.dev0",
     "use_cache": True,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """google/gemma-2b."""
 
@@ -66,7 +63,7 @@ _GEMMA2: Mapping[str, Any] = {
     "torch_dtype": "float32",
     "transformers_version": "4.42.4",
     "use_cache": True,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """google/gemma-2-2b; a window short enough to matter."""
 
@@ -98,7 +95,7 @@ _GEMMA3: Mapping[str, Any] = {
     "torch_dtype": "bfloat16",
     "transformers_version": "4.50.0.dev0",
     "use_cache": True,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """google/gemma-3-1b-it; a window short enough to matter."""
 
@@ -145,13 +142,13 @@ def _tied(name: str) -> str | None:
 
 
 _GEMMAS = (
-    FamilyCase("gemma-tiny", _GEMMA, _DEMO, rename=_tied),
-    FamilyCase("gemma2-tiny", _GEMMA2, _DEMO, shards=2, rename=_tied),
-    FamilyCase("gemma3-tiny", _GEMMA3, _DEMO, rename=_tied),
+    FamilyCase("gemma-tiny", _GEMMA, DEMO, rename=_tied),
+    FamilyCase("gemma2-tiny", _GEMMA2, DEMO, shards=2, rename=_tied),
+    FamilyCase("gemma3-tiny", _GEMMA3, DEMO, rename=_tied),
     FamilyCase(
         "gemma3-multimodal",
         _GEMMA3_MULTIMODAL,
-        _DEMO,
+        DEMO,
         auto="AutoModelForImageTextToText",
         rename=_tied,
     ),

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 
 __all__ = ["GEMMA_LATER_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _LLAMA2_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 32000}
 
@@ -19,7 +15,7 @@ _WINDOWS = ["sliding_attention", "sliding_attention", "full_attention"]
 
 _GEMMA3N: Mapping[str, Any] = {
     "architectures": ["Gemma3nForCausalLM"],
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "activation_sparsity_pattern": [0.95] * 10 + [0.0] * 15,
     "altup_active_idx": 0,
     "altup_coef_clip": 120.0,
@@ -123,7 +119,7 @@ _GEMMA4_MOE: Mapping[str, Any] = {
 _EMBEDDING: Mapping[str, Any] = {
     "_sliding_window_pattern": 6,
     "architectures": ["Gemma3TextModel"],
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "attention_bias": False,
     "attention_dropout": 0.0,
     "attn_logit_softcapping": None,
@@ -178,13 +174,13 @@ def _gemma3n_name(name: str) -> str | None:
 
 
 GEMMA_LATER_CASES: tuple[FamilyCase, ...] = (
-    FamilyCase("gemma3n-tiny", _GEMMA3N, _DEMO, rename=_gemma3n_name),
+    FamilyCase("gemma3n-tiny", _GEMMA3N, DEMO, rename=_gemma3n_name),
     FamilyCase("gemma4-tiny", _GEMMA4, "llama2"),
     FamilyCase("gemma4-moe", _GEMMA4_MOE, "llama2"),
     FamilyCase(
         "embedding-gemma",
         _EMBEDDING,
-        _DEMO,
+        DEMO,
         dtype="F32",
         rename=_embedding_name,
         files=_embedding_files(),

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 
 __all__ = ["GRANITE_CASES"]
 
-_DEMO = "models/stories260K-hf"
 """A SentencePiece tokenizer of 512 tokens, which leaves room for wide rows."""
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _SMOLLM3: Mapping[str, Any] = {
     "architectures": ["SmolLM3ForCausalLM"],
@@ -42,7 +39,7 @@ _SMOLLM3: Mapping[str, Any] = {
     "transformers_version": "4.54.0.dev0",
     "use_cache": False,
     "use_sliding_window": False,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """HuggingFaceTB/SmolLM3-3B."""
 
@@ -84,7 +81,7 @@ _GRANITES = (
         "granite-moe",
         {
             **_GRANITE,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "architectures": ["GraniteMoeForCausalLM"],
             "hidden_size": 256,
             "intermediate_size": 256,
@@ -94,14 +91,14 @@ _GRANITES = (
             "output_router_logits": False,
             "router_aux_loss_coef": 0.001,
         },
-        _DEMO,
+        DEMO,
     ),
     # Granite 4 tiny's layers of attention: beside the experts one that is always asked.
     FamilyCase(
         "granite-moe-shared",
         {
             **_GRANITE,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "architectures": ["GraniteMoeSharedForCausalLM"],
             "intermediate_size": 96,
             "model_type": "granitemoeshared",
@@ -111,11 +108,11 @@ _GRANITES = (
             "router_aux_loss_coef": 0.001,
             "shared_intermediate_size": 160,
         },
-        _DEMO,
+        DEMO,
     ),
 )
 
 GRANITE_CASES: tuple[FamilyCase, ...] = (
-    FamilyCase("smollm3-tiny", _SMOLLM3, _DEMO),
+    FamilyCase("smollm3-tiny", _SMOLLM3, DEMO),
     *_GRANITES,
 )

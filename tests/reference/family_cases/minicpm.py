@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, GPT2_IDS, FamilyCase
 
 __all__ = ["MINICPM_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _SIZES: Mapping[str, Any] = {
     "hidden_act": "silu",
@@ -29,7 +23,7 @@ _SIZES: Mapping[str, Any] = {
 
 _LING: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["BailingMoeForCausalLM"],
     "first_k_dense_replace": 0,
     "head_dim": 16,
@@ -56,7 +50,7 @@ _LING: Mapping[str, Any] = {
 
 _LING2: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["BailingMoeV2ForCausalLM"],
     "first_k_dense_replace": 1,
     "head_dim": 16,
@@ -124,7 +118,7 @@ def _gated(width: int, hidden: int = 64) -> Sequence[tuple[str, Sequence[int]]]:
 
 _MINICPM: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["MiniCPMForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -176,7 +170,7 @@ def _around(*, output: bool = False) -> dict[str, Sequence[int]]:
 
 _MINICPM3: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["MiniCPM3ForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -255,7 +249,7 @@ def _baichuan_tensors() -> dict[str, Sequence[int]]:
 
 _PHIMOE: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["PhiMoEForCausalLM"],
     "attention_bias": True,
     "attention_dropout": 0.0,
@@ -290,8 +284,8 @@ _PHIMOE: Mapping[str, Any] = {
 MINICPM_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("ling-tiny", _LING, "gpt2", tensors=_ling_tensors(1)),
     FamilyCase("ling2-tiny", _LING2, "gpt2", tensors=_ling_tensors(2)),
-    FamilyCase("minicpm4-tiny", _MINICPM, _DEMO, tensors=_minicpm_tensors()),
-    FamilyCase("minicpm3-tiny", _MINICPM3, _DEMO, tensors=_minicpm3_tensors()),
-    FamilyCase("baichuan-tiny", _BAICHUAN, _DEMO, tensors=_baichuan_tensors()),
-    FamilyCase("phimoe-tiny", _PHIMOE, _DEMO),
+    FamilyCase("minicpm4-tiny", _MINICPM, DEMO, tensors=_minicpm_tensors()),
+    FamilyCase("minicpm3-tiny", _MINICPM3, DEMO, tensors=_minicpm3_tensors()),
+    FamilyCase("baichuan-tiny", _BAICHUAN, DEMO, tensors=_baichuan_tensors()),
+    FamilyCase("phimoe-tiny", _PHIMOE, DEMO),
 )

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 from tests.reference.family_cases.qwen import QWEN3
 
 __all__ = ["MISTRAL_CASES"]
 
-_DEMO = "models/stories260K-hf"
 """A SentencePiece tokenizer of 512 tokens, which leaves room for wide rows."""
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _MISTRAL: Mapping[str, Any] = {
     "architectures": ["MistralForCausalLM"],
@@ -63,7 +60,7 @@ _MIXTRAL: Mapping[str, Any] = {
     "torch_dtype": "bfloat16",
     "transformers_version": "4.36.0.dev0",
     "use_cache": True,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """mistralai/Mixtral-8x7B-Instruct-v0.1."""
 
@@ -74,7 +71,7 @@ _MISTRALS = (
         "mistral-nemo",
         {
             **_MISTRAL,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "head_dim": 64,
             "hidden_size": 256,
             "intermediate_size": 512,
@@ -83,10 +80,10 @@ _MISTRALS = (
             "rope_theta": 1000000.0,
             "sliding_window": None,
         },
-        _DEMO,
+        DEMO,
         shards=2,
     ),
-    FamilyCase("mixtral-tiny", _MIXTRAL, _DEMO, shards=2),
+    FamilyCase("mixtral-tiny", _MIXTRAL, DEMO, shards=2),
 )
 
 _FLOAT8 = {"_proj.weight": "F8_E4M3", "_scale_inv": "F32"}
@@ -105,14 +102,14 @@ _FLOAT8_CASES = (
         "qwen3-fp8",
         {
             **QWEN3,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "head_dim": 48,
             "hidden_size": 192,
             "intermediate_size": 512,
             "num_attention_heads": 8,
             "quantization_config": _FLOAT8_CONFIG,
         },
-        _DEMO,
+        DEMO,
         dtypes=_FLOAT8,
     ),
     # Rows in another order, one factor for each matrix.
@@ -120,12 +117,12 @@ _FLOAT8_CASES = (
         "mistral-fp8",
         {
             **_MISTRAL,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "hidden_size": 256,
             "num_attention_heads": 4,
             "quantization_config": {**_FLOAT8_CONFIG, "weight_block_size": None},
         },
-        _DEMO,
+        DEMO,
         dtypes=_FLOAT8,
         shards=2,
     ),

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, GPT2_IDS, FamilyCase
 
 __all__ = ["MISTRAL3_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _SIZES: Mapping[str, Any] = {
     "hidden_size": 64,
@@ -35,7 +29,7 @@ _MISTRAL3: Mapping[str, Any] = {
     "spatial_merge_size": 2,
     "text_config": {
         **_SIZES,
-        **_DEMO_IDS,
+        **DEMO_IDS,
         "attention_dropout": 0.0,
         "head_dim": 32,
         "hidden_act": "silu",
@@ -64,7 +58,7 @@ _MISTRAL3: Mapping[str, Any] = {
 
 _LFM2: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["Lfm2ForCausalLM"],
     "block_auto_adjust_ff_dim": True,
     "block_dim": 64,
@@ -94,7 +88,7 @@ _LFM2: Mapping[str, Any] = {
 
 _SEED_OSS: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["SeedOssForCausalLM"],
     "attention_bias": True,
     "attention_dropout": 0.1,
@@ -115,7 +109,7 @@ _SEED_OSS: Mapping[str, Any] = {
 
 _ARCEE: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["ArceeForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -140,8 +134,8 @@ _ARCEE: Mapping[str, Any] = {
 """arcee-ai/AFM-4.5B."""
 
 MISTRAL3_CASES: tuple[FamilyCase, ...] = (
-    FamilyCase("mistral3-tiny", _MISTRAL3, _DEMO, auto="AutoModelForImageTextToText"),
+    FamilyCase("mistral3-tiny", _MISTRAL3, DEMO, auto="AutoModelForImageTextToText"),
     FamilyCase("lfm2-tiny", _LFM2, "gpt2"),
     FamilyCase("seed-oss", _SEED_OSS, "gpt2"),
-    FamilyCase("arcee-tiny", _ARCEE, _DEMO),
+    FamilyCase("arcee-tiny", _ARCEE, DEMO),
 )

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 
 __all__ = ["PHI_CASES"]
 
-_DEMO = "models/stories260K-hf"
 """A SentencePiece tokenizer of 512 tokens, which leaves room for wide rows."""
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _PHI2: Mapping[str, Any] = {
     "architectures": ["PhiForCausalLM"],
@@ -86,7 +83,7 @@ _PHIS = (
         "phi35-longrope",
         {
             **_PHI3,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "_name_or_path": "Phi-3.5-mini-instruct",
             "hidden_size": 256,
             "intermediate_size": 512,
@@ -102,7 +99,7 @@ _PHIS = (
             },
             "sliding_window": 262144,
         },
-        _DEMO,
+        DEMO,
     ),
     # Phi-4-mini: tied, grouped heads of which three quarters turn, byte-level BPE.
     FamilyCase(
@@ -134,7 +131,7 @@ _PHIS = (
         "phi4-tiny",
         {
             **_PHI3,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "pad_token_id": 2,
             "hidden_size": 256,
             "max_position_embeddings": 16384,
@@ -144,7 +141,7 @@ _PHIS = (
             "rope_theta": 250000,
             "sliding_window": None,
         },
-        _DEMO,
+        DEMO,
     ),
 )
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, FamilyCase
 
 __all__ = ["QWEN3", "QWEN_CASES"]
 
-_DEMO = "models/stories260K-hf"
 """A SentencePiece tokenizer of 512 tokens, which leaves room for wide rows."""
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
 
 _QWEN2: Mapping[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -77,7 +74,7 @@ _QWEN = (
         "qwen25-yarn",
         {
             **_QWEN2,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "hidden_size": 256,
             "intermediate_size": 768,
             "num_attention_heads": 8,
@@ -89,7 +86,7 @@ _QWEN = (
                 "type": "yarn",
             },
         },
-        _DEMO,
+        DEMO,
         shards=2,
     ),
     FamilyCase("qwen3-tiny", QWEN3, "qwen3"),
@@ -97,7 +94,7 @@ _QWEN = (
         "qwen3-wide",
         {
             **QWEN3,
-            **_DEMO_IDS,
+            **DEMO_IDS,
             "head_dim": 64,
             "hidden_size": 256,
             "intermediate_size": 768,
@@ -105,7 +102,7 @@ _QWEN = (
             "num_hidden_layers": 4,
             "tie_word_embeddings": False,
         },
-        _DEMO,
+        DEMO,
     ),
 )
 
@@ -136,8 +133,8 @@ def _without_prefix(name: str) -> str | None:
 
 _EMBEDDER = FamilyCase(
     "qwen3-embedding",
-    {**QWEN3, **_DEMO_IDS, "hidden_size": 256, "intermediate_size": 512},
-    _DEMO,
+    {**QWEN3, **DEMO_IDS, "hidden_size": 256, "intermediate_size": 512},
+    DEMO,
     rename=_without_prefix,
     files=_EMBEDDER_FILES,
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import GPT2_IDS, FamilyCase
 
 __all__ = ["QWEN_LINEAR_CASES"]
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _LINEAR: Mapping[str, Any] = {
     "linear_conv_kernel_dim": 4,
@@ -23,7 +21,7 @@ _QWEN3_NEXT: Mapping[str, Any] = {
     "architectures": ["Qwen3NextForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "decoder_sparse_step": 1,
     "full_attention_interval": 4,
     "head_dim": 32,

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, GPT2_IDS, FamilyCase
 
 __all__ = ["QWEN_VL_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _VISION_SMALL: Mapping[str, Any] = {
     "depth": 1,
@@ -26,7 +20,7 @@ _VISION_SMALL: Mapping[str, Any] = {
 _QWEN2_VL: Mapping[str, Any] = {
     "architectures": ["Qwen2_5_VLForConditionalGeneration"],
     "attention_dropout": 0.0,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "hidden_act": "silu",
     "hidden_size": 64,
     "image_token_id": 500,
@@ -62,7 +56,7 @@ _QWEN3_VL: Mapping[str, Any] = {
     "text_config": {
         "attention_bias": False,
         "attention_dropout": 0.0,
-        **_DEMO_IDS,
+        **DEMO_IDS,
         "dtype": "bfloat16",
         "head_dim": 32,
         "hidden_act": "silu",
@@ -104,7 +98,7 @@ _QWEN3_VL_MOE: Mapping[str, Any] = {
     "model_type": "qwen3_vl_moe",
     "text_config": {
         **_QWEN3_VL["text_config"],
-        **_GPT2_IDS,
+        **GPT2_IDS,
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
         "model_type": "qwen3_vl_moe_text",
@@ -122,7 +116,7 @@ _QWEN3_VL_MOE: Mapping[str, Any] = {
 _SEES = "AutoModelForImageTextToText"
 
 QWEN_VL_CASES: tuple[FamilyCase, ...] = (
-    FamilyCase("qwen25-vl", _QWEN2_VL, _DEMO, auto=_SEES),
-    FamilyCase("qwen3-vl", _QWEN3_VL, _DEMO, auto=_SEES),
+    FamilyCase("qwen25-vl", _QWEN2_VL, DEMO, auto=_SEES),
+    FamilyCase("qwen3-vl", _QWEN3_VL, DEMO, auto=_SEES),
     FamilyCase("qwen3-vl-moe", _QWEN3_VL_MOE, "gpt2", auto=_SEES),
 )

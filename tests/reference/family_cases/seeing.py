@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, FamilyCase
 
 __all__ = ["SEEING_CASES"]
-
-_DEMO = "models/stories260K-hf"
 
 _SEES = "AutoModelForImageTextToText"
 
@@ -178,8 +176,8 @@ def _internvl_tensors() -> dict[str, list[int]]:
 
 
 SEEING_CASES: tuple[FamilyCase, ...] = (
-    FamilyCase("smolvlm-text", _SMOLVLM, _DEMO, auto=_SEES),
-    FamilyCase("pixtral-text", _PIXTRAL, _DEMO, auto=_SEES),
-    FamilyCase("llava-text", _LLAVA, _DEMO, dtype="F16", auto=_SEES),
-    FamilyCase("internvl-text", _INTERNVL, _DEMO, tensors=_internvl_tensors()),
+    FamilyCase("smolvlm-text", _SMOLVLM, DEMO, auto=_SEES),
+    FamilyCase("pixtral-text", _PIXTRAL, DEMO, auto=_SEES),
+    FamilyCase("llava-text", _LLAVA, DEMO, dtype="F16", auto=_SEES),
+    FamilyCase("internvl-text", _INTERNVL, DEMO, tensors=_internvl_tensors()),
 )

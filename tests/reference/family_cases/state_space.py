@@ -8,15 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.reference.family_case import FamilyCase
+from tests.reference.family_case import DEMO, DEMO_IDS, GPT2_IDS, FamilyCase
 
 __all__ = ["STATE_SPACE_CASES"]
-
-_DEMO = "models/stories260K-hf"
-
-_DEMO_IDS = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 512}
-
-_GPT2_IDS = {"bos_token_id": 50256, "eos_token_id": 50256, "vocab_size": 50257}
 
 _SIZES: Mapping[str, Any] = {
     "hidden_act": "silu",
@@ -99,13 +93,13 @@ _MAMBA2: Mapping[str, Any] = {
     "use_bias": False,
     "use_cache": True,
     "use_conv_bias": True,
-    **_DEMO_IDS,
+    **DEMO_IDS,
 }
 """mistralai/Mamba-Codestral-7B-v0.1."""
 
 _JAMBA: Mapping[str, Any] = {
     **_SIZES,
-    **_DEMO_IDS,
+    **DEMO_IDS,
     "architectures": ["JambaForCausalLM"],
     "attention_dropout": 0.0,
     "attn_layer_offset": 1,
@@ -137,7 +131,7 @@ _JAMBA: Mapping[str, Any] = {
 
 _FALCON_H1: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["FalconH1ForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -181,7 +175,7 @@ _FALCON_H1: Mapping[str, Any] = {
 
 _GRANITE4: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["GraniteMoeHybridForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -235,7 +229,7 @@ _GRANITE4_DENSE: Mapping[str, Any] = {
 """ibm-granite/granite-4.0-micro."""
 
 _NEMOTRON_H: Mapping[str, Any] = {
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["NemotronHForCausalLM"],
     "attention_bias": False,
     "attention_dropout": 0.0,
@@ -344,7 +338,7 @@ def _up_and_down(stem: str, width: int) -> dict[str, Sequence[int]]:
 
 _LFM2_MOE: Mapping[str, Any] = {
     **_SIZES,
-    **_GPT2_IDS,
+    **GPT2_IDS,
     "architectures": ["Lfm2MoeForCausalLM"],
     "conv_L_cache": 3,
     "conv_bias": False,
@@ -367,8 +361,8 @@ _LFM2_MOE: Mapping[str, Any] = {
 
 STATE_SPACE_CASES: tuple[FamilyCase, ...] = (
     FamilyCase("mamba-tiny", _MAMBA, "gpt2", dtype="F32"),
-    FamilyCase("mamba2-tiny", _MAMBA2, _DEMO),
-    FamilyCase("jamba-tiny", _JAMBA, _DEMO),
+    FamilyCase("mamba2-tiny", _MAMBA2, DEMO),
+    FamilyCase("jamba-tiny", _JAMBA, DEMO),
     FamilyCase("falcon-h1", _FALCON_H1, "gpt2"),
     FamilyCase("granite4-tiny", _GRANITE4, "gpt2"),
     FamilyCase("granite4-dense", _GRANITE4_DENSE, "gpt2"),
